@@ -1,0 +1,175 @@
+"""Profiles: the sizes, epochs and learning rates of every experiment, as plain dataclasses.
+
+A profile names no result. Its learning rates were chosen on validation images, never on test images
+(`benchmarks/learning_rates.py`); the paper's own settings are `PAPER`, kept to be shown beside ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+DATASETS = ("cifar10", "cifar100", "dtd", "eurosat", "flowers", "oxfordpets", "sun397", "ucf101")
+METHODS = ("ZS", "LP", "FS", "FFT", "SSM", "SSFT")
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How one method trains.
+
+    Attributes:
+        lr: peak learning rate of what the method trains (scores for FS and SSM, weights for FFT and SSFT).
+        epochs: passes over the training images.
+        weight_decay: coupled decay of trained weights; scores never decay.
+        warmup: share of the epochs with a linear warm-up, in [0, 1); cosine decay to 0 follows.
+        head_lr: peak learning rate of the linear head (FS, FFT) or of projection and prototypes (SSM, SSFT).
+        head_weight_decay: coupled decay of those.
+    """
+
+    lr: float
+    epochs: int
+    weight_decay: float = 0.0
+    warmup: float = 0.0
+    head_lr: float = 0.1
+    head_weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Swav:
+    """The self-supervised loss (Caron et al. 2020): crops, prototypes, queue.
+
+    Attributes:
+        crops: number of views of each size, large first.
+        sizes: side of the views in pixels.
+        dimensions: width of the projection.
+        prototypes: number of cluster centres.
+        queue: number of stored projections; 0 switches the queue off.
+        queue_from: share of the epochs after which the queue is used.
+        freeze_prototypes: number of first steps in which the prototypes stay as they are.
+    """
+
+    crops: tuple[int, ...]
+    sizes: tuple[int, ...]
+    dimensions: int = 128
+    prototypes: int = 500
+    queue: int = 512
+    queue_from: float = 0.2
+    freeze_prototypes: int = 0
+    temperature: float = 0.1
+    epsilon: float = 0.05
+    iterations: int = 3
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything that an experiment needs besides model, data set, method and seed.
+
+    Attributes:
+        image_size: side of the network's input in pixels.
+        train_images: training images per data set (fewer where a set has fewer); None takes all.
+        test_images: likewise for the test set.
+        batch_size: images per step.
+        seeds: the seeds of the grid.
+        methods: settings by method, or by "method model" where a model needs its own.
+        sparse_datasets: data sets of the label-sparsity figures.
+        label_percents: shares of the labels, in percent, of those figures.
+        neighbours: k of the weighted nearest-neighbour classifier.
+    """
+
+    name: str
+    image_size: int
+    train_images: int | None
+    test_images: int | None
+    batch_size: int
+    seeds: tuple[int, ...]
+    methods: dict[str, Optimisation]
+    swav: Swav
+    sparse_datasets: tuple[str, ...] = ("cifar10", "cifar100", "sun397")
+    label_percents: tuple[float, ...] = (10.0, 100.0)
+    neighbours: int = 200
+    pretraining: dict[str, Any] = field(default_factory=dict)
+
+    def method(self, method: str, model: str) -> Optimisation:
+        """Settings of `method` for `model`; ValueError names the methods that train."""
+        for key in (f"{method} {model}", method):
+            if key in self.methods:
+                return self.methods[key]
+        raise ValueError(f"method must be one of {sorted(set(self.methods))}, got {method!r}")
+
+
+_SMALL = {
+    "FS": Optimisation(lr=50.0, epochs=12, warmup=0.25, head_lr=0.1),
+    "FS vitb32-clip": Optimisation(lr=10.0, epochs=12, head_lr=0.1),
+    "FFT": Optimisation(lr=0.02, epochs=12, weight_decay=5e-4, head_lr=0.02),
+    "SSM": Optimisation(lr=50.0, epochs=10, head_lr=0.15, head_weight_decay=1e-6),
+    "SSFT": Optimisation(lr=0.05, epochs=10, weight_decay=1e-6, head_lr=0.05),
+}
+
+TINY = Profile(
+    name="tiny",
+    image_size=32,
+    train_images=2000,
+    test_images=1000,
+    batch_size=64,
+    seeds=(0, 1, 2),
+    methods=_SMALL,
+    swav=Swav(crops=(2, 2), sizes=(32, 24), prototypes=300, queue=512),
+)
+
+SMOKE = replace(
+    TINY,
+    name="smoke",
+    train_images=48,
+    test_images=24,
+    batch_size=16,
+    seeds=(0, 1),
+    methods={name: replace(settings, epochs=2) for name, settings in _SMALL.items()},
+    swav=replace(TINY.swav, prototypes=8, dimensions=16, queue=32),
+    sparse_datasets=("cifar10",),
+    neighbours=5,
+)
+
+IMAGES = replace(
+    TINY,
+    name="images",
+    image_size=64,
+    train_images=None,
+    test_images=None,
+    seeds=(0,),
+)
+
+PROFILES = {profile.name: profile for profile in (SMOKE, TINY, IMAGES)}
+
+# What the paper used (draft and published form), for the pages: shown, never run from here.
+PAPER = {
+    "FS": Optimisation(lr=50.0, epochs=150, warmup=40 / 150),
+    "FS vitb32-clip": Optimisation(lr=10.0, epochs=32),
+    "FFT": Optimisation(lr=1e-3, epochs=150, weight_decay=5e-4),
+    "FFT rn50-swav": Optimisation(lr=0.15, epochs=150, weight_decay=1e-6),
+    "SSM": Optimisation(lr=50.0, epochs=150, head_lr=0.15, head_weight_decay=1e-6),
+    "SSFT": Optimisation(lr=0.15, epochs=150, weight_decay=1e-6, head_lr=0.15),
+}
+
+
+def profile(name: str) -> Profile:
+    """The profile called `name`; ValueError lists the profiles there are."""
+    if name not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}; got {name!r}")
+    return PROFILES[name]
+
+
+def settings(name: str, method: str, model: str) -> dict[str, Any]:
+    """Hyper-parameters of one method as a plain dict, the way a record stores them."""
+    chosen = profile(name)
+    recipe: dict[str, Any] = {
+        "image_size": chosen.image_size,
+        "train_images": chosen.train_images,
+        "test_images": chosen.test_images,
+        "batch_size": chosen.batch_size,
+        "neighbours": chosen.neighbours,
+    }
+    if method in ("FS", "FFT", "SSM", "SSFT"):
+        recipe |= asdict(chosen.method(method, model))
+    if method in ("SSM", "SSFT"):
+        recipe["swav"] = asdict(chosen.swav)
+    return recipe
