@@ -1,3 +1,10 @@
 """Adapt a frozen vision network to a task by learning which of its weights to switch off."""
 
+from submasking.criteria import Threshold, TopK
+from submasking.masks import Masking, mask, of
+from submasking.norms import recalibrate
+from submasking.optimizer import MaskSGD
+from submasking.selection import Decision
+
+__all__ = ["Decision", "MaskSGD", "Masking", "Threshold", "TopK", "mask", "of", "recalibrate"]
 __version__ = "0.1.0"

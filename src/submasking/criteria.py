@@ -1,0 +1,119 @@
+"""From scores to a mask, from a mask to the effective weight, and back to the gradient of the mask.
+
+Draft, section 3.1, equations 1, 2 and 5; the rescaling is that of arXiv 2409.07577, section 3.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Criterion: TypeAlias = Callable[[Tensor], Tensor]
+RESCALES = ("none", "variance")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A weight is on while its score is above ``mu`` (draft, equation 2); a score equal to ``mu`` is off.
+
+    Args:
+        mu: the threshold, any finite number.
+    """
+
+    mu: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.mu):
+            raise ValueError(f"the threshold mu must be a finite number; got {self.mu}; the paper uses 0")
+
+    def __call__(self, scores: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
+        """Return the mask of these scores."""
+        return scores > self.mu
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The weights with the largest scores of each tensor are on.
+
+    Exactly ``round(density * n)`` of the ``n`` maskable weights of a tensor stay on, at least one. Among equal
+    scores those that come first in row-major order win. Scores of plus infinity mark weights outside a partial
+    mask: they are always on and do not count.
+
+    Args:
+        density: share of the maskable weights that stay on, in (0, 1].
+    """
+
+    density: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.density <= 1.0:
+            raise ValueError(f"density must be in (0, 1]; got {self.density}; 0.5 keeps half of the weights")
+
+    def kept(self, maskable: int) -> int:
+        """Return how many of this many maskable weights stay on."""
+        return min(max(round(self.density * maskable), 1), maskable)
+
+    def __call__(self, scores: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
+        """Return the mask of these scores, by selection in linear time: nothing is sorted."""
+        total = scores.numel()
+        fixed = int(torch.isposinf(scores).sum())
+        kept = fixed + self.kept(total - fixed)
+        if kept == total:
+            return torch.ones_like(scores, dtype=torch.bool)
+        flat = scores.flatten()
+        cut = torch.kthvalue(flat, total - kept + 1).values  # the smallest score that is still on
+        above = scores > cut
+        ties = flat == cut
+        wanted = kept - above.sum()
+        chosen = ties & (ties.cumsum(0) <= wanted)
+        return above | chosen.view(scores.shape)
+
+
+def alpha(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Return the square root of the share of weights that are on: the factor by which masking shrinks the spread.
+
+    A tensor that is wholly off counts as having one weight on, so that nothing divides by zero.
+    """
+    return (mask.sum(dtype=torch.float32).clamp_min(1.0) / mask.numel()).sqrt()
+
+
+def effective(
+    frozen: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], rescale: str = "none"
+) -> Float[Tensor, "*shape"]:
+    """Return the weight the network computes with: ``frozen * mask``, over alpha if ``rescale`` is "variance"."""
+    kept = torch.where(mask, frozen, torch.zeros((), dtype=frozen.dtype, device=frozen.device))
+    return kept if rescale == "none" else (kept / alpha(mask)).to(frozen.dtype)
+
+
+def mask_gradient(
+    gradient: Float[Tensor, "*shape"],
+    frozen: Float[Tensor, "*shape"],
+    mask: Bool[Tensor, "*shape"],
+    rescale: str = "none",
+) -> Float[Tensor, "*shape"]:
+    r"""Return dL/dM, which passes through to the scores unchanged (draft, equation 5).
+
+    With :math:`g` the gradient of the effective weight this is :math:`g_i \theta_i`; with rescaling, where the
+    gradient also flows through :math:`\alpha`, it is
+    :math:`g_i \theta_i / \alpha - \sum_j g_j \theta_j M_j / (2 N \alpha^3)`.
+
+    Returns:
+        dL/dM in float32, or in float64 when the gradient is.
+    """
+    wide = torch.promote_types(gradient.dtype, torch.float32)
+    product = gradient.to(wide) * frozen.to(wide)
+    if rescale == "none":
+        return product
+    spread = alpha(mask)
+    through = torch.where(mask, product, torch.zeros((), dtype=wide, device=product.device)).sum()
+    return product / spread - through / (2 * mask.numel() * spread**3)
+
+
+def check_rescale(rescale: str) -> None:
+    """Raise ``ValueError`` unless this names a way to rescale."""
+    if rescale not in RESCALES:
+        raise ValueError(f"rescale must be one of {', '.join(RESCALES)}; got {rescale!r}; the draft uses 'none'")

@@ -1,0 +1,67 @@
+"""The values that scores start from (draft, section 3.1; protocol, "topk%")."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Init: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def generator(seed: int, name: str) -> torch.Generator:
+    """Return a random source that depends on the seed and the parameter's name, not on what else is masked."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def constant(value: float = 1.0) -> Init:
+    """Start every score from one value: the paper's S0."""
+    if not math.isfinite(value):
+        raise ValueError(f"the initial score must be a finite number; got {value}; the paper uses 1")
+    return lambda frozen, random: torch.full(frozen.shape, value)
+
+
+def normal(frozen: Float[Tensor, "*shape"], random: torch.Generator) -> Float[Tensor, "*shape"]:
+    """Draw scores from the standard normal distribution."""
+    return torch.randn(frozen.shape, generator=random)
+
+
+def kaiming(frozen: Float[Tensor, "*shape"], random: torch.Generator) -> Float[Tensor, "*shape"]:
+    """Draw scores uniformly from +-1 / sqrt(fan in): Kaiming's rule with slope sqrt(5), as for top-k masks."""
+    fan_in = max(frozen[0].numel() if frozen.dim() > 1 else frozen.numel(), 1)
+    return (torch.rand(frozen.shape, generator=random) * 2 - 1) / math.sqrt(fan_in)
+
+
+def magnitude(frozen: Float[Tensor, "*shape"], random: torch.Generator) -> Float[Tensor, "*shape"]:
+    """Start from the size of the frozen weight, relative to the mean size in its tensor."""
+    size = frozen.detach().to("cpu", torch.float32).abs()
+    return size / size.mean().clamp_min(torch.finfo(torch.float32).tiny)
+
+
+INITS: dict[str, Init] = {
+    "constant": constant(),
+    "normal": normal,
+    "kaiming": kaiming,
+    "magnitude": magnitude,
+}
+
+
+def initial(init: str | float | Init, frozen: Float[Tensor, "*shape"], seed: int, name: str) -> Float[Tensor, "*shape"]:
+    """Return the first scores of one tensor, in float32 (float64 for a float64 tensor) and in its memory format.
+
+    Args:
+        init: "constant", "normal", "kaiming", "magnitude", a number (S0), or a callable (frozen, generator) -> scores.
+        frozen: the weights the scores are for.
+        seed: seed of the random ones.
+        name: name of the parameter; each has its own random stream.
+    """
+    if isinstance(init, str) and init not in INITS:
+        raise ValueError(f"init must be one of {', '.join(INITS)}, a number or a callable; got {init!r}")
+    make = INITS[init] if isinstance(init, str) else constant(init) if isinstance(init, (int, float)) else init
+    values = make(frozen, generator(seed, name))
+    scores = torch.empty_like(frozen, dtype=torch.promote_types(frozen.dtype, torch.float32))
+    return scores.copy_(values)
