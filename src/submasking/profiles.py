@@ -71,6 +71,7 @@ class Profile:
         batch_size: images per step.
         seeds: the seeds of the grid.
         methods: settings by method, or by "method model" where a model needs its own.
+        full_models: models that the grid adapts by FS and FFT; the others get ZS and LP, as in Table 1.
         sparse_datasets: data sets of the label-sparsity figures.
         label_percents: shares of the labels, in percent, of those figures.
         neighbours: k of the weighted nearest-neighbour classifier.
@@ -84,6 +85,7 @@ class Profile:
     seeds: tuple[int, ...]
     methods: dict[str, Optimisation]
     swav: Swav
+    full_models: tuple[str, ...] = ("rn18-timm", "rn50-swav", "vitb32-clip")
     sparse_datasets: tuple[str, ...] = ("cifar10", "cifar100", "sun397")
     label_percents: tuple[float, ...] = (10.0, 100.0)
     neighbours: int = 200

@@ -18,7 +18,9 @@ import pandas as pd
 
 SCHEMA = 1
 PACKAGES = ("submasking", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "scikit-learn")
-REPOSITORY = Path(__file__).resolve().parents[2]
+_SOURCE = Path(__file__).resolve().parents[2]
+# the project's folder; where the library is installed on its own, the current folder
+REPOSITORY = _SOURCE if (_SOURCE / "_toc.yml").exists() else Path.cwd()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def record_path(model: str, dataset: str, method: str, labels: float, seed: int)
 
 
 def results_folder(profile: str) -> Path:
-    """Folder of a profile's results: `$SUBMASKING_RESULTS/<profile>`, or `results/<profile>` of the project."""
+    """Folder of a profile's results, below `$SUBMASKING_RESULTS` or the project's `results`."""
     root = os.environ.get("SUBMASKING_RESULTS")
     return (Path(root) if root else REPOSITORY / "results") / profile
 
@@ -143,11 +145,16 @@ def validate(record: Record) -> None:
             raise ValueError(f"metric {name} must be a finite number, got {value!r}")
 
 
-def frame(folder: Path) -> pd.DataFrame:
-    """One row per record below `folder`: its identity, then a column per metric."""
+def to_frame(records: list[Record]) -> pd.DataFrame:
+    """One row per record: its identity, then a column per metric."""
     identity = ("profile", "model", "dataset", "method", "labels", "seed")
-    rows = [{name: getattr(record, name) for name in identity} | record.metrics for record in read(folder)]
+    rows = [{name: getattr(record, name) for name in identity} | record.metrics for record in records]
     return pd.DataFrame(rows, columns=None if rows else list(identity))
+
+
+def frame(folder: Path) -> pd.DataFrame:
+    """`to_frame` of all records below `folder`."""
+    return to_frame(read(folder))
 
 
 def reported() -> pd.DataFrame:

@@ -1,0 +1,57 @@
+# Two commands matter: `make book` and `make test`. `make help` lists all.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROFILE ?= tiny
+CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
+# one run uses one thread; the grid runs as many at once as there are cores
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book grid site pdf test lint bench records lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.done ## build the environment from requirements.lock
+
+$(VENV)/.done: requirements.lock pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=/path/to/python3.11 setup"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+book: grid site pdf ## run what is not done yet, then build site and PDF
+
+grid: setup ## run every experiment of PROFILE (default tiny) that is not done
+	$(BIN)/snakemake --cores $(CORES) --keep-going --rerun-triggers input params --quiet rules --config profile=$(PROFILE)
+
+site: setup ## build the site in _build/html
+	$(BIN)/jupyter-book build book/ -W --keep-going --quiet
+	@echo "The site: _build/html/index.html"
+
+pdf: setup ## build the PDF, where LaTeX is installed
+	$(BIN)/python book/pdf.py
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## measure and store the tables of benchmarks/
+	$(BIN)/python -m benchmarks
+
+records: setup ## keep this machine's tiny results as the records that the project ships
+	$(BIN)/python -m submasking.records
+
+lock: ## resolve requirements.lock anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --all-extras --quiet pyproject.toml -o requirements.lock
+
+clean: ## delete what was built; results and the environment stay
+	rm -rf _build book/_build book/notebooks .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,97 @@
+# The grid: every notebook with every parameter set of a profile, then grid.json, which lets the book show this run.
+#
+#   snakemake --cores 2 --keep-going                     the tiny profile (what `make grid` calls)
+#   snakemake --cores 2 --config profile=smoke           another profile
+#   snakemake --executor slurm --jobs 20 ...             the same file on a cluster, with Snakemake's Slurm plugin
+#
+# One job is one notebook with many runs in it. A killed grid goes on where it stopped, since each run leaves its own
+# record. A job is due again when its notebook or a hyper-parameter of one of its runs changes, never because of a
+# commit or a clone.
+import hashlib
+import json
+from pathlib import Path
+
+from submasking import backbones, grid, notebooks, results
+from submasking.progress import Watch
+
+PROFILE = config.get("profile", "tiny")
+FOLDER = results.results_folder(PROFILE)
+NOTEBOOKS = grid.notebooks(PROFILE)
+# the longest chain first: the backbone that feeds the self-supervised runs
+FIRST = "rn50-swav"
+watch = Watch(PROFILE)
+
+
+def digest(content):
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def source(stem):
+    return str(notebooks.path(NOTEBOOKS[stem][0]))
+
+
+def model(stem):
+    return NOTEBOOKS[stem][1]["model"]
+
+
+onstart:
+    watch.start()
+
+
+onsuccess:
+    watch.stop()
+
+
+onerror:
+    watch.stop()
+
+
+rule all:
+    default_target: True
+    input:
+        str(FOLDER / "grid.json"),
+
+
+rule backbone:
+    output:
+        str(FOLDER / "backbones" / "{model}.safetensors"),
+    params:
+        recipe=lambda wildcards: digest(backbones.recipe(wildcards.model, PROFILE)),
+    log:
+        str(FOLDER / "logs" / "backbone-{model}.txt"),
+    run:
+        backbones.load(wildcards.model, PROFILE)
+
+
+for stem in NOTEBOOKS:
+
+    rule:
+        name:
+            f"notebook_{stem.replace('-', '_')}"
+        input:
+            source=source(stem),
+            backbone=str(FOLDER / "backbones" / f"{model(stem)}.safetensors"),
+            # the runs that two notebooks share are made by one of them
+            before=[str(FOLDER / "notebooks" / "label_sparsity-rn50-swav.ipynb")] if stem == f"submasking-{FIRST}" else [],
+        output:
+            str(FOLDER / "notebooks" / f"{stem}.ipynb"),
+        params:
+            stem=stem,
+            recipes=digest([run.recipe() for run in grid.notebook_runs(stem, PROFILE)]),
+        priority: 2 if model(stem) == FIRST else 1
+        log:
+            str(FOLDER / "logs" / f"{stem}.txt"),
+        run:
+            name, given = NOTEBOOKS[params.stem]
+            notebooks.execute(name, given, Path(output[0]), progress=False)
+
+
+rule grid:
+    input:
+        [str(FOLDER / "notebooks" / f"{stem}.ipynb") for stem in NOTEBOOKS],
+    output:
+        str(FOLDER / "grid.json"),
+    run:
+        runs = grid.runs(PROFILE)
+        content = {"profile": PROFILE, "runs": len(runs), "notebooks": sorted(NOTEBOOKS), "commit": results.commit()}
+        results.write_atomically(Path(output[0]), json.dumps(content, indent=1) + "\n")

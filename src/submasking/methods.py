@@ -1,0 +1,168 @@
+"""The methods compared by the paper: what each trains, and what it measures.
+
+ZS the untouched backbone; LP a linear probe on it; FS submasking and FFT full fine-tuning, with labels;
+SSM and SSFT the same with the self-supervised loss (SwAV), judged by probes on the adapted features.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from submasking import backbones, data, selection
+from submasking.backbones import Backbone
+from submasking.data import ImageSet, augment
+from submasking.evaluate import features, knn, label_subset, linear_probe, top1
+from submasking.heads import CosineHead, linear_head
+from submasking.masks import Masking, mask
+from submasking.profiles import Optimisation, profile
+from submasking.swav import SwavHead, SwavLoss
+from submasking.train import Batches, History, cosine, fit
+
+if TYPE_CHECKING:
+    from submasking.runs import Run
+
+SELF_SUPERVISED = ("SSM", "SSFT")
+Found = dict[str, Any]
+
+
+@lru_cache(maxsize=1)
+def _backbone(model: str, profile_name: str, weights: str) -> Backbone:
+    return backbones.load(model, profile_name, weights=weights)
+
+
+@lru_cache(maxsize=4)
+def _images(profile_name: str, dataset: str, split: str) -> ImageSet:
+    return data.load(profile_name, dataset, split)
+
+
+@lru_cache(maxsize=2)
+def _frozen_features(model: str, profile_name: str, weights: str, dataset: str) -> tuple[Tensor, Tensor]:
+    """Features of training and test images by the untouched backbone."""
+    backbone = _backbone(model, profile_name, weights)
+    sets = (_images(profile_name, dataset, split) for split in ("train", "test"))
+    train, test = (features(backbone.trunk, images, backbone.normalise) for images in sets)
+    return train, test
+
+
+def _labelled(task: Run, train: ImageSet) -> Tensor:
+    """Indices of the images whose labels the run may see; the paper's seed 42 belongs to seed 0."""
+    return label_subset(len(train), task.labels, seed=42 + task.seed)
+
+
+def _describe(task: Run, backbone: Backbone, masking: Masking | None = None) -> Found:
+    """The fields of the record that say what the run was on."""
+    train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
+    masked = sum(scores.numel() for scores in masking.frozen().values()) if masking else 0
+    return {
+        "stand_in": {"model": backbone.stand_in, "dataset": data.stand_in(task.profile, task.dataset)},
+        "backbone": {
+            "architecture": backbone.architecture,
+            "weights": backbone.weights,
+            "fingerprint": backbone.fingerprint,
+            "parameters": sum(parameter.numel() for parameter in backbone.trunk.parameters()),
+            "masked": masked,
+        },
+        "data": {
+            "classes": len(train.classes),
+            "train": len(train),
+            "labelled": int(len(train) * task.labels / 100),
+            "test": len(test),
+        },
+        "timings": {},
+    }
+
+
+def zero_shot(task: Run, progress: bool) -> Found:
+    """ZS: nearest neighbours on the features of the untouched backbone."""
+    backbone = _backbone(task.model, task.profile, task.weights)
+    train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
+    bank, queries = _frozen_features(task.model, task.profile, task.weights, task.dataset)
+    chosen = _labelled(task, train)
+    k = profile(task.profile).neighbours
+    accuracy = knn(bank[chosen], train.labels[chosen], queries, test.labels, k=k)
+    return _describe(task, backbone) | {"metrics": {"knn": accuracy}}
+
+
+def linear(task: Run, progress: bool) -> Found:
+    """LP: logistic regression on the features of the untouched backbone."""
+    backbone = _backbone(task.model, task.profile, task.weights)
+    train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
+    bank, queries = _frozen_features(task.model, task.profile, task.weights, task.dataset)
+    chosen = _labelled(task, train)
+    accuracy, converged = linear_probe(bank[chosen], train.labels[chosen], queries, test.labels)
+    return _describe(task, backbone) | {"metrics": {"top1": accuracy, "converged": float(converged)}}
+
+
+def supervised(task: Run, progress: bool) -> Found:
+    """FS and FFT: learn masks, or the same weights, with a head on the labelled images."""
+    chosen = profile(task.profile)
+    plan = chosen.method(task.method, task.model)
+    backbone = _backbone(task.model, task.profile, task.weights)
+    train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
+    labelled = train.subset(_labelled(task, train))
+    trunk = copy.deepcopy(backbone.trunk)
+    masking, optimizers = adapt(trunk, backbone, plan, masked=task.method == "FS")
+    head = _head(backbone, train, task.seed)
+    if any(parameter.requires_grad for parameter in head.parameters()):
+        optimizers.append(_sgd(head, plan))
+    loader = Batches(labelled, chosen.batch_size, _augmented(backbone), seed=task.seed)
+
+    def step_loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+        images, labels = batch
+        return nn.functional.cross_entropy(head(trunk(images)), labels)
+
+    trunk.train()
+    state = {"trunk": trunk, "head": head, "loader": loader}
+    history = _fit(task, step_loss, loader, optimizers, plan, state, progress)
+    bank = features(trunk, labelled, backbone.normalise)
+    queries = features(trunk, test, backbone.normalise)
+    with torch.inference_mode():
+        accuracy = top1(head(queries), test.labels)
+    neighbours = knn(bank, labelled.labels, queries, test.labels, k=chosen.neighbours)
+    metrics = {"top1": accuracy, "knn": neighbours}
+    return _finish(task, backbone, trunk, head, masking, history, metrics)
+
+
+def self_supervised(task: Run, progress: bool) -> Found:
+    """SSM and SSFT: learn masks, or the same weights, from all training images without their labels."""
+    chosen = profile(task.profile)
+    plan, swav = chosen.method(task.method, task.model), chosen.swav
+    backbone = _backbone(task.model, task.profile, task.weights)
+    train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
+    trunk = copy.deepcopy(backbone.trunk)
+    masking, optimizers = adapt(trunk, backbone, plan, masked=task.method == "SSM")
+    loader = Batches(train, chosen.batch_size, _views(backbone, swav), seed=task.seed)
+    loss = swav_loss(backbone.width, swav, seed=task.seed, steps=plan.epochs * len(loader))
+    optimizers.append(_sgd(loss, plan))
+
+    def step_loss(batch: tuple[list[Tensor], Tensor]) -> Tensor:
+        crops, _ = batch
+        return loss(forward_crops(trunk, crops))
+
+    trunk.train()
+    state = {"trunk": trunk, "loss": loss, "loader": loader}
+    history = _fit(task, step_loss, loader, optimizers, plan, state, progress)
+    bank = features(trunk, train, backbone.normalise)
+    queries = features(trunk, test, backbone.normalise)
+    metrics = {"knn": knn(bank, train.labels, queries, test.labels, k=chosen.neighbours)}
+    for percent in chosen.label_percents:
+        few = label_subset(len(train), percent, seed=42 + task.seed)
+        metrics[f"lp@{percent:g}"], _ = linear_probe(bank[few], train.labels[few], queries, test.labels)
+    return _finish(task, backbone, trunk, None, masking, history, metrics)
+
+
+METHODS: dict[str, Callable[[Run, bool], Found]] = {
+    "ZS": zero_shot,
+    "LP": linear,
+    "FS": supervised,
+    "FFT": supervised,
+    "SSM": self_supervised,
+    "SSFT": self_supervised,
+}

@@ -1,0 +1,209 @@
+"""The only training loop: supervised or self-supervised, masks or weights, with checkpoint and resume."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from submasking.data import ImageSet
+
+Schedule = Callable[[float], float]
+
+
+class Loader(Protocol):
+    """A sized iterable of batches that may be walked once per epoch."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+@dataclass
+class History:
+    """What training saw: mean loss of each epoch, seconds in all, values noted by the caller."""
+
+    loss: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def cosine(warmup: float = 0.0) -> Schedule:
+    """Learning-rate multiplier: linear from 0 to 1 over the first `warmup` share, then cosine to 0."""
+    if not 0 <= warmup < 1:
+        raise ValueError(f"warmup must be a share of training in [0, 1), got {warmup}")
+
+    def multiplier(progress: float) -> float:
+        if progress < warmup:
+            return progress / warmup
+        return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+    return multiplier
+
+
+class Batches:
+    """Shuffled batches of an image set held in memory, augmented as a whole batch.
+
+    Args:
+        images: the set.
+        batch_size: images per batch; the last batch may be smaller (no image is dropped).
+        transform: batch of images in [0, 1] and a generator -> what the step sees.
+        seed: decides the order and the augmentation.
+        memory_format: layout of the batch.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        batch_size: int,
+        transform: Callable[[Float[Tensor, "n c h w"], torch.Generator], Any],
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if len(images) == 0:
+            raise ValueError(f"the image set {images.name!r} holds no image: nothing to train on")
+        self.images, self.batch_size, self.transform, self.device = images, batch_size, transform, device
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.images) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Any, Int[Tensor, " n"]]]:
+        order = torch.randperm(len(self.images), generator=self.generator)
+        for chosen in order.split(self.batch_size):
+            batch = as_float(self.images.images[chosen].to(self.device))
+            yield self.transform(batch, self.generator), self.images.labels[chosen].to(self.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the generator, so that a resumed run sees the batches that it would have seen."""
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Undo of `state_dict`."""
+        self.generator.set_state(state["generator"])
+
+
+def as_float(images: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """Pixels in 0..255 to floats in [0, 1], channels last (the faster layout on CPU and GPU)."""
+    return images.to(torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
+
+
+def fit(
+    step_loss: Callable[[Any], Tensor],
+    loader: Loader,
+    optimizers: Sequence[torch.optim.Optimizer],
+    *,
+    epochs: int,
+    schedule: Schedule,
+    state: Mapping[str, Any] | None = None,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[int], None] | None = None,
+    label: str = "",
+    progress: bool = True,
+) -> History:
+    """Minimise `step_loss` over `epochs` passes of `loader`.
+
+    Args:
+        step_loss: batch -> scalar loss.
+        loader: sized iterable of batches, walked once per epoch.
+        optimizers: all stepped once per batch; the lr that each group has now is its peak.
+        epochs: passes, at least 1.
+        schedule: progress in [0, 1) -> multiplier of each peak lr, applied before every step.
+        state: objects with state_dict / load_state_dict that a checkpoint holds (model, head, loader, ...).
+        checkpoint: file written after every epoch and resumed from when it exists; removed at the end.
+        on_epoch: called after each epoch with its index.
+        label: what the progress bar says.
+        progress: show the bar.
+
+    Raises:
+        ValueError: epochs < 1.
+        FloatingPointError: the loss is not finite; the message names epoch and step.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}")
+    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    everything = dict(state or {}) | {f"optimizer{i}": optimizer for i, optimizer in enumerate(optimizers)}
+    history, first = History(), 0
+    if checkpoint is not None and checkpoint.exists():
+        first = _resume(checkpoint, everything, history)
+    started = time.perf_counter() - history.seconds
+    bar = tqdm(total=epochs * len(loader), initial=first * len(loader), desc=label, disable=not progress)
+    for epoch in range(first, epochs):
+        total = 0.0
+        for step, batch in enumerate(loader):
+            share = (epoch + (step + 0.5) / len(loader)) / epochs
+            _set_rates(optimizers, peaks, schedule(share))
+            loss = step_loss(batch)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"{label}: loss is {value} in epoch {epoch}, step {step}; lower the learning rate"
+                )
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            total += value
+            bar.update()
+        history.loss.append(total / len(loader))
+        history.seconds = time.perf_counter() - started
+        bar.set_postfix(loss=f"{history.loss[-1]:.3f}")
+        if on_epoch is not None:
+            on_epoch(epoch)
+        if checkpoint is not None and epoch + 1 < epochs:
+            _set_rates(optimizers, peaks, 1.0)
+            _save(checkpoint, everything, history, epoch + 1)
+    bar.close()
+    _set_rates(optimizers, peaks, 1.0)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return history
+
+
+def _set_rates(
+    optimizers: Sequence[torch.optim.Optimizer], peaks: list[list[float]], multiplier: float
+) -> None:
+    for optimizer, rates in zip(optimizers, peaks, strict=True):
+        for group, peak in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = peak * multiplier
+
+
+def _save(path: Path, state: Mapping[str, Any], history: History, epoch: int) -> None:
+    content = {name: thing.state_dict() for name, thing in state.items()}
+    content |= {
+        "loss": history.loss,
+        "seconds": history.seconds,
+        "epoch": epoch,
+        "rng": torch.get_rng_state(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _resume(path: Path, state: Mapping[str, Any], history: History) -> int:
+    content = torch.load(path, weights_only=True)
+    for name, thing in state.items():
+        thing.load_state_dict(content[name])
+    torch.set_rng_state(content["rng"])
+    history.loss, history.seconds = content["loss"], content["seconds"]
+    return int(content["epoch"])

@@ -1,0 +1,27 @@
+"""Shared by all tests: one thread, hypothesis profiles, results in a temporary folder, never the project's own."""
+
+import os
+
+# before torch is imported: tests run side by side
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("dev", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("dev"), max_examples=50, derandomize=True)
+settings.register_profile("intense", parent=settings.get_profile("dev"), max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(scope="session")
+def smoke_results(tmp_path_factory):
+    """Folder for results of profile smoke, shared by the tests of one worker: backbones are trained there once."""
+    folder = tmp_path_factory.mktemp("results")
+    before = os.environ.get("SUBMASKING_RESULTS")
+    os.environ["SUBMASKING_RESULTS"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["SUBMASKING_RESULTS"]
+    else:
+        os.environ["SUBMASKING_RESULTS"] = before

@@ -1,0 +1,83 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from submasking import notebooks
+
+KNOWN = {"profile": ("str", "tiny"), "lr": ("float", 50.0), "seed": ("int", 0), "draw": ("bool", True)}
+
+
+def test_parameters_are_read_from_annotated_defaults():
+    source = 'profile: str = "tiny"  # which\nlr: float = 50.0\nseed: int = 0\ndraw: bool = True\nother = 3'
+    assert notebooks.declared(source) == KNOWN
+
+
+def test_given_values_replace_the_defaults():
+    assert notebooks.check(KNOWN, {"lr": 3, "seed": 2}) == {"profile": "tiny", "lr": 3.0, "seed": 2, "draw": True}
+
+
+@given(st.floats(allow_nan=False))
+def test_a_float_is_taken_as_number_or_as_text(value):
+    assert notebooks.coerce("lr", "float", value) == value
+    assert notebooks.coerce("lr", "float", str(value)) == value
+
+
+def test_a_misspelt_parameter_names_the_nearest():
+    with pytest.raises(ValueError, match="unknown parameter 'sed'; did you mean 'seed'"):
+        notebooks.check(KNOWN, {"sed": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", 1.5), ("seed", "one"), ("seed", True), ("lr", "fast"), ("lr", True), ("draw", 1), ("draw", "no")],
+)
+def test_a_value_of_another_type_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"parameter '{name}' must be {KNOWN[name][0]}, got {value!r}"):
+        notebooks.check(KNOWN, {name: value})
+
+
+def test_text_that_looks_like_a_number_stays_text():
+    assert notebooks.coerce("dataset", "str", 2024) == "2024"
+
+
+class Shell:
+    """The parts of a kernel's namespace that the check reads, as left by papermill's cells."""
+
+    def __new__(cls, *cells):
+        namespace = {"In": ["", *cells, "notebooks.parameters(globals())"]}
+        for cell in cells:
+            exec(cell, namespace)
+        return namespace
+
+
+def test_a_running_notebook_gets_its_values_with_the_declared_types():
+    namespace = Shell("lr: float = 50.0\nseed: int = 0", "# Parameters\nlr = 3")
+    assert notebooks.parameters(namespace) == {"lr": 3.0, "seed": 0}
+    assert type(namespace["lr"]) is float
+
+
+def test_a_running_notebook_refuses_what_it_does_not_declare():
+    with pytest.raises(ValueError, match="unknown parameter 'sed'"):
+        notebooks.parameters(Shell("seed: int = 0", "# Parameters\nsed = 3"))
+
+
+def test_an_unknown_notebook_lists_those_there_are():
+    with pytest.raises(ValueError, match="there is no notebook 'nonsense'.*label_sparsity"):
+        notebooks.path("nonsense")
+
+
+def test_every_notebook_is_found_with_its_parameters():
+    assert notebooks.known_parameters("label_sparsity")["model"] == ("str", "rn50-swav")
+
+
+def test_the_output_lies_with_the_results_of_its_profile(monkeypatch, tmp_path):
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
+    path = notebooks.output_path("label_sparsity", {"profile": "smoke"})
+    assert path == tmp_path / "smoke" / "notebooks" / "label_sparsity-rn50-swav.ipynb"
+
+
+def test_a_bad_parameter_stops_before_anything_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
+    with pytest.raises(ValueError, match="unknown parameter"):
+        notebooks.execute("label_sparsity", {"modell": "rn50-swav"})
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,86 @@
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from submasking import results
+from submasking.results import Record
+
+
+def record(**changes):
+    whole = Record(
+        profile="tiny", model="rn18-timm", dataset="dtd", method="FS", labels=100.0, seed=0, recipe={"lr": 50.0},
+        metrics={"top1": 0.5, "sparsity": 0.1},
+    )  # fmt: skip
+    return replace(whole, **changes)
+
+
+@given(st.dictionaries(st.text(min_size=1), st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_a_record_reads_back_as_it_was_written(tmp_path_factory, metrics):
+    folder = tmp_path_factory.mktemp("records")
+    written = record(metrics=metrics)
+    results.write(written, folder)
+    assert results.read(folder) == [written]
+
+
+def test_the_path_names_the_run():
+    assert record(labels=10.0, seed=3).path.as_posix() == "rn18-timm/dtd/FS-labels10-seed3.json"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": {}}, "at least one"),
+        ({"metrics": {"top1": float("nan")}}, "finite number"),
+        ({"metrics": {"top1": True}}, "finite number"),
+        ({"labels": 101.0}, r"\[0, 100\]"),
+        ({"schema": 0}, "schema must be"),
+    ],
+)
+def test_a_bad_record_is_never_written(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        results.write(record(**changes), tmp_path)
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda text: text[:-20], lambda text: "{}", lambda text: text.replace("0.5", "NaN")]
+)
+def test_a_damaged_file_is_named_with_the_remedy(tmp_path, damage):
+    path = results.write(record(), tmp_path)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match=r"FS-labels100-seed0.json is not a valid record .* run its experiment again"):
+        results.read(tmp_path)
+
+
+def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = results.write(record(), tmp_path)
+    before = path.read_text()
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results.os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        results.write(record(metrics={"top1": 0.9}), tmp_path)
+    assert path.read_text() == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_the_frame_has_one_row_per_record_and_one_column_per_metric(tmp_path):
+    for seed in (0, 1):
+        results.write(record(seed=seed, metrics={"top1": 0.5 + seed / 10}), tmp_path)
+    frame = results.frame(tmp_path)
+    assert frame.top1.tolist() == [0.5, 0.6]
+    assert frame.seed.tolist() == [0, 1]
+    assert len(results.frame(tmp_path / "nowhere")) == 0
+
+
+def test_the_book_shows_the_own_grid_only_when_it_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "REPOSITORY", tmp_path)
+    (tmp_path / "results" / "tiny" / "records").mkdir(parents=True)
+    assert results.book_folder() == tmp_path / "book" / "records" / "tiny"
+    (tmp_path / "results" / "tiny" / "grid.json").write_text(json.dumps({}))
+    assert results.book_folder() == tmp_path / "results" / "tiny" / "records"

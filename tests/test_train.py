@@ -1,0 +1,110 @@
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from submasking.data import ImageSet
+from submasking.train import Batches, cosine, fit
+
+
+def image_set(n=10):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (n, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    return ImageSet(images, torch.arange(n) % 2, ("even", "odd"), "toy")
+
+
+def setup(seed=0):
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
+    loader = Batches(image_set(), 4, lambda x, g: x + 0.1 * torch.rand(x.shape, generator=g), seed=seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def step_loss(batch):
+        images, labels = batch
+        return nn.functional.cross_entropy(model(images), labels)
+
+    return model, loader, optimizer, step_loss
+
+
+@given(st.floats(0, 0.99), st.floats(0, 1))
+def test_schedule_stays_between_zero_and_one(warmup, progress):
+    assert 0 <= cosine(warmup)(progress) <= 1
+
+
+def test_schedule_warms_up_peaks_and_ends_at_zero():
+    schedule = cosine(0.25)
+    assert schedule(0) == 0
+    assert schedule(0.125) == pytest.approx(0.5)
+    assert schedule(0.25) == pytest.approx(1)
+    assert schedule(1) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("warmup", [-0.1, 1.0])
+def test_schedule_refuses_warmup_outside_its_range(warmup):
+    with pytest.raises(ValueError, match="warmup must be a share"):
+        cosine(warmup)
+
+
+@given(st.integers(1, 12))
+def test_an_epoch_shows_every_image_once(batch_size):
+    loader = Batches(image_set(), batch_size, lambda x, g: x)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    seen = torch.cat([images for images, _ in batches])
+    expected = image_set().images.float() / 255
+    assert torch.equal(seen.flatten(1).sort(0).values, expected.flatten(1).sort(0).values)
+
+
+def test_batches_follow_from_the_seed():
+    first, second, other = ([y for _, y in Batches(image_set(), 3, lambda x, g: x, seed=seed)] for seed in (1, 1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_empty_set_and_batch_size_zero_are_refused():
+    with pytest.raises(ValueError, match="holds no image"):
+        Batches(image_set().subset(torch.arange(0)), 4, lambda x, g: x)
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        Batches(image_set(), 0, lambda x, g: x)
+
+
+def test_fit_lowers_the_loss_and_puts_the_peak_rate_back():
+    _, loader, optimizer, step_loss = setup()
+    history = fit(step_loss, loader, [optimizer], epochs=20, schedule=cosine(0.1), progress=False)
+    assert len(history.loss) == 20
+    assert history.loss[-1] < 0.5 * history.loss[0]
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
+    model, loader, optimizer, step_loss = setup()
+    fit(step_loss, loader, [optimizer], epochs=5, schedule=cosine(0.2), progress=False)
+    wanted = copy.deepcopy(model.state_dict())
+
+    class Killed(Exception):
+        pass
+
+    def kill(epoch):
+        if epoch == 3:
+            raise Killed
+
+    file = tmp_path / "checkpoint.pt"
+    for on_epoch in (kill, None):
+        model, loader, optimizer, step_loss = setup()
+        options = {"epochs": 5, "schedule": cosine(0.2), "progress": False, "checkpoint": file, "on_epoch": on_epoch}
+        try:
+            fit(step_loss, loader, [optimizer], state={"model": model, "loader": loader}, **options)
+        except Killed:
+            assert file.exists()
+    assert all(torch.equal(model.state_dict()[name], wanted[name]) for name in wanted)
+    assert not file.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_not_finite_stops_the_run():
+    _, loader, optimizer, _ = setup()
+    with pytest.raises(FloatingPointError, match="epoch 0, step 0; lower the learning rate"):
+        fit(lambda batch: torch.tensor(float("nan")), loader, [optimizer], epochs=1, schedule=cosine(), progress=False)
