@@ -84,20 +84,21 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
     fit(step_loss, loader, [optimizer], epochs=5, schedule=cosine(0.2), progress=False)
     wanted = copy.deepcopy(model.state_dict())
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(epoch):
         if epoch == 3:
-            raise Killed
+            raise KilledError
 
     file = tmp_path / "checkpoint.pt"
     for on_epoch in (kill, None):
         model, loader, optimizer, step_loss = setup()
         options = {"epochs": 5, "schedule": cosine(0.2), "progress": False, "checkpoint": file, "on_epoch": on_epoch}
+        options |= {"checkpoint_seconds": 0.0}
         try:
             fit(step_loss, loader, [optimizer], state={"model": model, "loader": loader}, **options)
-        except Killed:
+        except KilledError:
             assert file.exists()
     assert all(torch.equal(model.state_dict()[name], wanted[name]) for name in wanted)
     assert not file.exists()

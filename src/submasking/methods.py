@@ -7,22 +7,21 @@ SSM and SSFT the same with the self-supervised loss (SwAV), judged by probes on 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from submasking import backbones, data, selection
+from submasking import backbones, data
+from submasking.adaptation import adapt, augmented, head_for, sgd, swav_loss, views
 from submasking.backbones import Backbone
-from submasking.data import ImageSet, augment
+from submasking.data import ImageSet
 from submasking.evaluate import features, knn, label_subset, linear_probe, top1
-from submasking.heads import CosineHead, linear_head
-from submasking.masks import Masking, mask
+from submasking.masks import Masking
 from submasking.profiles import Optimisation, profile
-from submasking.swav import SwavHead, SwavLoss
+from submasking.swav import forward_crops
 from submasking.train import Batches, History, cosine, fit
 
 if TYPE_CHECKING:
@@ -109,10 +108,10 @@ def supervised(task: Run, progress: bool) -> Found:
     labelled = train.subset(_labelled(task, train))
     trunk = copy.deepcopy(backbone.trunk)
     masking, optimizers = adapt(trunk, backbone, plan, masked=task.method == "FS")
-    head = _head(backbone, train, task.seed)
+    head = head_for(backbone, train.classes, task.seed)
     if any(parameter.requires_grad for parameter in head.parameters()):
-        optimizers.append(_sgd(head, plan))
-    loader = Batches(labelled, chosen.batch_size, _augmented(backbone), seed=task.seed)
+        optimizers.append(sgd(head, plan.head_lr, plan.head_weight_decay))
+    loader = Batches(labelled, chosen.batch_size, augmented(backbone, task.profile), seed=task.seed)
 
     def step_loss(batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch
@@ -138,9 +137,9 @@ def self_supervised(task: Run, progress: bool) -> Found:
     train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
     trunk = copy.deepcopy(backbone.trunk)
     masking, optimizers = adapt(trunk, backbone, plan, masked=task.method == "SSM")
-    loader = Batches(train, chosen.batch_size, _views(backbone, swav), seed=task.seed)
+    loader = Batches(train, chosen.batch_size, views(backbone, swav, task.profile), seed=task.seed)
     loss = swav_loss(backbone.width, swav, seed=task.seed, steps=plan.epochs * len(loader))
-    optimizers.append(_sgd(loss, plan))
+    optimizers.append(sgd(loss, plan.head_lr, plan.head_weight_decay))
 
     def step_loss(batch: tuple[list[Tensor], Tensor]) -> Tensor:
         crops, _ = batch
@@ -156,6 +155,52 @@ def self_supervised(task: Run, progress: bool) -> Found:
         few = label_subset(len(train), percent, seed=42 + task.seed)
         metrics[f"lp@{percent:g}"], _ = linear_probe(bank[few], train.labels[few], queries, test.labels)
     return _finish(task, backbone, trunk, None, masking, history, metrics)
+
+
+def _fit(
+    task: Run, step_loss: Callable[[Any], Tensor], loader: Batches, optimizers: list[Any], plan: Optimisation,
+    state: dict[str, Any], progress: bool,
+) -> History:  # fmt: skip
+    return fit(
+        step_loss,
+        loader,
+        optimizers,
+        epochs=plan.epochs,
+        schedule=cosine(plan.warmup),
+        state=state,
+        checkpoint=task.record_file.with_suffix(".checkpoint"),
+        label=str(task),
+        progress=progress,
+    )
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _norm_buffers(trunk: nn.Module) -> Iterator[Tensor]:
+    """Running statistics of the norms: they follow the task, so they are stored with it."""
+    for name, buffer in trunk.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            yield buffer
+
+
+def _finish(
+    task: Run, backbone: Backbone, trunk: nn.Module, head: nn.Module | None, masking: Masking | None,
+    history: History, metrics: dict[str, float],
+) -> Found:  # fmt: skip
+    """The fields of a trained run, with the mask's sparsity and sizes."""
+    found = _describe(task, backbone, masking) | {"metrics": metrics}
+    found["timings"] = {"train_s": history.seconds}
+    found["series"] = {"loss": history.loss}
+    found["sizes"] = {
+        "buffers_bytes": float(_bytes(buffer for buffer in _norm_buffers(trunk))),
+        "head_bytes": float(_bytes(head.parameters())) if head is not None else 0.0,
+    }
+    if masking is not None:
+        metrics["sparsity"] = masking.sparsity()
+        found["layers"] = masking.sparsities()
+    return found
 
 
 METHODS: dict[str, Callable[[Run, bool], Found]] = {

@@ -108,6 +108,7 @@ def fit(
     schedule: Schedule,
     state: Mapping[str, Any] | None = None,
     checkpoint: Path | None = None,
+    checkpoint_seconds: float = 10.0,
     on_epoch: Callable[[int], None] | None = None,
     label: str = "",
     progress: bool = True,
@@ -121,7 +122,8 @@ def fit(
         epochs: passes, at least 1.
         schedule: progress in [0, 1) -> multiplier of each peak lr, applied before every step.
         state: objects with state_dict / load_state_dict that a checkpoint holds (model, head, loader, ...).
-        checkpoint: file written after every epoch and resumed from when it exists; removed at the end.
+        checkpoint: file resumed from when it exists and removed at the end.
+        checkpoint_seconds: it is written after each epoch that ends this long after the last writing.
         on_epoch: called after each epoch with its index.
         label: what the progress bar says.
         progress: show the bar.
@@ -137,7 +139,8 @@ def fit(
     history, first = History(), 0
     if checkpoint is not None and checkpoint.exists():
         first = _resume(checkpoint, everything, history)
-    started = time.perf_counter() - history.seconds
+    saved = time.perf_counter()
+    started = saved - history.seconds
     bar = tqdm(total=epochs * len(loader), initial=first * len(loader), desc=label, disable=not progress)
     for epoch in range(first, epochs):
         total = 0.0
@@ -161,9 +164,10 @@ def fit(
         bar.set_postfix(loss=f"{history.loss[-1]:.3f}")
         if on_epoch is not None:
             on_epoch(epoch)
-        if checkpoint is not None and epoch + 1 < epochs:
+        if checkpoint is not None and epoch + 1 < epochs and time.perf_counter() - saved >= checkpoint_seconds:
             _set_rates(optimizers, peaks, 1.0)
             _save(checkpoint, everything, history, epoch + 1)
+            saved = time.perf_counter()
     bar.close()
     _set_rates(optimizers, peaks, 1.0)
     if checkpoint is not None:
