@@ -75,6 +75,9 @@ class Profile:
         sparse_datasets: data sets of the label-sparsity figures.
         label_percents: shares of the labels, in percent, of those figures.
         neighbours: k of the weighted nearest-neighbour classifier.
+        classes: use the first classes of each set only; None uses all.
+        pretraining: by model the recipe of its pretraining, "common" to all and "images" of the source task;
+            in profile images what timm is told besides a model's name, and mean and std of its input.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Profile:
     sparse_datasets: tuple[str, ...] = ("cifar10", "cifar100", "sun397")
     label_percents: tuple[float, ...] = (10.0, 100.0)
     neighbours: int = 200
+    classes: int | None = None
     pretraining: dict[str, Any] = field(default_factory=dict)
 
     def method(self, method: str, model: str) -> Optimisation:
@@ -107,15 +111,54 @@ _SMALL = {
     "SSFT": Optimisation(lr=0.05, epochs=10, weight_decay=1e-6, head_lr=0.05),
 }
 
+_PRETRAINING: dict[str, Any] = {
+    "images": 10_000,
+    "common": {
+        "kind": "supervised",
+        "optimizer": "sgd",
+        "schedule": "cosine",
+        "style": "colours",
+        "lr": 0.1,
+        "weight_decay": 5e-4,
+        "smoothing": 0.0,
+        "batch_size": 64,
+        "epochs": 6,
+        "seed": 0,
+    },
+    "rn18-timm": {"architecture": "resnet18-small"},
+    "rn50-timm": {"architecture": "resnet50-small", "style": "strong", "smoothing": 0.1},
+    "rn50-torch": {"architecture": "resnet50-small", "style": "plain", "schedule": "steps"},
+    "rn50-swav": {
+        "architecture": "resnet50-small",
+        "kind": "swav",
+        "lr": 0.3,
+        "weight_decay": 1e-6,
+        "dimensions": 64,
+        "prototypes": 200,
+        "queue": 512,
+        "freeze_prototypes": 100,
+        "sizes": (24, 24, 16, 16),
+        "epochs": 10,
+    },
+    "rn50-clip": {"architecture": "clip-resnet", "kind": "clip", "optimizer": "adamw", "lr": 2e-3},
+    "vitb32-clip": {"architecture": "clip-vit", "kind": "clip", "optimizer": "adamw", "lr": 2e-3},
+}
+_FEW_IMAGES = {"images": 96} | {
+    name: settings | {"epochs": 1} | ({"prototypes": 8, "dimensions": 16, "queue": 64} if "queue" in settings else {})
+    for name, settings in _PRETRAINING.items()
+    if name != "images"
+}
+
 TINY = Profile(
     name="tiny",
-    image_size=32,
-    train_images=2000,
+    image_size=24,
+    train_images=1200,
     test_images=1000,
     batch_size=64,
     seeds=(0, 1, 2),
     methods=_SMALL,
-    swav=Swav(crops=(2, 2), sizes=(32, 24), prototypes=300, queue=512),
+    swav=Swav(crops=(2, 2), sizes=(24, 16), dimensions=64, prototypes=200, queue=512),
+    pretraining=_PRETRAINING,
 )
 
 SMOKE = replace(
@@ -129,6 +172,8 @@ SMOKE = replace(
     swav=replace(TINY.swav, prototypes=8, dimensions=16, queue=32),
     sparse_datasets=("cifar10",),
     neighbours=5,
+    classes=8,
+    pretraining=_FEW_IMAGES,
 )
 
 IMAGES = replace(
@@ -138,6 +183,7 @@ IMAGES = replace(
     train_images=None,
     test_images=None,
     seeds=(0,),
+    pretraining={"create_model": {"pad_type": "same", "bn_eps": 1e-3}, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
 )
 
 PROFILES = {profile.name: profile for profile in (SMOKE, TINY, IMAGES)}

@@ -8,7 +8,7 @@ from submasking import profiles, results
 from submasking.data import augment, folder, glyphs, store
 from submasking.data.images import ImageSet
 
-__all__ = ["SOURCE", "STAND_INS", "ImageSet", "augment", "folder", "glyphs", "load"]
+__all__ = ["SOURCE", "STAND_INS", "ImageSet", "augment", "folder", "glyphs", "load", "stand_in"]
 
 SOURCE = "latin"
 # The paper's data sets, each with the task that takes its place in the embedded world.
@@ -63,11 +63,16 @@ def load(profile: str, dataset: str, split: str) -> ImageSet:
     return rendered(profile, task, split, count)
 
 
+def stand_in(profile: str, dataset: str) -> str:
+    """What stands in for a data set of the paper, in a sentence; "" where the images are the data set's own."""
+    if profile == "images" or dataset not in STAND_INS:
+        return ""
+    return STAND_INS[dataset][1]
+
+
 def rendered(profile: str, task: str, split: str, count: int) -> ImageSet:
     """`glyphs.render` through the profile's cache: one file per image set, named by the hash of its recipe."""
     chosen = profiles.profile(profile)
     arguments = (task, split, count, chosen.image_size, chosen.classes)
-    path = (
-        results.results_folder(profile) / "data" / f"{task}-{split}-{glyphs.recipe(*arguments)}.safetensors"
-    )
+    path = results.results_folder(profile) / "data" / f"{task}-{split}-{glyphs.recipe(*arguments)}.safetensors"
     return store.cached(path, lambda: glyphs.render(*arguments))

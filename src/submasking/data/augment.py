@@ -92,9 +92,7 @@ def views(
         scales = [(0.4, 1.0) if size == max(sizes) else (0.2, 0.6) for size in sizes]
     if len(scales) != len(sizes):
         raise ValueError(f"scales must match sizes one to one, got {len(scales)} for {len(sizes)}")
-    cropped = (
-        _crop(images, generator, size, scale, style) for size, scale in zip(sizes, scales, strict=True)
-    )
+    cropped = (_crop(images, generator, size, scale, style) for size, scale in zip(sizes, scales, strict=True))
     return [colours(crop, generator, style) for crop in cropped]
 
 
@@ -124,9 +122,7 @@ def _colour_matrix(saturation: Tensor, angle: Tensor) -> Tensor:
     return _RGB @ inner @ _YIQ
 
 
-def _crop(
-    images: Images, generator: Generator, size: int, scale: tuple[float, float], style: Style
-) -> Images:
+def _crop(images: Images, generator: Generator, size: int, scale: tuple[float, float], style: Style) -> Images:
     """Random part of each image with the given share of its area, resized to `size`, flipped, turned."""
     count = len(images)
     side = _uniform((count,), generator, *scale).sqrt()

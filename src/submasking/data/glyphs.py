@@ -113,9 +113,7 @@ def characters(task: str) -> str:
     chosen = BY_NAME[task]
     candidates = [chr(code) for first, last in chosen.blocks for code in range(first, last + 1)]
     if chosen.letters:
-        candidates = [
-            character for character in candidates if unicodedata.category(character) in ("Lu", "Ll")
-        ]
+        candidates = [character for character in candidates if unicodedata.category(character) in ("Lu", "Ll")]
     known = frozenset.intersection(*(_available(face) for faces in FACES.values() for face in faces))
     candidates = [character for character in candidates if ord(character) in known]
     pictures = {_draw(character, "DejaVuSans").tobytes(): character for character in reversed(candidates)}

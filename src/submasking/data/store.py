@@ -21,9 +21,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
     try:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata=dict(metadata)
-        )
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata=dict(metadata))
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
@@ -34,11 +32,9 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file; ValueError names the file where it cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+            return {name: file.get_tensor(name) for name in list(file.keys())}, file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"{path} must be a readable safetensors file ({error}); check or delete it"
-        ) from error
+        raise ValueError(f"{path} must be a readable safetensors file ({error}); check or delete it") from error
 
 
 def cached(path: Path, make: Callable[[], ImageSet]) -> ImageSet:

@@ -1,0 +1,84 @@
+"""The small networks of the embedded world, built by the libraries of the real ones (timm, open_clip)."""
+
+from __future__ import annotations
+
+import timm
+import torch
+from jaxtyping import Float, Int
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor, nn
+from torch.nn import functional
+
+CONTEXT = 20  # tokens of a caption; the longest Unicode name of the embedded world has 17
+CLIP_WIDTH = 128
+_STEM = {"stem_type": "deep", "stem_width": 8, "zero_init_last": False, "num_classes": 0}
+_TEXT = CLIPTextCfg(context_length=CONTEXT, width=64, heads=4, layers=2)
+_VISION = {
+    "clip-resnet": {"layers": (1, 1, 1, 1), "width": 16, "head_width": 64},
+    "clip-vit": {"layers": 3, "width": 96, "head_width": 24, "patch_size": 4},
+}
+ARCHITECTURES = ("resnet18-small", "resnet50-small", *_VISION)
+
+
+class Enlarged(nn.Module):
+    """A network that sees its images at 32 px: open_clip's ResNet halves the side five times."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n width"]:
+        return self.network(functional.interpolate(images, size=32, mode="bilinear", antialias=False))
+
+
+class TextTower(nn.Module):
+    """CLIP's text half: class names -> embeddings in the space of the image features."""
+
+    def __init__(self, clip: CLIP) -> None:
+        super().__init__()
+        self.transformer, self.token_embedding, self.ln_final = (
+            clip.transformer,
+            clip.token_embedding,
+            clip.ln_final,
+        )
+        self.positional_embedding, self.text_projection = clip.positional_embedding, clip.text_projection
+        self.logit_scale = clip.logit_scale
+        self.attn_mask: Tensor
+        self.register_buffer("attn_mask", clip.attn_mask, persistent=False)
+
+    def forward(self, tokens: Int[Tensor, "n context"]) -> Float[Tensor, "n width"]:
+        states = self.token_embedding(tokens) + self.positional_embedding
+        states = self.ln_final(self.transformer(states, attn_mask=self.attn_mask))
+        ends = states[torch.arange(len(tokens)), tokens.argmax(1)]  # the end-of-text token has the highest id
+        return ends @ self.text_projection
+
+
+def tokenize(captions: tuple[str, ...]) -> Int[Tensor, "n context"]:
+    """Token ids of captions by CLIP's own tokenizer, whose vocabulary comes with open_clip."""
+    return SimpleTokenizer(context_length=CONTEXT)(list(captions))
+
+
+def trunk(architecture: str, image_size: int) -> nn.Module:
+    """Untrained image network of a small architecture: images -> features; ValueError lists those there are."""
+    if architecture == "resnet18-small":
+        return timm.create_model("resnet18", layers=(1, 1, 1, 1), channels=(32, 64, 128, 256), **_STEM)
+    if architecture == "resnet50-small":
+        return timm.create_model("resnet50", layers=(1, 1, 1, 1), channels=(16, 32, 64, 128), **_STEM)
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}; got {architecture!r}")
+    return clip(architecture, image_size)[0]
+
+
+def clip(architecture: str, image_size: int) -> tuple[nn.Module, TextTower]:
+    """Untrained image and text towers of a small CLIP."""
+    convolutional = architecture == "clip-resnet"
+    vision = CLIPVisionCfg(image_size=32 if convolutional else image_size, **_VISION[architecture])
+    whole = CLIP(CLIP_WIDTH, vision, _TEXT)
+    return Enlarged(whole.visual) if convolutional else whole.visual, TextTower(whole)
+
+
+def width(architecture: str, image_size: int) -> int:
+    """Length of the features of a small architecture."""
+    network = trunk(architecture, image_size)
+    return CLIP_WIDTH if architecture in _VISION else int(network.num_features)  # type: ignore[arg-type]
