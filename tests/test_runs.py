@@ -1,0 +1,119 @@
+import json
+
+import pytest
+
+from submasking import grid, results, runs
+from submasking.runs import Run
+
+
+def smoke(method, labels=100.0, seed=0, model="rn18-timm"):
+    return Run("smoke", model, "cifar10", method, labels, seed)
+
+
+@pytest.mark.parametrize(
+    ("method", "labels", "metrics"),
+    [
+        ("ZS", 100.0, {"knn"}),
+        ("LP", 100.0, {"top1", "converged"}),
+        ("LP", 10.0, {"top1", "converged"}),
+        ("FS", 100.0, {"top1", "knn", "sparsity"}),
+        ("FFT", 100.0, {"top1", "knn"}),
+        ("SSM", 0.0, {"knn", "lp@10", "lp@100", "sparsity"}),
+        ("SSFT", 0.0, {"knn", "lp@10", "lp@100"}),
+    ],
+)
+def test_a_method_leaves_a_record_with_its_metrics(smoke_results, method, labels, metrics):
+    task = smoke(method, labels)
+    record = runs.run(task, progress=False)
+    assert set(record.metrics) == metrics
+    assert all(0 <= value <= 1 for value in record.metrics.values())
+    assert results.read_one(task.record_file) == record
+    assert record.backbone["fingerprint"]
+    assert record.stand_in["model"]
+    assert record.stand_in["dataset"]
+
+
+@pytest.mark.parametrize("model", ["rn50-clip", "vitb32-clip"])
+def test_clip_learns_masks_under_its_text_head(smoke_results, model):
+    record = runs.run(smoke("FS", model=model), progress=False)
+    assert record.sizes["head_bytes"] == 0
+    assert record.backbone["masked"] > 0
+
+
+def test_a_run_with_a_record_is_not_run_again(smoke_results, monkeypatch):
+    task = smoke("LP")
+    first = runs.run(task, progress=False)
+    monkeypatch.setitem(runs.METHODS, "LP", None)
+    assert runs.run(task, progress=False) == first
+
+
+def test_a_record_of_another_recipe_is_run_again(smoke_results):
+    task = smoke("LP", seed=7)
+    first = runs.run(task, progress=False)
+    content = json.loads(task.record_file.read_text())
+    content["recipe"]["neighbours"] = 1
+    task.record_file.write_text(json.dumps(content))
+    assert runs.run(task, progress=False).recipe == first.recipe
+
+
+def test_one_seed_gives_one_result(smoke_results):
+    task = smoke("FS", seed=3)
+    first = runs.run(task, progress=False)
+    task.record_file.unlink()
+    second = runs.run(task, progress=False)
+    assert first.metrics == second.metrics
+    assert first.layers == second.layers
+    assert runs.run(smoke("FS", seed=4), progress=False).series != first.series
+
+
+def test_read_only_never_trains(smoke_results, monkeypatch):
+    monkeypatch.setenv(runs.READ_ONLY, "1")
+    with pytest.raises(FileNotFoundError, match="no record of this recipe"):
+        runs.run(smoke("FFT", seed=99), progress=False)
+
+
+def test_a_failing_run_does_not_cost_the_others(smoke_results, monkeypatch, capsys):
+    def broken(task, progress):
+        raise ArithmeticError("loss is nan")
+
+    monkeypatch.setitem(runs.METHODS, "FFT", broken)
+    tasks = [smoke("FFT", seed=50), smoke("LP", seed=51)]
+    with pytest.raises(RuntimeError, match=r"1 of 2 runs failed:\n.*FFT.*seed 50: ArithmeticError: loss is nan"):
+        runs.run_all(tasks)
+    assert tasks[1].record_file.exists()
+    assert not tasks[0].record_file.exists()
+    assert "[2/2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"profile": "huge"}, "profile must be one of smoke, tiny, images; got 'huge'"),
+        ({"model": "nonsense"}, "model must be one of rn18-timm, .*; got 'nonsense'"),
+        ({"method": "SFT"}, "method must be one of ZS, LP, FS, FFT, SSM, SSFT; got 'SFT'"),
+        ({"labels": 0.0}, "labels must be 0 for SSM and SSFT"),
+    ],
+)
+def test_a_bad_name_lists_the_good_ones(change, message):
+    with pytest.raises(ValueError, match=message):
+        Run(**{"profile": "smoke", "model": "rn18-timm", "dataset": "cifar10", "method": "FS"} | change)
+
+
+def test_the_grid_holds_every_cell_of_the_tables():
+    tasks = grid.runs("tiny")
+    assert len(tasks) == len(set(tasks))
+    cells = {(task.model, task.dataset, task.method) for task in tasks if task.labels == 100}
+    reported = results.reported()
+    wanted = reported[(reported.source == "draft") & (reported.metric == "top1")]
+    assert {(row.model, row.dataset, row.method) for row in wanted.itertuples()} <= cells
+    trained = [task for task in tasks if task.method in ("FS", "FFT") and task.labels == 100]
+    assert {task.seed for task in trained} == {0, 1, 2}
+
+
+def test_names_are_chosen_from_a_list():
+    assert grid.chosen("all", ("a", "b"), "dataset") == ("a", "b")
+    assert grid.chosen("b, a", ("a", "b"), "dataset") == ("b", "a")
+    with pytest.raises(ValueError, match=r"dataset must be among a, b \(or all\); got 'c'"):
+        grid.chosen("c", ("a", "b"), "dataset")
+    with pytest.raises(ValueError, match="seeds must be whole numbers"):
+        grid.seeds("one", "tiny")
