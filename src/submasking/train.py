@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from submasking.data import ImageSet
 
@@ -126,7 +127,7 @@ def fit(
         checkpoint_seconds: it is written after each epoch that ends this long after the last writing.
         on_epoch: called after each epoch with its index.
         label: what the progress bar says.
-        progress: show the bar.
+        progress: show a bar in a terminal, else print a line per epoch.
 
     Raises:
         ValueError: epochs < 1.
@@ -141,7 +142,8 @@ def fit(
         first = _resume(checkpoint, everything, history)
     saved = time.perf_counter()
     started = saved - history.seconds
-    bar = tqdm(total=epochs * len(loader), initial=first * len(loader), desc=label, disable=not progress)
+    terminal = sys.stderr.isatty()
+    bar = tqdm(total=epochs * len(loader), initial=first * len(loader), desc=label, disable=not (progress and terminal))
     for epoch in range(first, epochs):
         total = 0.0
         for step, batch in enumerate(loader):
@@ -162,6 +164,8 @@ def fit(
         history.loss.append(total / len(loader))
         history.seconds = time.perf_counter() - started
         bar.set_postfix(loss=f"{history.loss[-1]:.3f}")
+        if progress and not terminal:  # a notebook or a log: a line each epoch instead of a bar
+            print(f"{label}: epoch {epoch + 1} of {epochs}, loss {history.loss[-1]:.3f}", flush=True)
         if on_epoch is not None:
             on_epoch(epoch)
         if checkpoint is not None and epoch + 1 < epochs and time.perf_counter() - saved >= checkpoint_seconds:
