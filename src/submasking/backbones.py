@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from submasking import data, networks, pretrain, results
 from submasking.data import store
+from submasking.fingerprint import fingerprint
 from submasking.profiles import Profile, profile
 
 MODELS = ("rn18-timm", "rn50-timm", "rn50-torch", "rn50-swav", "rn50-clip", "vitb32-clip")
@@ -149,7 +150,7 @@ def from_file(architecture: str, weights: Path, chosen: Profile) -> Backbone:
         name=architecture,
         architecture=f"timm {architecture}",
         weights=weights.name,
-        fingerprint=fingerprint(trunk),
+        fingerprint=fingerprint(trunk.state_dict()),
     )
 
 
@@ -170,15 +171,6 @@ def fill(trunk: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
         shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise ValueError(f"weights must fit the architecture, but in {source}: {shown}; check the model's name")
     trunk.load_state_dict({name: tensors[name] for name in expected if name in tensors}, strict=False)
-
-
-def fingerprint(module: nn.Module) -> str:
-    """SHA-256 of the names, types, shapes and bytes of all tensors of a module, in the order of their names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _world(chosen: Profile) -> dict[str, Any]:
@@ -216,7 +208,7 @@ def _assembled(model: str, chosen: Profile, made: dict[str, Any], tensors: dict[
         name=model,
         architecture=made["architecture"],
         weights=hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12],
-        fingerprint=fingerprint(trunk),
+        fingerprint=fingerprint(trunk.state_dict()),
         stand_in=STAND_INS[model],
         text=text,
         logit_scale=float(text.logit_scale.clamp(max=pretrain.MAX_LOGIT_SCALE)) if text else 0.0,
