@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import style
@@ -52,7 +53,7 @@ def save(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of the path's ending, the same bytes for the same figure; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"Date": None} if path.suffix == ".svg" else {"CreationDate": None} if path.suffix == ".pdf" else {}
-    with matplotlib.rc_context({"svg.hashsalt": "submasking", "svg.fonttype": "none"}):
+    with matplotlib.rc_context({"svg.hashsalt": "submasking", "svg.fonttype": "path"}):
         figure.savefig(path, metadata=metadata, transparent=path.suffix != ".png")
     return path
 
@@ -89,6 +90,27 @@ def label_sparsity(frame: pd.DataFrame, percent: float) -> Figure:
         axes.set(title=dataset, xlabel="", ylabel="", ylim=(0, min(1.0, 1.25 * part.top1.max())))
         axes.set_xticks(range(len(BARS)), [name.replace("+", "\n+") for name in BARS])
     panels[0].set_ylabel(f"top-1, {percent:g} % of the labels")
+    return figure
+
+
+@_themed
+def masking(seed: int = 0, side: int = 8) -> Figure:
+    """The idea as a picture: frozen weights, a mask, and the weights that remain; the numbers are made up."""
+    generator = np.random.default_rng(seed)
+    weights = generator.normal(size=(side, side))
+    mask = generator.random((side, side)) > 0.3
+    figure = Figure(figsize=(7.2, 2.4), layout="constrained")
+    panels = figure.subplots(1, 3)
+    shown = (weights, np.where(mask, 1.0, np.nan), np.where(mask, weights, np.nan))
+    titles = ("frozen weights", "mask of a task", "what the task sees")
+    for axes, values, title in zip(panels, shown, titles, strict=True):
+        plain = title.startswith("mask")
+        axes.imshow(values, cmap="Greys" if plain else "PuOr", vmin=0 if plain else -2.5, vmax=2 if plain else 2.5)
+        axes.set_title(title, loc="center")
+        axes.set(xticks=np.arange(-0.5, side), yticks=np.arange(-0.5, side), xticklabels=[], yticklabels=[])
+        axes.grid(True, axis="both")
+    for place, sign in ((1, "⊙"), (2, "=")):
+        panels[place].text(-0.14, 0.5, sign, transform=panels[place].transAxes, ha="center", va="center", fontsize=16)
     return figure
 
 

@@ -1,0 +1,25 @@
+"""The book's own Sphinx extension: numbers, tables, figures and notebooks from the records of the runs.
+
+shelf.py        the records that the book shows, read once per build
+expressions.py  the small language of the {record} and {reported} roles
+roles.py        numbers in prose and captions
+grids.py        {record-table}: the paper's tables, ours beside the reported numbers
+plots.py        {record-figure}: figures drawn from records during the build
+pages.py        executed notebooks as pages, and which records were used
+settings.py     tables of models, data sets and hyper-parameters, read from the library
+offline.py      MathJax from a package instead of from another host
+contents.py     which pages this build has
+paper.py        the abstract as the PDF needs it
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bookext import contents, grids, offline, pages, paper, plots, roles, settings, shelf
+
+
+def setup(app: Any) -> dict[str, Any]:
+    for part in (shelf, contents, roles, grids, plots, pages, settings, offline, paper):
+        part.setup(app)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

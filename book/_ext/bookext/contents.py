@@ -1,0 +1,46 @@
+"""The table of contents of this build: without notebooks in the PDF, and without those that cannot be made yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bookext import pages
+
+FOLDER = "notebooks/"
+
+
+def filtered(contents: dict[str, Any], keep: set[str]) -> dict[str, Any]:
+    """A table of contents with only those notebook pages that are in `keep`; a part left empty goes too."""
+    parts = []
+    for part in contents["parts"]:
+        chapters = [
+            entry
+            for entry in part["chapters"]
+            if not entry["file"].startswith(FOLDER) or entry["file"].removeprefix(FOLDER) in keep
+        ]
+        if chapters:
+            parts.append(part | {"chapters": chapters})
+    return contents | {"parts": parts}
+
+
+def _choose(app: Any, config: Any) -> None:
+    """Put a filtered copy of the contents in place of the file, before it is read."""
+    latex = Path(app.outdir).name == "latex"
+    app.notebooks = {} if latex else pages.available(app.shelf)
+    if latex:  # pages of the PDF differ: keep them apart from the site's
+        app.doctreedir = app.outdir / ".doctrees"
+    original = Path(app.srcdir) / config.external_toc_path
+    contents = filtered(yaml.safe_load(original.read_text(encoding="utf-8")), set(app.notebooks))
+    copy = Path(app.outdir).parent / f"_toc-{'pdf' if latex else 'site'}.yml"
+    text = yaml.safe_dump(contents, sort_keys=False)
+    if not copy.exists() or copy.read_text(encoding="utf-8") != text:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(text, encoding="utf-8")
+    config.external_toc_path = str(copy)
+
+
+def setup(app: Any) -> None:
+    app.connect("config-inited", _choose, priority=200)

@@ -1,0 +1,187 @@
+"""The language of the roles: a few words that name a number.
+
+    rn18-timm dtd FS top1                      mean ± std (n) of one experiment; all labels unless @ says otherwise
+    rn50-swav sun397 LP@10 top1                with 10 % of the labels
+    rn18-timm * FS sparsity                    mean over the data sets
+    rn18-timm dtd FS top1 - rn18-timm dtd LP top1     difference in points (hundredths)
+    better rn18-timm FS LP top1                on how many data sets FS is clearly better than LP ("5 of 8")
+    better rn50-swav SSM+LP LP@10 top1         the same with the bars of Figure 1
+    runs | minutes                             number of records, and the time that they took
+
+A word that is no model, data set, method or metric is an error; so is a number without a record, as soon as there
+are records at all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from submasking import tables, verdicts
+from submasking.profiles import DATASETS, METHODS
+from submasking.tables import MISSING, Cell
+
+from bookext.shelf import COMMAND, Shelf
+
+MODELS = ("rn18-timm", "rn50-timm", "rn50-torch", "rn50-swav", "rn50-clip", "vitb32-clip")
+METRICS = ("top1", "knn", "sparsity", "lp@10", "lp@100")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number ready to show: its text, how many runs, where it is from, and the files it was read from."""
+
+    text: str
+    hover: str
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Term:
+    """One experiment and what was measured in it."""
+
+    model: str
+    dataset: str
+    method: str
+    labels: float | None
+    metric: str
+
+    @classmethod
+    def parse(cls, text: str) -> Term:
+        words = text.split()
+        if len(words) != 4:
+            raise ValueError(f"{text!r} must be four words: model, data set, method, metric")
+        model, dataset, asked, metric = words
+        method, labels = method_and_labels(asked)
+        _known("model", model, MODELS)
+        _known("data set", dataset, (*DATASETS, "*"))
+        _known("metric", metric, METRICS)
+        return cls(model, dataset, method, labels, metric)
+
+
+def method_and_labels(word: str) -> tuple[str, float | None]:
+    """Split "LP@10" into method and percentage of the labels."""
+    method, _, percent = word.partition("@")
+    _known("method", method, METHODS)
+    return method, float(percent) if percent else None
+
+
+def evaluate(text: str, shelf: Shelf) -> Number:
+    """The number that an expression names.
+
+    Raises:
+        ValueError: unknown word, or no record of it where there are records.
+    """
+    words = text.split()
+    if not words:
+        raise ValueError("a number must be named; the expression is empty")
+    if words[0] in ("better", "worse"):
+        return _count(words, shelf)
+    if words[0] in ("runs", "minutes"):
+        return _total(words, shelf)
+    terms = [Term.parse(part) for part in text.split(" - ")]
+    cells = [_cell(term, shelf) for term in terms]
+    if any(cell.missing for cell in cells):
+        return _absent(text, shelf)
+    files = tuple(file for term in terms for file in _files(term, shelf))
+    hover = "; ".join(f"{_name(term)}: {cell.provenance()}" for term, cell in zip(terms, cells, strict=True))
+    shown = _plain(terms[0], cells[0]) if len(cells) == 1 else _difference(cells)
+    return Number(shown, f"{hover}; profile {shelf.profile}", files)
+
+
+def quote(text: str, shelf: Shelf) -> Number:
+    """The number that a paper reports: source, table, metric, model, method, data set.
+
+    Raises:
+        ValueError: there is no such number in reported.csv.
+    """
+    words = text.split()
+    if len(words) != 6:
+        raise ValueError(f"{text!r} must be six words: source, table, metric, model, method, data set")
+    query = tables.Query(*words)
+    cell = tables.quoted(shelf.reported, query)
+    if cell.missing:
+        raise ValueError(f"no number in reported.csv for {text!r}")
+    return Number(f"{cell.value:.{cell.digits}f}", f"{cell.provenance()}, Table {query.table}")
+
+
+def _known(what: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        raise ValueError(f"{what} must be one of {', '.join(known)}; got {word!r}")
+
+
+def _cell(term: Term, shelf: Shelf) -> Cell:
+    look = (term.method, term.metric, term.labels)
+    if term.dataset != "*":
+        return tables.measured(shelf.frame, term.model, term.dataset, *look)
+    cells = [tables.measured(shelf.frame, term.model, name, *look) for name in DATASETS]
+    means = [cell.value for cell in cells if not cell.missing]
+    if not means:
+        return Cell()
+    runs = sum(cell.n or 0 for cell in cells)
+    return Cell(sum(means) / len(means), math.nan, runs, cells[0].seeds)
+
+
+def _files(term: Term, shelf: Shelf) -> list[Path]:
+    wanted = {"model": term.model, "method": term.method}
+    if term.dataset != "*":
+        wanted["dataset"] = term.dataset
+    return shelf.files(**wanted)
+
+
+def _name(term: Term) -> str:
+    share = "" if term.labels is None else f" with {term.labels:g} % of the labels"
+    place = "mean over data sets" if term.dataset == "*" else term.dataset
+    return f"{term.model} {place} {term.method}{share} {term.metric}"
+
+
+def _plain(term: Term, cell: Cell) -> str:
+    if term.metric == "sparsity":
+        digits = 2 if cell.value >= 0.095 else 3 if cell.value >= 0.0095 else 4
+        cell = Cell(cell.value, cell.std, cell.n, cell.seeds, digits)
+    return cell.text() + (f" (n = {cell.n})" if term.dataset != "*" else "")
+
+
+def _difference(cells: list[Cell]) -> str:
+    if len(cells) != 2:
+        raise ValueError("a difference must have two terms")
+    return f"{100 * (cells[0].value - cells[1].value):+.1f} points".replace("-", "−")
+
+
+def _count(words: list[str], shelf: Shelf) -> Number:
+    if len(words) != 5:
+        raise ValueError(f"{' '.join(words)!r} must be: better|worse, model, method, method, metric")
+    word, model, first, second, metric = words
+    _known("model", model, MODELS)
+    percent = next((float(name.partition("@")[2]) for name in (first, second) if "@" in name), 100.0)
+    first, second = (name.partition("@")[0] for name in (first, second))
+    if not shelf.records:
+        return _absent(" ".join(words), shelf)
+    frame = shelf.frame[shelf.frame.model == model]
+    rows = verdicts.label_bars(frame, percent) if metric == "top1" else frame[frame.labels.isin([0.0, percent])]
+    found = verdicts.compare(rows, first, second, metric) if metric in rows else pd.DataFrame()
+    if found.empty:
+        return _absent(" ".join(words), shelf)
+    sign = 1 if word == "better" else -1
+    names = list(found.index[found.clear & (sign * found.difference > 0)])
+    hover = f"{first} clearly {word} than {second} ({verdicts.CLEAR:g} standard errors): {', '.join(names) or 'none'}"
+    return Number(f"{len(names)} of {len(found)}", f"{hover}; profile {shelf.profile}", tuple(shelf.files(model=model)))
+
+
+def _total(words: list[str], shelf: Shelf) -> Number:
+    if len(words) != 1:
+        raise ValueError(f"{words[0]!r} stands alone; got {' '.join(words)!r}")
+    if not shelf.records:
+        return _absent(words[0], shelf)
+    if words[0] == "runs":
+        return Number(str(len(shelf.records)), f"records of profile {shelf.profile}")
+    seconds = sum(record.timings.get("total_s", 0.0) for record in shelf.records)
+    return Number(f"{seconds / 60:.0f}", "minutes of one core, summed over the records, pretraining not counted")
+
+
+def _absent(text: str, shelf: Shelf) -> Number:
+    if shelf.records:
+        raise ValueError(f"no record of profile {shelf.profile} for {text!r} in {shelf.folder.name}/")
+    return Number(MISSING, f"no records of profile {shelf.profile} yet: {COMMAND} makes them")

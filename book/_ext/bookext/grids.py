@@ -1,0 +1,153 @@
+"""{record-table}: one of the paper's tables from records, beside the reported numbers."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.addnodes import tabular_col_spec
+from sphinx.util.docutils import SphinxDirective
+from submasking import tables
+from submasking.tables import HERE, Cell, Table
+
+from bookext import shelf
+from bookext.expressions import Number
+from bookext.roles import link, notebook_link, number_node, up, web
+
+MADE = "_static/made"
+
+
+class RecordTable(SphinxDirective):
+    """Table 1 to 6, its caption made from the records that are in it; the content is added to the caption."""
+
+    required_arguments = 1
+    has_content = True
+    option_spec: ClassVar[dict[str, Any]] = {"name": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        books = self.env.app.shelf
+        try:
+            made = tables.build(self.arguments[0], books.frame, books.reported)
+        except ValueError as error:
+            raise self.error(str(error)) from error
+        models = {query.model for query, _ in made.cells() if query.source == HERE}
+        shelf.note(self.env, [file for model in sorted(models) for file in books.files(model=model)])
+        target = f"table-{made.spec.number}.csv"
+        write(self.env, target, made.csv())
+        node = table_node(made)
+        node.insert(0, nodes.title("", "", *self._caption(made)))
+        self.add_name(node)
+        self.set_source_info(node)
+        return [*small(node, columns(made)), web(self._behind(made, target))]
+
+    def _caption(self, made: Table) -> list[nodes.Node]:
+        words: list[nodes.Node] = [nodes.Text(f"{made.spec.title}. ")]
+        words += inline(self, "\n".join(self.content))
+        return [*words, nodes.Text(f" {sample(made, self.env.app.shelf)}")]
+
+    def _behind(self, made: Table, target: str) -> nodes.paragraph:
+        line = nodes.paragraph("", "Behind this table: ", classes=["behind"])
+        for number, stem in enumerate(made.spec.notebooks):
+            line += [nodes.Text(", ")] * bool(number) + notebook_link(self.env, stem)
+        line += [nodes.Text("; all numbers: "), link("CSV", f"{up(self.env)}{MADE}/{target}")]
+        return line
+
+
+def inline(directive: SphinxDirective, text: str) -> list[nodes.Node]:
+    """Text with roles, parsed in place."""
+    if not text:
+        return []
+    found, messages = directive.state.inline_text(text, directive.lineno)
+    return [*found, *messages]
+
+
+def write(env: Any, name: str, text: str) -> None:
+    """Store a made file for the site, and have the page read again where it is gone."""
+    from submasking.results import write_atomically
+
+    path = env.srcdir / MADE / name
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_atomically(path, text)
+    env.note_dependency(str(path))
+
+
+def sample(made: Table, books: shelf.Shelf) -> str:
+    """What the cells of ours rest on."""
+    counts = made.counts()
+    if not counts:
+        return f"No records of profile {books.profile} yet: {shelf.COMMAND} makes them."
+    several = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+    return (
+        f"This book's numbers: profile {books.profile}, stand-ins for models and data, mean ± sample standard "
+        f"deviation over {several} runs; the subscript is n."
+    )
+
+
+def cell_children(cell: Cell) -> list[nodes.Node]:
+    """A number with n as a subscript, and its origin for a reader who points at it."""
+    node = number_node(Number(cell.text(), cell.provenance()), "ours" if cell.origin == HERE else "reported")
+    if cell.n is not None and not cell.missing:
+        node += nodes.subscript("", str(cell.n))
+    return [node]
+
+
+def columns(made: Table) -> str:
+    """Column types for LaTeX, with a gap between groups of columns."""
+    heads = [group for group, _ in made.spec.columns]
+    gaps = ["@{\\hskip 1.2em}" if number and heads[number] != heads[number - 1] else "" for number in range(len(heads))]
+    return "l" + "".join(f"{gap}c" for gap in gaps)
+
+
+def small(node: nodes.table, spec: str) -> list[nodes.Node]:
+    """The table as the PDF wants it: small print and fixed column types."""
+    before = nodes.raw("", "\\begingroup\\scriptsize\\setlength{\\tabcolsep}{2.6pt}", format="latex")
+    return [before, tabular_col_spec(spec=spec), node, nodes.raw("", "\\endgroup", format="latex")]
+
+
+def table_node(made: Table) -> nodes.table:
+    width = len(made.spec.columns) + 1
+    group = nodes.tgroup(cols=width)
+    group += [nodes.colspec(colwidth=1, stub=1 if not number else 0) for number in range(width)]
+    group += nodes.thead("", *_head(made))
+    group += nodes.tbody("", *_body(made, width))
+    return nodes.table("", group, classes=["record-table", "colwidths-auto"])
+
+
+def entry(children: list[nodes.Node], **attributes: Any) -> nodes.entry:
+    return nodes.entry("", nodes.paragraph("", "", *children), **attributes)
+
+
+def _head(made: Table) -> list[nodes.row]:
+    names = [nodes.Text(made.spec.corner)]
+    if not any(group for group, _ in made.spec.columns):
+        return [nodes.row("", entry(names), *(entry([nodes.Text(name)]) for _, name in made.spec.columns))]
+    upper = nodes.row("", entry(names, morerows=1))
+    for title, members in groupby(made.spec.columns, key=lambda column: column[0]):
+        upper += entry([nodes.Text(title)], morecols=len(list(members)) - 1, classes=["span"])
+    return [upper, nodes.row("", *(entry([nodes.Text(name)]) for _, name in made.spec.columns))]
+
+
+def _body(made: Table, width: int) -> list[nodes.row]:
+    rows = []
+    for group, lines in made.body:
+        kind = "ours" if group.source == HERE else "reported"
+        if group.title:
+            title = entry([nodes.emphasis("", group.title)], morecols=width - 1)
+            rows.append(nodes.row("", title, classes=["rows-title"]))
+        for label, cells in lines:
+            row = nodes.row("", entry([nodes.Text(label)]), classes=[f"rows-{kind}"])
+            row += [entry(cell_children(cell), classes=["gap"] if edge else []) for cell, edge in _edges(made, cells)]
+            rows.append(row)
+    return rows
+
+
+def _edges(made: Table, cells: tuple[Cell, ...]) -> list[tuple[Cell, bool]]:
+    """Each cell, and whether a group of columns begins with it."""
+    heads = [group for group, _ in made.spec.columns]
+    return [(cell, bool(number) and heads[number] != heads[number - 1]) for number, cell in enumerate(cells)]
+
+
+def setup(app: Any) -> None:
+    app.add_directive("record-table", RecordTable)

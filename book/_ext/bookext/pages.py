@@ -1,0 +1,162 @@
+"""Executed notebooks as pages: taken from the reader's own grid, or executed now against the shipped records.
+
+Nothing is trained here: a notebook finds its runs among the records, and a missing one is an error. A notebook that
+failed fails the build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from sphinx.errors import ExtensionError
+from sphinx.util import logging
+from submasking import notebooks, results
+from submasking.runs import READ_ONLY
+
+from bookext.shelf import Shelf
+
+logger = logging.getLogger(__name__)
+LIBRARY = Path(results.__file__).parent
+EXECUTE = """
+import json, sys
+from pathlib import Path
+from submasking import notebooks
+name, given, output = json.loads(sys.argv[1])
+notebooks.execute(name, given, Path(output), progress=False)
+"""
+
+
+def planned(profile: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The notebooks of the profile's grid: page name -> (notebook, parameters)."""
+    from submasking import grid
+
+    return grid.notebooks(profile)
+
+
+def failure(notebook: Any) -> str:
+    """Why an executed notebook must not be shown: its error in one line; "" where it ran well."""
+    if notebook.metadata.get("papermill", {}).get("exception"):
+        reason = "papermill recorded an exception"
+    else:
+        reason = ""
+    for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                return f"cell {number}: {output.ename}: {output.evalue}"
+    return reason
+
+
+def page(executed: Any, key: str, given: dict[str, Any], source: str) -> Any:
+    """The notebook as the book shows it: without times, told how it was run, with described pictures."""
+    shown = nbformat.from_dict(json.loads(nbformat.writes(executed)))
+    title = shown.cells[0].source.lstrip("# ").strip()
+    shown.metadata = {name: shown.metadata[name] for name in ("kernelspec", "language_info") if name in shown.metadata}
+    shown.metadata["book"] = {"key": key}
+    for number, cell in enumerate(shown.cells):
+        tags = cell.metadata.get("tags", [])
+        described = cell.metadata.get("mystnb", {})
+        described.setdefault("image", {}).setdefault("alt", f"Plot drawn by the code above, in the notebook: {title}")
+        cell.metadata = {"tags": tags} | ({"mystnb": described} if cell.cell_type == "code" else {})
+        cell.id = f"cell-{number}"
+        if "injected-parameters" in tags:
+            cell.metadata["tags"] = [*tags, "hide-input"]
+    shown.cells.insert(1, nbformat.v4.new_markdown_cell(how(given, source), id="how"))
+    return shown
+
+
+def how(given: dict[str, Any], source: str) -> str:
+    """What a reader must know of an executed notebook before its first cell."""
+    values = ", ".join(f"`{name} = {value}`" for name, value in given.items())
+    return f":::{{admonition}} An executed notebook\n:class: note\nRun by papermill with {values}; {source}.\n:::"
+
+
+def content_key(name: str, given: dict[str, Any], books: Shelf) -> str:
+    """Hash of all that decides an executed notebook: itself, its parameters, the library, the records."""
+    content = hashlib.sha256(json.dumps(given, sort_keys=True).encode() + books.digest.encode())
+    for file in [notebooks.path(name), Path(__file__), *sorted(LIBRARY.rglob("*.py")), LIBRARY / "submasking.mplstyle"]:
+        content.update(file.read_bytes())
+    return content.hexdigest()
+
+
+def stored_key(path: Path) -> str:
+    """Key of a page that is already there; "" where there is none."""
+    if not path.exists():
+        return ""
+    return nbformat.read(path, as_version=4).metadata.get("book", {}).get("key", "")
+
+
+def execute(jobs: dict[str, tuple[str, dict[str, Any]]], books: Shelf, folder: Path) -> dict[str, Path]:
+    """Run notebooks through papermill on a copy of the records, which they may read and not extend.
+
+    Raises:
+        ExtensionError: a notebook failed; the message ends with its traceback.
+    """
+    root = folder / "results"
+    shutil.copytree(books.folder, root / books.profile / "records")
+    surroundings = os.environ | {"SUBMASKING_RESULTS": str(root), READ_ONLY: "1", "OMP_NUM_THREADS": "1"}
+
+    def one(stem: str) -> Path:
+        output = folder / f"{stem}.ipynb"
+        argument = json.dumps([*jobs[stem], str(output)])
+        command = [sys.executable, "-c", EXECUTE, argument]
+        done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ExtensionError(f"notebook {stem} failed, so the book is not built:\n{done.stderr[-2000:]}")
+        return output
+
+    logger.info(f"executing {len(jobs)} notebooks on the records: {', '.join(jobs)}")
+    with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
+        return dict(zip(jobs, pool.map(one, jobs), strict=True))
+
+
+def place(jobs: dict[str, tuple[str, dict[str, Any]]], books: Shelf, target: Path) -> None:
+    """Make `target`/<page>.ipynb of every job, where it is not there already with the same content key.
+
+    Raises:
+        ExtensionError: a notebook has failed.
+    """
+    keys = {stem: content_key(*jobs[stem], books) for stem in jobs}
+    due = {stem: job for stem, job in jobs.items() if stored_key(target / f"{stem}.ipynb") != keys[stem]}
+    own = books.folder.parent / "notebooks"
+    with tempfile.TemporaryDirectory() as folder:
+        if books.own:
+            executed = {stem: own / f"{stem}.ipynb" for stem in due}
+            source = "in your own run of the grid"
+        else:
+            executed = execute(due, books, Path(folder)) if due else {}
+            source = "on the records that the project ships: nothing was trained for this page"
+        for stem, path in executed.items():
+            notebook = nbformat.read(path, as_version=4)
+            reason = failure(notebook)
+            if reason:
+                raise ExtensionError(f"notebook {stem} failed, so the book is not built: {reason}")
+            made = page(notebook, keys[stem], jobs[stem][1], source)
+            results.write_atomically(target / f"{stem}.ipynb", nbformat.writes(made))
+
+
+def available(books: Shelf) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The grid's notebooks that exist; none as long as there are no records."""
+    if not books.records:
+        return {}
+    return {
+        stem: job for stem, job in planned(books.profile).items() if (notebooks.FOLDER / f"{job[0]}.ipynb").exists()
+    }
+
+
+def _place(app: Any) -> None:
+    if app.builder.format == "html":
+        place(app.notebooks, app.shelf, Path(app.srcdir) / "notebooks")
+
+
+def setup(app: Any) -> None:
+    app.connect("builder-inited", _place)

@@ -1,0 +1,132 @@
+"""{record-figure}: a figure drawn from records during the build, for light and dark pages and for print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+from docutils import nodes
+from docutils.parsers.rst import directives
+from matplotlib.figure import Figure
+from sphinx.util.docutils import SphinxDirective
+from submasking import figures
+from submasking.profiles import profile
+
+from bookext import shelf
+from bookext.grids import MADE, inline
+from bookext.roles import link, notebook_link, up, web
+
+Draw = Callable[..., Figure]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a figure is drawn: from which rows, by which function, and whose notebook shows the same.
+
+    Attributes:
+        draw: rows of the frame -> figure; takes `dark`.
+        model: model whose records are shown; "" for a figure without records.
+        rows: choice of rows among the model's.
+        notebook: executed notebook with the same figure.
+    """
+
+    draw: Draw
+    model: str = ""
+    rows: Callable[[pd.DataFrame, str], pd.DataFrame] = lambda frame, profile_name: frame
+    notebook: str = ""
+
+
+def _sparse(frame: pd.DataFrame, profile_name: str) -> pd.DataFrame:
+    return frame[frame.dataset.isin(profile(profile_name).sparse_datasets)]
+
+
+def _all_labels(frame: pd.DataFrame, profile_name: str) -> pd.DataFrame:
+    return frame[frame.labels == 100]
+
+
+def _share(percent: float) -> Draw:
+    return lambda rows, dark: figures.label_sparsity(rows, percent, dark=dark)
+
+
+DRAWINGS = {
+    "figure-1": Drawing(_share(10.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
+    "figure-2": Drawing(_share(100.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
+    "methods": Drawing(figures.methods, "rn18-timm", _all_labels, "submasking-rn18-timm"),
+    "masking": Drawing(lambda rows, dark: figures.masking(dark=dark)),
+}
+
+
+class RecordFigure(SphinxDirective):
+    """A drawing by its name; the content is the caption, to which n, profile and links are added."""
+
+    required_arguments = 1
+    has_content = True
+    option_spec: ClassVar[dict[str, Any]] = {
+        "name": directives.unchanged_required,
+        "alt": directives.unchanged_required,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        if name not in DRAWINGS:
+            raise self.error(f"figure must be one of {', '.join(DRAWINGS)}; got {name!r}")
+        if not self.options.get("alt"):
+            raise self.error(f"figure {name!r} needs an :alt: text that says what it shows")
+        drawing, books = DRAWINGS[name], self.env.app.shelf
+        files = books.files(model=drawing.model) if drawing.model else []
+        shelf.note(self.env, [*files, Path(figures.__file__), Path(figures.STYLE)])
+        frame = books.frame
+        rows = frame[frame.model == drawing.model] if drawing.model else frame
+        if drawing.model and (rows.empty or drawing.rows(rows, books.profile).empty):
+            return [self._absent(name)]
+        self._draw(name, drawing, drawing.rows(rows, books.profile) if drawing.model else rows)
+        return [self._figure(name, drawing, rows)]
+
+    def _draw(self, name: str, drawing: Drawing, rows: pd.DataFrame) -> None:
+        folder = self.env.srcdir / MADE
+        for ending, dark in (("-light.svg", False), ("-dark.svg", True), ("-light.pdf", False)):
+            path = figures.save(drawing.draw(rows, dark=dark), folder / f"{name}{ending}")
+            self.env.note_dependency(str(path))
+
+    def _figure(self, name: str, drawing: Drawing, rows: pd.DataFrame) -> nodes.figure:
+        def image(ending: str) -> nodes.image:
+            uri = f"/{MADE}/{name}-{ending}"
+            made = nodes.image(uri=uri, alt=self.options["alt"], classes=[f"only-{ending.partition('.')[0]}"])
+            self.set_source_info(made)
+            return made
+
+        figure = nodes.figure("", image("light.*"), web(image("dark.svg")), classes=["record-figure"])
+        caption = inline(self, " ".join(self.content)) + [nodes.Text(self._sample(drawing, rows))]
+        figure += nodes.caption("", "", *caption)
+        figure += nodes.legend("", web(self._behind(name, drawing)))
+        self.add_name(figure)
+        self.set_source_info(figure)
+        return figure
+
+    def _sample(self, drawing: Drawing, rows: pd.DataFrame) -> str:
+        if not drawing.model:
+            return ""
+        books = self.env.app.shelf
+        return f" Profile {books.profile}, stand-in of {drawing.model}, n = {rows.seed.nunique()} seeds."
+
+    def _behind(self, name: str, drawing: Drawing) -> nodes.paragraph:
+        root = f"{up(self.env)}{MADE}/{name}-light"
+        line = nodes.paragraph("", "", classes=["behind"])
+        if drawing.notebook:
+            line += [nodes.Text("Behind this figure: "), *notebook_link(self.env, drawing.notebook), nodes.Text("; ")]
+        line += [nodes.Text("as "), link("SVG", f"{root}.svg"), nodes.Text(", "), link("PDF", f"{root}.pdf")]
+        return line
+
+    def _absent(self, name: str) -> nodes.Node:
+        books = self.env.app.shelf
+        text = f"Figure {name!r} has no records of profile {books.profile} yet: {shelf.COMMAND} makes them."
+        note = nodes.note("", nodes.paragraph("", text), classes=["absent"])
+        self.add_name(note)
+        return note
+
+
+def setup(app: Any) -> None:
+    app.add_directive("record-figure", RecordFigure)

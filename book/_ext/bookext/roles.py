@@ -1,0 +1,86 @@
+"""Roles that put numbers into sentences: {record}, {reported}, {notebook}."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import only
+from sphinx.util.docutils import SphinxRole
+
+from bookext import expressions, shelf
+from bookext.expressions import Number
+
+
+class measured(nodes.inline):  # noqa: N801  (docutils names its nodes so)
+    """A number that tells where it is from when it is pointed at."""
+
+
+def number_node(number: Number, kind: str) -> measured:
+    node = measured(number.text, number.text, classes=["measured", kind])
+    node["hover"] = number.hover
+    return node
+
+
+class NumberRole(SphinxRole):
+    """A number by its expression; an error where there is none."""
+
+    def __init__(self, kind: str, evaluate: Callable[..., Number]) -> None:
+        self.kind, self.evaluate = kind, evaluate
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        try:
+            number = self.evaluate(self.text, self.env.app.shelf)
+        except ValueError as error:
+            message = self.inliner.reporter.error(f"{{{self.kind}}} {self.text!r}: {error}", line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
+        shelf.note(self.env, list(number.files))
+        return [number_node(number, self.kind)], []
+
+
+class NotebookRole(SphinxRole):
+    """A link to an executed notebook's page; in the PDF, which has no notebooks, its name."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        return [*notebook_link(self.env, self.text)], []
+
+
+def up(env: Any) -> str:
+    """From the page being read to the root of the site."""
+    return "../" * env.docname.count("/")
+
+
+def web(node: nodes.Node) -> nodes.Node:
+    """Only in HTML."""
+    return only("", node, expr="html")
+
+
+def link(text: str, target: str) -> nodes.reference:
+    return nodes.reference("", "", nodes.literal("", text), refuri=target, internal=True)
+
+
+def notebook_link(env: Any, stem: str) -> list[nodes.Node]:
+    """The notebook's name, a link where this build has its page."""
+    if stem not in env.app.notebooks:
+        return [nodes.literal("", stem)]
+    return [link(stem, f"{up(env)}notebooks/{stem}.html")]
+
+
+def _html_visit(self: Any, node: measured) -> None:
+    self.body.append(self.starttag(node, "abbr", "", title=node["hover"], tabindex="0"))
+
+
+def _html_depart(self: Any, node: measured) -> None:
+    self.body.append("</abbr>")
+
+
+def _plain(self: Any, node: measured) -> None:
+    """The number alone."""
+
+
+def setup(app: Any) -> None:
+    app.add_node(measured, html=(_html_visit, _html_depart), latex=(_plain, _plain), text=(_plain, _plain))
+    app.add_role("record", NumberRole("record", expressions.evaluate))
+    app.add_role("reported", NumberRole("reported", expressions.quote))
+    app.add_role("notebook", NotebookRole())

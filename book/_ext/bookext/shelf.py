@@ -1,0 +1,95 @@
+"""The records that the book shows: the reader's own run once it is whole, else those that the project ships."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from submasking import results
+from submasking.results import Record
+
+COMMAND = "make book"
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Records of one profile, and the papers' reported numbers."""
+
+    profile: str
+    folder: Path
+    records: list[Record] = field(repr=False)
+    reported: pd.DataFrame = field(repr=False)
+
+    @classmethod
+    def load(cls, profile: str) -> Shelf:
+        folder = results.book_folder(profile)
+        return cls(profile, folder, results.read(folder), results.reported())
+
+    @property
+    def own(self) -> bool:
+        """Whether these are the reader's own runs."""
+        return self.folder != results.committed_folder(self.profile)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        return results.to_frame(self.records)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of all that the pages read: the records and the reported numbers."""
+        content = hashlib.sha256(str(self.own).encode())
+        for file in [
+            *sorted(self.folder.rglob("*.json")),
+            *sorted((results.REPOSITORY / "book" / "data").glob("*.csv")),
+        ]:
+            content.update(file.name.encode() + file.read_bytes())
+        return content.hexdigest()
+
+    def files(self, **identity: Any) -> list[Path]:
+        """Files of the records whose fields have the given values."""
+        found = [r for r in self.records if all(getattr(r, name) == value for name, value in identity.items())]
+        return [self.folder / record.path for record in found]
+
+
+def note(env: Any, files: list[Path] | None = None) -> None:
+    """Remember that the page being read shows numbers, and which files they came from."""
+    users = _users(env)
+    users.add(env.docname)
+    for file in files or []:
+        env.note_dependency(str(file))
+
+
+def _users(env: Any) -> set[str]:
+    if not hasattr(env, "shelf_users"):
+        env.shelf_users = set()
+    return env.shelf_users
+
+
+def _load(app: Any, config: Any) -> None:
+    app.shelf = Shelf.load(config.book_profile)
+
+
+def _outdated(app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """Pages that show numbers are read again when any record appeared, changed or went."""
+    before, env.shelf_digest = getattr(env, "shelf_digest", None), app.shelf.digest
+    return [] if before == app.shelf.digest else sorted(_users(env) & env.found_docs)
+
+
+def _forget(app: Any, env: Any, docname: str) -> None:
+    _users(env).discard(docname)
+
+
+def _merge(app: Any, env: Any, docnames: set[str], other: Any) -> None:
+    _users(env).update(_users(other) & set(docnames))
+
+
+def setup(app: Any) -> None:
+    app.add_config_value("book_profile", "tiny", "env")
+    app.connect("config-inited", _load, priority=100)
+    app.connect("env-get-outdated", _outdated)
+    app.connect("env-purge-doc", _forget)
+    app.connect("env-merge-info", _merge)
