@@ -88,6 +88,8 @@ def linear_probe(
     model = LogisticRegression(C=1 / decay, max_iter=max_iterations)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # few labels: nearly as many classes as images is no mistake here
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         model.fit((train * scale).numpy(), train_labels.numpy())
     predicted = torch.from_numpy(model.predict((test * scale).numpy()))
     return (predicted == labels).float().mean().item(), bool(model.n_iter_.max() < max_iterations)
