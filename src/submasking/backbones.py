@@ -119,7 +119,8 @@ def load(model: str, profile_name: str, *, weights: str = "", progress: bool = T
         letters = data.load(profile_name, data.SOURCE, "train")
         tensors = pretrain.pretrain(wanted, letters, label=f"pretraining {model}", progress=progress)
         store.save(path, tensors, {"recipe": described})
-    return _assembled(model, profile(profile_name), wanted, tensors)
+    with torch.random.fork_rng(devices=[]):  # building a network draws weights that are not kept
+        return _assembled(model, profile(profile_name), wanted, tensors)
 
 
 def from_file(architecture: str, weights: Path, chosen: Profile) -> Backbone:

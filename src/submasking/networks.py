@@ -16,7 +16,7 @@ _STEM = {"stem_type": "deep", "stem_width": 8, "zero_init_last": False, "num_cla
 _TEXT = CLIPTextCfg(context_length=CONTEXT, width=64, heads=4, layers=2)
 _VISION = {
     "clip-resnet": {"layers": (1, 1, 1, 1), "width": 16, "head_width": 64},
-    "clip-vit": {"layers": 3, "width": 96, "head_width": 24, "patch_size": 4},
+    "clip-vit": {"layers": 3, "width": 128, "head_width": 64, "patch_size": 6},
 }
 ARCHITECTURES = ("resnet18-small", "resnet50-small", *_VISION)
 
