@@ -174,7 +174,7 @@ def test_local_weights_that_do_not_fit_are_refused(tmp_path, plain):
 
 
 def test_wrong_names_and_files_are_refused(tmp_path, plain):
-    with pytest.raises(ValueError, match="did you mean .*resnet"):
+    with pytest.raises(ValueError, match=r"did you mean .*resnet"):
         backbones.load("resnet5O", "images", weights="x")
     with pytest.raises(ValueError, match="there is none"):
         backbones.load("test_resnet", "images", weights=str(tmp_path / "none"))

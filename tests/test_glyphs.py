@@ -67,9 +67,7 @@ def test_classes_are_unicode_names_in_equal_shares(task):
 
 
 def test_splits_of_the_handwritten_digits_share_no_digit():
-    rows = [
-        glyphs._handwritten(split, 10)[0].reshape(-1, glyphs.CANVAS**2).tolist() for split in glyphs.SPLITS
-    ]
+    rows = [glyphs._handwritten(split, 10)[0].reshape(-1, glyphs.CANVAS**2).tolist() for split in glyphs.SPLITS]
     assert sum(map(len, rows)) == 1797
     sets = [{tuple(row) for row in split} for split in rows]
     assert not sets[0] & sets[2]
@@ -125,9 +123,7 @@ def test_load_reads_its_cache_and_survives_a_damaged_one(tmp_path, monkeypatch):
 
 def test_digits_is_another_name_for_what_stands_in_for_cifar10(tmp_path, monkeypatch):
     monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
-    assert torch.equal(
-        data.load("smoke", "digits", "train").images, data.load("smoke", "cifar10", "train").images
-    )
+    assert torch.equal(data.load("smoke", "digits", "train").images, data.load("smoke", "cifar10", "train").images)
 
 
 def test_image_set_refuses_what_does_not_fit():

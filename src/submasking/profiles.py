@@ -76,6 +76,7 @@ class Profile:
         label_percents: shares of the labels, in percent, of those figures.
         neighbours: k of the weighted nearest-neighbour classifier.
         classes: use the first classes of each set only; None uses all.
+        evaluated_on: split whose images judge a run: "test", or "validation" while settings are chosen.
         pretraining: by model the recipe of its pretraining, "common" to all and "images" of the source task;
             in profile images what timm is told besides a model's name, and mean and std of its input.
     """
@@ -93,6 +94,7 @@ class Profile:
     label_percents: tuple[float, ...] = (10.0, 100.0)
     neighbours: int = 200
     classes: int | None = None
+    evaluated_on: str = "test"
     pretraining: dict[str, Any] = field(default_factory=dict)
 
     def method(self, method: str, model: str) -> Optimisation:

@@ -46,6 +46,7 @@ def load(profile: str, dataset: str, split: str) -> ImageSet:
         ValueError: for an unknown data set or split; the message lists those there are.
     """
     chosen = profiles.profile(profile)
+    split = chosen.evaluated_on if split == "test" else split
     count = chosen.train_images if split == "train" else chosen.test_images
     if profile == "images":
         return folder.load(Path(dataset), split, chosen.image_size, count)

@@ -66,7 +66,7 @@ def supervised(images: Images, generator: Generator, style: Style = GLYPHS) -> I
 def views(
     images: Images,
     generator: Generator,
-    sizes: Sequence[int] = (24, 24, 16, 16),
+    sizes: Sequence[int] = (20, 20, 14, 14),
     scales: Sequence[tuple[float, float]] | None = None,
     style: Style = GLYPH_VIEWS,
 ) -> list[Float[Tensor, "n 3 size size"]]:
@@ -76,8 +76,8 @@ def views(
         images: RGB in [0, 1].
         generator: source of all randomness.
         sizes: side of each view in pixels.
-        scales: smallest and largest share of the image's area for each view; by default (0.4, 1) for
-            the largest size and (0.2, 0.6) for smaller ones.
+        scales: smallest and largest share of the image's area for each view; by default (0.5, 1) for
+            the largest size and (0.4, 0.9) for smaller ones: a small part of a character is no character.
         style: what is done how often.
 
     Returns:
@@ -89,7 +89,7 @@ def views(
     if not sizes or min(sizes) < 1:
         raise ValueError(f"sizes must be positive pixels, at least one, got {tuple(sizes)}")
     if scales is None:
-        scales = [(0.4, 1.0) if size == max(sizes) else (0.2, 0.6) for size in sizes]
+        scales = [(0.5, 1.0) if size == max(sizes) else (0.4, 0.9) for size in sizes]
     if len(scales) != len(sizes):
         raise ValueError(f"scales must match sizes one to one, got {len(scales)} for {len(sizes)}")
     cropped = (_crop(images, generator, size, scale, style) for size, scale in zip(sizes, scales, strict=True))
