@@ -89,6 +89,21 @@ def effective(
     return kept if rescale == "none" else (kept / alpha(mask)).to(frozen.dtype)
 
 
+def write_effective(
+    parameter: Float[Tensor, "*shape"],
+    frozen: Float[Tensor, "*shape"],
+    scores: Float[Tensor, "*shape"],
+    criterion: Criterion,
+    rescale: str,
+) -> None:
+    """Write the effective weight of these scores into the parameter, as `effective` has it."""
+    if isinstance(criterion, Threshold) and rescale == "none" and frozen.dtype == scores.dtype == parameter.dtype:
+        # under a name from elsewhere: frozen where scores > mu, else 0, in one vectorised pass
+        torch.ops.aten.threshold_backward.grad_input(frozen, scores, criterion.mu, grad_input=parameter)
+    else:
+        parameter.copy_(effective(frozen, criterion(scores), rescale))
+
+
 def mask_gradient(
     gradient: Float[Tensor, "*shape"],
     frozen: Float[Tensor, "*shape"],

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from submasking.criteria import Criterion, Threshold, check_rescale, effective, mask_gradient
+from submasking.criteria import Criterion, Threshold, check_rescale, effective, mask_gradient, write_effective
 from submasking.norms import keep_in_eval, let_train
 from submasking.optimizer import MaskSGD
 from submasking.scores import Init, initial
@@ -53,13 +53,24 @@ class Masking:
         """Return the model's parameter of this name, as it is now."""
         return self.model.get_parameter(name)
 
+    def tensors(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return the frozen weights and the scores of one masked parameter, not copied."""
+        if self._kept is not None:
+            return self._kept[name]
+        owner, attribute = _owner(self.model, name)
+        return owner.get_buffer(attribute + _FROZEN), owner.get_buffer(attribute + _SCORES)
+
     def frozen(self) -> dict[str, Float[Tensor, "*shape"]]:
         """Return the untouched weights theta by parameter name, not copied."""
-        return {target.name: self._tensors(target.name)[0] for target in self.targets}
+        return {target.name: self.tensors(target.name)[0] for target in self.targets}
+
+    def before(self) -> dict[str, Tensor]:
+        """Return, by name, the buffers and the trained parameters as they were when the model was masked."""
+        return dict(self._before)
 
     def scores(self) -> dict[str, Float[Tensor, "*shape"]]:
         """Return the scores S by parameter name, not copied: what an ordinary optimizer is given (see `attach`)."""
-        return {target.name: self._tensors(target.name)[1] for target in self.targets}
+        return {target.name: self.tensors(target.name)[1] for target in self.targets}
 
     def masks(self) -> dict[str, Bool[Tensor, "*shape"]]:
         """Return the masks M by parameter name: true where the weight is on."""
@@ -74,15 +85,10 @@ class Masking:
         counts = self._counts().values()
         return sum(off for off, _ in counts) / max(sum(maskable for _, maskable in counts), 1)
 
-    def optimizer(self, lr: float = 50.0, momentum: float = 0.9) -> MaskSGD:
-        """Return the optimizer of the scores that updates scores and weights in one pass (draft, equation 3).
-
-        Args:
-            lr: step size, positive; the paper uses 50 for ResNets and 10 for ViTs.
-            momentum: in [0, 1).
-        """
+    def optimizer(self, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False) -> MaskSGD:
+        """Return the optimizer that updates scores and weights together: see `MaskSGD` for the arguments."""
         self._require_attached()
-        return MaskSGD(self, lr=lr, momentum=momentum)
+        return MaskSGD(self, lr=lr, momentum=momentum, compiled=compiled)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Let any torch optimizer over the scores train the masks, as ``SGD(masking.scores().values(), lr=50)``.
@@ -144,8 +150,8 @@ class Masking:
     def apply(self) -> None:
         """Write theta * M into the model, after scores were changed by hand."""
         for target in self.targets:
-            frozen, scores = self._tensors(target.name)
-            self.parameter(target.name).copy_(effective(frozen, self.criterion(scores), self.rescale))
+            frozen, scores = self.tensors(target.name)
+            write_effective(self.parameter(target.name), frozen, scores, self.criterion, self.rescale)
 
     def bake(self) -> nn.Module:
         """Make the model plain again, with the masked weights; `unbake` can still undo it.
@@ -154,7 +160,7 @@ class Masking:
             The model, without hooks or extra buffers. The handle keeps the frozen weights and scores.
         """
         self._require_attached()
-        self._kept = {target.name: self._tensors(target.name) for target in self.targets}
+        self._kept = {target.name: self.tensors(target.name) for target in self.targets}
         for target in self.targets:
             owner, attribute = _owner(self.model, target.name)
             delattr(owner, attribute + _FROZEN)
@@ -185,12 +191,6 @@ class Masking:
             counts[name] = (scores.numel() - int(self.criterion(scores).sum()), maskable)
         return counts
 
-    def _tensors(self, name: str) -> tuple[Tensor, Tensor]:
-        if self._kept is not None:
-            return self._kept[name]
-        owner, attribute = _owner(self.model, name)
-        return owner.get_buffer(attribute + _FROZEN), owner.get_buffer(attribute + _SCORES)
-
     def _require_attached(self) -> None:
         if self._kept is not None:
             raise ValueError("the model must be masked; this one was baked or unbaked; call submasking.mask again")
@@ -199,7 +199,7 @@ class Masking:
     def _before_step(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
         for target in self.targets:
             gradient = self.parameter(target.name).grad
-            frozen, scores = self._tensors(target.name)
+            frozen, scores = self.tensors(target.name)
             scores.grad = (
                 None if gradient is None else mask_gradient(gradient, frozen, self.criterion(scores), self.rescale)
             )
@@ -208,7 +208,7 @@ class Masking:
         self.apply()
         for target in self.targets:
             self.parameter(target.name).grad = None
-            self._tensors(target.name)[1].grad = None
+            self.tensors(target.name)[1].grad = None
 
     def _on_load(self, module: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:
         """Take the weights of a plain checkpoint as new frozen weights, under the present masks."""
@@ -217,7 +217,7 @@ class Masking:
             beside = prefix + target.name
             if not theirs or beside + _SCORES in state or beside + _FROZEN in state:
                 continue
-            frozen, scores = state[theirs[0]], self._tensors(target.name)[1]
+            frozen, scores = state[theirs[0]], self.tensors(target.name)[1]
             state[beside + _FROZEN], state[beside + _SCORES] = frozen, scores
             masked = effective(frozen, self.criterion(scores).to(frozen.device), self.rescale)
             state.update(dict.fromkeys(theirs, masked))

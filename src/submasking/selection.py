@@ -1,10 +1,15 @@
 """Which parameters are masked, trained or frozen, and how they are grouped in reports (protocol, "The method")."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from typing import NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor, nn
+
+from submasking.criteria import TopK
+from submasking.scores import generator
 
 ACTIONS = ("mask", "train", "freeze")
 
@@ -15,7 +20,8 @@ class Decision(NamedTuple):
     Args:
         action: "mask", "train" or "freeze".
         group: the heading under which the parameter is reported, such as "layer1".
-        part: for a partial mask, which weights of the tensor may be switched off; see `submasking.parts`.
+        part: for a partial mask, a callable (name, frozen weights) -> which of them may be switched off. Only their
+            scores remember it (the others get plus infinity): no index is stored.
     """
 
     action: str
@@ -92,3 +98,93 @@ def decide(select: str | Select, name: str, parameter: nn.Parameter) -> Decision
             f"only floating-point parameters can be masked or trained; {name!r} is {parameter.dtype}; freeze it"
         )
     return decision
+
+
+def by_name(model: nn.Module, mask: Iterable[str], train: Iterable[str] = ()) -> Select:
+    """Select by patterns over parameter names, such as ``layer?.*.conv?.weight``; what matches none is frozen.
+
+    Args:
+        model: the model the patterns are checked against.
+        mask: shell-style patterns of the parameters to mask.
+        train: patterns of those to train; a name that matches both is masked.
+
+    Raises:
+        ValueError: for a pattern that matches no parameter.
+    """
+    mask, train = tuple(mask), tuple(train)
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in mask + train:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(
+                f"a pattern must match a parameter name; {pattern!r} matches none of {len(names)};"
+                f" names look like {names[0]!r}"
+            )
+
+    def select(name: str, parameter: nn.Parameter) -> Decision:
+        action = next((a for a, ps in (("mask", mask), ("train", train)) if any(fnmatchcase(name, p) for p in ps)), "")
+        return Decision(action or "freeze", group_of(name))
+
+    return select
+
+
+def first_layers(model: nn.Module, select: str | Select, share: float) -> Select:
+    """Mask only the first tensors, in the order of the model, until they hold this share of what could be masked.
+
+    Args:
+        model: the model the tensors are counted in.
+        select: the selection that is narrowed; what it would mask further on is frozen.
+        share: in (0, 1]; the tensor that reaches the share is the last one masked.
+    """
+    _check_share(share)
+    masked = {n: p.numel() for n, p in model.named_parameters() if decide(select, n, p).action == "mask"}
+    wanted, early = share * sum(masked.values()), set()
+    for name, size in masked.items():
+        if wanted <= 0:
+            break
+        early.add(name)
+        wanted -= size
+
+    def narrowed(name: str, parameter: nn.Parameter) -> Decision:
+        decision = decide(select, name, parameter)
+        return decision._replace(action="freeze") if decision.action == "mask" and name not in early else decision
+
+    return narrowed
+
+
+def random_part(select: str | Select, share: float, seed: int = 0) -> Select:
+    """Mask a random share of each selected tensor; the other weights stay on.
+
+    Args:
+        select: the selection that is narrowed.
+        share: in (0, 1]; of n weights ``round(share * n)`` can be switched off.
+        seed: decides which; with the parameter's name it is all that is needed to find them again.
+    """
+    _check_share(share)
+    return _with_part(select, lambda name, frozen: _random_share(name, frozen, share, seed))
+
+
+def largest_part(select: str | Select, share: float) -> Select:
+    """Mask the largest weights of each selected tensor, by magnitude; the other weights stay on.
+
+    Args:
+        select: the selection that is narrowed.
+        share: in (0, 1]; of n weights ``round(share * n)`` can be switched off.
+    """
+    _check_share(share)
+    return _with_part(select, lambda name, frozen: TopK(share)(frozen.abs()))
+
+
+def _with_part(select: str | Select, part: Callable[[str, Tensor], Tensor]) -> Select:
+    return lambda name, parameter: decide(select, name, parameter)._replace(part=part)
+
+
+def _random_share(name: str, frozen: Tensor, share: float, seed: int) -> Tensor:
+    count = frozen.numel()
+    chosen = torch.zeros(count, dtype=torch.bool)
+    chosen[torch.randperm(count, generator=generator(seed, name))[: round(share * count)]] = True
+    return chosen.view(frozen.shape).to(frozen.device)
+
+
+def _check_share(share: float) -> None:
+    if not 0.0 < share <= 1.0:
+        raise ValueError(f"share must be in (0, 1]; got {share}; 0.5 takes half")
