@@ -106,15 +106,15 @@ class Profile:
 
 
 _SMALL = {
-    "FS": Optimisation(lr=50.0, epochs=12, warmup=0.25, head_lr=0.1),
-    "FS vitb32-clip": Optimisation(lr=10.0, epochs=12, head_lr=0.1),
-    "FFT": Optimisation(lr=0.02, epochs=12, weight_decay=5e-4, head_lr=0.02),
-    "SSM": Optimisation(lr=50.0, epochs=10, head_lr=0.15, head_weight_decay=1e-6),
-    "SSFT": Optimisation(lr=0.05, epochs=10, weight_decay=1e-6, head_lr=0.05),
+    "FS": Optimisation(lr=50.0, epochs=6, warmup=0.25, head_lr=0.1),
+    "FS vitb32-clip": Optimisation(lr=10.0, epochs=6, head_lr=0.1),
+    "FFT": Optimisation(lr=0.1, epochs=6, weight_decay=5e-4, head_lr=0.1),
+    "SSM": Optimisation(lr=50.0, epochs=12, head_lr=0.6, head_weight_decay=1e-6),
+    "SSFT": Optimisation(lr=0.05, epochs=12, weight_decay=1e-6, head_lr=0.6),
 }
 
 _PRETRAINING: dict[str, Any] = {
-    "images": 10_000,
+    "images": 12_000,
     "common": {
         "kind": "supervised",
         "optimizer": "sgd",
@@ -124,7 +124,7 @@ _PRETRAINING: dict[str, Any] = {
         "weight_decay": 5e-4,
         "smoothing": 0.0,
         "batch_size": 64,
-        "epochs": 6,
+        "epochs": 5,
         "seed": 0,
     },
     "rn18-timm": {"architecture": "resnet18-small"},
@@ -133,14 +133,14 @@ _PRETRAINING: dict[str, Any] = {
     "rn50-swav": {
         "architecture": "resnet50-small",
         "kind": "swav",
-        "lr": 0.3,
+        "lr": 0.6,
         "weight_decay": 1e-6,
         "dimensions": 64,
         "prototypes": 200,
         "queue": 512,
-        "freeze_prototypes": 100,
-        "sizes": (24, 24, 16, 16),
-        "epochs": 10,
+        "freeze_prototypes": 0,
+        "sizes": (20, 20),
+        "epochs": 16,
     },
     "rn50-clip": {"architecture": "clip-resnet", "kind": "clip", "optimizer": "adamw", "lr": 2e-3},
     "vitb32-clip": {"architecture": "clip-vit", "kind": "clip", "optimizer": "adamw", "lr": 2e-3},
@@ -154,12 +154,12 @@ _FEW_IMAGES = {"images": 96} | {
 TINY = Profile(
     name="tiny",
     image_size=24,
-    train_images=1200,
+    train_images=2000,
     test_images=1000,
     batch_size=64,
     seeds=(0, 1, 2),
     methods=_SMALL,
-    swav=Swav(crops=(2, 2), sizes=(24, 16), dimensions=64, prototypes=200, queue=512),
+    swav=Swav(crops=(2,), sizes=(20,), dimensions=64, prototypes=200, queue=512, queue_from=0.0),
     pretraining=_PRETRAINING,
 )
 
@@ -171,7 +171,7 @@ SMOKE = replace(
     batch_size=16,
     seeds=(0, 1),
     methods={name: replace(settings, epochs=2) for name, settings in _SMALL.items()},
-    swav=replace(TINY.swav, prototypes=8, dimensions=16, queue=32),
+    swav=replace(TINY.swav, crops=(2, 2), sizes=(20, 14), prototypes=8, dimensions=16, queue=32),
     sparse_datasets=("cifar10",),
     neighbours=5,
     classes=8,

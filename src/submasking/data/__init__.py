@@ -19,7 +19,7 @@ STAND_INS = {
     ),
     "cifar100": (
         "cyrillic",
-        "Cyrillic letters (100 classes): near relatives of the source task's letters, ten times as many classes",
+        "Cyrillic letters (64 classes): near relatives of the source task's letters, many more classes than digits",
     ),
     "dtd": ("box", "box drawing characters (128 classes): crossing strokes as the nearest thing to textures"),
     "eurosat": ("blocks", "block elements (32 classes): flat areas and shades, as fields seen from above"),

@@ -47,20 +47,18 @@ class Task:
     Attributes:
         name: short name.
         blocks: first and last code point of each block.
-        limit: keep at most that many characters, the first ones.
         letters: keep letters only.
     """
 
     name: str
     blocks: tuple[tuple[int, int], ...]
-    limit: int | None = None
     letters: bool = False
 
 
 SOURCE = Task("latin", ((0x41, 0x17F),), letters=True)
 TASKS = (
     SOURCE,
-    Task("cyrillic", ((0x410, 0x44F), (0x400, 0x40F), (0x450, 0x4FF)), limit=100, letters=True),
+    Task("cyrillic", ((0x410, 0x44F),), letters=True),
     Task("box", ((0x2500, 0x257F),)),
     Task("blocks", ((0x2580, 0x259F),)),
     Task("shapes", ((0x25A0, 0x25FF),)),
@@ -118,7 +116,7 @@ def characters(task: str) -> str:
     candidates = [character for character in candidates if ord(character) in known]
     pictures = {_draw(character, "DejaVuSans").tobytes(): character for character in reversed(candidates)}
     distinct = set(pictures.values())
-    return "".join(character for character in candidates if character in distinct)[: chosen.limit]
+    return "".join(character for character in candidates if character in distinct)
 
 
 def recipe(task: str, split: str, count: int, size: int, limit: int | None = None) -> str:
