@@ -174,7 +174,10 @@ def measured(
 
     Args:
         frame: one row per record.
-        model, dataset, method, metric: as in the records.
+        model: as in the records, like the next three.
+        dataset: name of a data set.
+        method: what was done.
+        metric: what was measured.
         labels: share of the training labels in percent; by default all of them (none for SSM and SSFT).
     """
     if metric not in frame:

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+
+from bookext.shelf import COMMAND, Shelf
 from submasking import tables, verdicts
 from submasking.profiles import DATASETS, METHODS
 from submasking.tables import MISSING, Cell
-
-from bookext.shelf import COMMAND, Shelf
 
 MODELS = ("rn18-timm", "rn50-timm", "rn50-torch", "rn50-swav", "rn50-clip", "vitb32-clip")
 METRICS = ("top1", "knn", "sparsity", "lp@10", "lp@100")

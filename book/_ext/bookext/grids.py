@@ -9,12 +9,12 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.addnodes import tabular_col_spec
 from sphinx.util.docutils import SphinxDirective
-from submasking import tables
-from submasking.tables import HERE, Cell, Table
 
 from bookext import shelf
 from bookext.expressions import Number
 from bookext.roles import link, notebook_link, number_node, up, web
+from submasking import tables
+from submasking.tables import HERE, Cell, Table
 
 MADE = "_static/made"
 

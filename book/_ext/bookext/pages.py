@@ -20,10 +20,10 @@ from typing import Any
 import nbformat
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
-from submasking import notebooks, results
-from submasking.runs import READ_ONLY
 
 from bookext.shelf import Shelf
+from submasking import notebooks, results
+from submasking.runs import READ_ONLY
 
 logger = logging.getLogger(__name__)
 LIBRARY = Path(results.__file__).parent
@@ -45,15 +45,12 @@ def planned(profile: str) -> dict[str, tuple[str, dict[str, Any]]]:
 
 def failure(notebook: Any) -> str:
     """Why an executed notebook must not be shown: its error in one line; "" where it ran well."""
-    if notebook.metadata.get("papermill", {}).get("exception"):
-        reason = "papermill recorded an exception"
-    else:
-        reason = ""
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             if output.output_type == "error":
                 return f"cell {number}: {output.ename}: {output.evalue}"
-    return reason
+    crashed = notebook.metadata.get("papermill", {}).get("exception")
+    return "papermill recorded an exception" if crashed else ""
 
 
 def page(executed: Any, key: str, given: dict[str, Any], source: str) -> Any:

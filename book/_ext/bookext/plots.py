@@ -12,12 +12,12 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from matplotlib.figure import Figure
 from sphinx.util.docutils import SphinxDirective
-from submasking import figures
-from submasking.profiles import profile
 
 from bookext import shelf
 from bookext.grids import MADE, inline
 from bookext.roles import link, notebook_link, up, web
+from submasking import figures
+from submasking.profiles import profile
 
 Draw = Callable[..., Figure]
 
@@ -99,7 +99,7 @@ class RecordFigure(SphinxDirective):
             return made
 
         figure = nodes.figure("", image("light.*"), web(image("dark.svg")), classes=["record-figure"])
-        caption = inline(self, " ".join(self.content)) + [nodes.Text(self._sample(drawing, rows))]
+        caption = [*inline(self, " ".join(self.content)), nodes.Text(self._sample(drawing, rows))]
         figure += nodes.caption("", "", *caption)
         figure += nodes.legend("", web(self._behind(name, drawing)))
         self.add_name(figure)

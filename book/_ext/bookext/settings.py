@@ -11,12 +11,12 @@ from typing import Any
 from docutils import nodes
 from sphinx.addnodes import tabular_col_spec
 from sphinx.util.docutils import SphinxDirective
-from submasking import profiles
-from submasking.profiles import PAPER, Optimisation, profile
-from submasking.tables import MISSING
 
 from bookext import shelf
 from bookext.shelf import Shelf
+from submasking import profiles
+from submasking.profiles import PAPER, Optimisation, profile
+from submasking.tables import MISSING
 
 Rows = list[Sequence[str]]
 NAMES = {"FS": "FS, ResNets", "FS vitb32-clip": "FS, CLIP", "FFT": "FFT, rn18-timm", "FFT rn50-swav": "FFT, rn50-swav"}
