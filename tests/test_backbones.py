@@ -112,7 +112,7 @@ def test_text_tower_equals_open_clips_own():
     whole = networks.CLIP(
         networks.CLIP_WIDTH,
         networks.CLIPVisionCfg(image_size=24, **networks._VISION["clip-vit"]),
-        networks._TEXT,
+        networks.CLIPTextCfg(**networks._TEXT),
     )
     tokens = networks.tokenize(("LATIN SMALL LETTER A", "BOX DRAWINGS LIGHT ARC DOWN AND RIGHT"))
     assert torch.allclose(networks.TextTower(whole)(tokens), whole.encode_text(tokens), atol=1e-6)

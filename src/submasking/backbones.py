@@ -91,7 +91,8 @@ def recipe(model: str, profile_name: str, weights: str = "") -> dict[str, Any]:
         return {"architecture": model, "weights": Path(weights).name} | chosen.pretraining
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}; got {model!r}")
-    return chosen.pretraining["common"] | chosen.pretraining[model] | _world(chosen)
+    settings = chosen.pretraining["common"] | chosen.pretraining[model]
+    return settings | {"network": networks.description(settings["architecture"])} | _world(chosen)
 
 
 def load(model: str, profile_name: str, *, weights: str = "", progress: bool = True) -> Backbone:
@@ -144,7 +145,7 @@ def from_file(architecture: str, weights: Path, chosen: Profile) -> Backbone:
     trunk.eval().to(memory_format=torch.channels_last)
     return Backbone(
         trunk=trunk,
-        width=trunk.num_features,
+        width=int(trunk.num_features),  # type: ignore[arg-type]
         preset="vit" if "vit" in architecture else "resnet",
         mean=tuple(chosen.pretraining["mean"]),
         std=tuple(chosen.pretraining["std"]),

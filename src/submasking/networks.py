@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from jaxtyping import Float, Int
@@ -12,13 +14,17 @@ from torch.nn import functional
 
 CONTEXT = 20  # tokens of a caption; the longest Unicode name of the embedded world has 17
 CLIP_WIDTH = 128
-_STEM = {"stem_type": "deep", "stem_width": 8, "zero_init_last": False, "num_classes": 0}
-_TEXT = CLIPTextCfg(context_length=CONTEXT, width=64, heads=4, layers=2)
-_VISION = {
-    "clip-resnet": {"layers": (1, 1, 1, 1), "width": 16, "head_width": 64},
-    "clip-vit": {"layers": 3, "width": 128, "head_width": 64, "patch_size": 6},
+_STEM = {"layers": (1, 1, 1, 1), "stem_type": "deep", "stem_width": 8, "zero_init_last": False, "num_classes": 0}
+_RESNET: dict[str, dict[str, Any]] = {
+    "resnet18-small": {"model_name": "resnet18", "channels": (32, 64, 128, 256)} | _STEM,
+    "resnet50-small": {"model_name": "resnet50", "channels": (16, 32, 64, 128)} | _STEM,
 }
-ARCHITECTURES = ("resnet18-small", "resnet50-small", *_VISION)
+_VISION: dict[str, dict[str, Any]] = {
+    "clip-resnet": {"layers": (1, 1, 1, 1), "width": 16, "head_width": 64},
+    "clip-vit": {"layers": 3, "width": 128, "head_width": 64, "patch_size": 8},
+}
+_TEXT: dict[str, Any] = {"context_length": CONTEXT, "width": 64, "heads": 4, "layers": 2}
+ARCHITECTURES = (*_RESNET, *_VISION)
 
 
 class Enlarged(nn.Module):
@@ -59,22 +65,26 @@ def tokenize(captions: tuple[str, ...]) -> Int[Tensor, "n context"]:
     return SimpleTokenizer(context_length=CONTEXT)(list(captions))
 
 
-def trunk(architecture: str, image_size: int) -> nn.Module:
-    """Untrained image network of a small architecture: images -> features; ValueError lists those there are."""
-    if architecture == "resnet18-small":
-        return timm.create_model("resnet18", layers=(1, 1, 1, 1), channels=(32, 64, 128, 256), **_STEM)
-    if architecture == "resnet50-small":
-        return timm.create_model("resnet50", layers=(1, 1, 1, 1), channels=(16, 32, 64, 128), **_STEM)
+def description(architecture: str) -> dict[str, Any]:
+    """What the libraries are told to build; ValueError lists the architectures there are."""
     if architecture not in ARCHITECTURES:
         raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}; got {architecture!r}")
-    return clip(architecture, image_size)[0]
+    if architecture in _RESNET:
+        return _RESNET[architecture]
+    return {"vision": _VISION[architecture], "text": _TEXT, "width": CLIP_WIDTH}
+
+
+def trunk(architecture: str, image_size: int) -> nn.Module:
+    """Untrained image network of a small architecture: images -> features."""
+    described = description(architecture)
+    return timm.create_model(**described) if architecture in _RESNET else clip(architecture, image_size)[0]
 
 
 def clip(architecture: str, image_size: int) -> tuple[nn.Module, TextTower]:
     """Untrained image and text towers of a small CLIP."""
     convolutional = architecture == "clip-resnet"
     vision = CLIPVisionCfg(image_size=32 if convolutional else image_size, **_VISION[architecture])
-    whole = CLIP(CLIP_WIDTH, vision, _TEXT)
+    whole = CLIP(CLIP_WIDTH, vision, CLIPTextCfg(**_TEXT))
     return Enlarged(whole.visual) if convolutional else whole.visual, TextTower(whole)
 
 

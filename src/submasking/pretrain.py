@@ -23,6 +23,10 @@ STYLES = {
     "plain": augment.Style(jittered=0.0, grey=0.0, shift=0.06),
     "strong": augment.Style(jitter=0.45, shift=0.08, turn=0.1),
 }
+OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "sgd": (torch.optim.SGD, {"momentum": 0.9}),
+    "adamw": (torch.optim.AdamW, {}),
+}
 Recipe = dict[str, Any]
 Tensors = dict[str, Tensor]
 # modules that train, loss of a batch, batches
@@ -50,7 +54,7 @@ def pretrain(recipe: Recipe, letters: ImageSet, *, label: str = "", progress: bo
         )
         if recipe["optimizer"] == "adamw":
             optimizer = torch.optim.AdamW(modules.parameters(), lr=recipe["lr"], weight_decay=recipe["weight_decay"])
-        schedule = _steps if recipe["schedule"] == "steps" else cosine(0.1)
+        schedule: Schedule = _steps if recipe["schedule"] == "steps" else cosine(0.1)
         fit(step_loss, loader, [optimizer], epochs=recipe["epochs"], schedule=schedule, label=label, progress=progress)
     kept = nn.ModuleDict({name: modules[name] for name in ("trunk", "text") if name in modules})
     return {name: tensor.clone() for name, tensor in kept.state_dict().items()}
@@ -123,6 +127,3 @@ def _batches(recipe: Recipe, letters: ImageSet) -> Batches:
 def _steps(progress: float) -> float:
     """A tenth after each third of the training, as torchvision's first recipe does."""
     return 0.1 ** int(3 * progress)
-
-
-_: Schedule = _steps

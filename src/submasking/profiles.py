@@ -142,8 +142,22 @@ _PRETRAINING: dict[str, Any] = {
         "sizes": (20, 20),
         "epochs": 16,
     },
-    "rn50-clip": {"architecture": "clip-resnet", "kind": "clip", "optimizer": "adamw", "lr": 2e-3},
-    "vitb32-clip": {"architecture": "clip-vit", "kind": "clip", "optimizer": "adamw", "lr": 2e-3},
+    "rn50-clip": {
+        "architecture": "clip-resnet",
+        "kind": "clip",
+        "optimizer": "adamw",
+        "lr": 2e-3,
+        "batch_size": 128,
+        "epochs": 4,
+    },
+    "vitb32-clip": {
+        "architecture": "clip-vit",
+        "kind": "clip",
+        "optimizer": "adamw",
+        "lr": 2e-3,
+        "batch_size": 128,
+        "epochs": 6,
+    },
 }
 _FEW_IMAGES = {"images": 96} | {
     name: settings | {"epochs": 1} | ({"prototypes": 8, "dimensions": 16, "queue": 64} if "queue" in settings else {})
