@@ -49,11 +49,9 @@ def pretrain(recipe: Recipe, letters: ImageSet, *, label: str = "", progress: bo
         torch.manual_seed(recipe["seed"])
         modules, step_loss, loader = KINDS[recipe["kind"]](recipe, letters)
         modules.train()
-        optimizer = torch.optim.SGD(
-            modules.parameters(), lr=recipe["lr"], momentum=0.9, weight_decay=recipe["weight_decay"]
-        )
-        if recipe["optimizer"] == "adamw":
-            optimizer = torch.optim.AdamW(modules.parameters(), lr=recipe["lr"], weight_decay=recipe["weight_decay"])
+        kind, options = OPTIMIZERS[recipe["optimizer"]]
+        rates = {"lr": recipe["lr"], "weight_decay": recipe["weight_decay"]}
+        optimizer = kind(modules.parameters(), **rates, **options)
         schedule: Schedule = _steps if recipe["schedule"] == "steps" else cosine(0.1)
         fit(step_loss, loader, [optimizer], epochs=recipe["epochs"], schedule=schedule, label=label, progress=progress)
     kept = nn.ModuleDict({name: modules[name] for name in ("trunk", "text") if name in modules})
