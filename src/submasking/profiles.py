@@ -174,6 +174,7 @@ TINY = Profile(
     seeds=(0, 1, 2),
     methods=_SMALL,
     swav=Swav(crops=(2,), sizes=(20,), dimensions=64, prototypes=200, queue=512, queue_from=0.0),
+    neighbours=20,
     pretraining=_PRETRAINING,
 )
 
