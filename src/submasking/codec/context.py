@@ -1,0 +1,119 @@
+"""What the decoder knows of a weight before it reads its bit, in integers only, so that every machine sees the same.
+
+The frozen weight gives its magnitude and sign. The stages decoded so far give for its filter, its input channel and its
+kernel position how many more weights were switched off there than their magnitudes let expect, by sign: a mask bit
+falls when the gradient and the weight disagree for long, and gradients share factors along filters and channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from submasking.codec.layout import STAGES, Layout
+
+Ints = NDArray[np.int64]
+LEVELS = 256
+OCTAVE = 16  # levels per factor of two
+MIDDLE = LEVELS // 2
+AXES = ("row", "column", "kernel")
+# 2 ** (k / 8) for k = 0..7, times 2 ** 16
+_POWERS = (65536, 71468, 77936, 84990, 92682, 101070, 110218, 120194)
+
+
+def _square(level: int) -> int:
+    """The square of a weight `level` sixteenths of an octave from the middle, 2 ** 16 being that of the middle."""
+    octaves = min(level // 8, 10)
+    return _POWERS[level % 8] << octaves if octaves >= 0 else _POWERS[level % 8] >> -octaves
+
+
+SQUARES = np.array([_square(level) for level in range(-MIDDLE, LEVELS - MIDDLE)], dtype=np.int64)
+
+
+def log2(values: NDArray[Any]) -> Ints:
+    """16 times the base-2 logarithm of positive numbers, linear between powers of two, rounded down: exact."""
+    return (values.astype(np.float32).view(np.int32) >> 19).astype(np.int64)
+
+
+class Context:
+    """The running context of one tensor.
+
+    Attributes:
+        layout: its shape in stages.
+        codes: level of the magnitude (0..255, 128 = the tensor's geometric mean, 16 per octave), plus 256 where the
+            weight is negative; in stage order.
+        negative: sign, in stage order.
+        valid: which places hold a weight, in stage order; None where all do.
+        means: mean level of each row, column and kernel position, against the middle.
+    """
+
+    def __init__(self, weights: NDArray[np.float32]) -> None:
+        self.layout = Layout.of(weights.shape)
+        bits = weights.reshape(self.layout.rows, self.layout.columns, self.layout.kernel).view(np.int32)
+        magnitude = (bits >> 19) & 0xFFF
+        centre = int(magnitude.sum(dtype=np.int64)) // max(magnitude.size, 1)
+        level = np.clip(magnitude - (centre - MIDDLE), 0, LEVELS - 1).astype(np.uint16)
+        negative = bits < 0
+        self.codes = self.layout.split(level + negative.astype(np.uint16) * LEVELS)
+        self.negative = self.codes >= LEVELS
+        self.valid = self.layout.split(np.ones(bits.shape, np.bool_)) if self.layout.padded else None
+        self.means = [
+            _sums(level, axis) // max(level.size // length, 1) - MIDDLE for axis, length in enumerate(level.shape)
+        ]
+        squares = SQUARES[level]
+        below = np.where(negative, squares, 0)
+        self._squares = [
+            np.stack([_sums(squares, axis) - minus, minus], 1)
+            for axis, minus in ((axis, _sums(below, axis)) for axis in range(3))
+        ]
+        self._offs = [np.zeros_like(squares) for squares in self._squares]
+
+    def lifts(self) -> list[Ints]:
+        """16 log2 of (off + 1) / (expected off + 1) so far, per row, column and kernel position: (length, signs)."""
+        total = int(self._offs[0].sum())
+        # of 62 bits: the count, 8 bits of fraction, and what is left for the share of the squares
+        shift = max(int(self._squares[0].sum()).bit_length() - (54 - total.bit_length()), 0)
+        whole = max(int(self._squares[0].sum()) >> shift, 1)
+        lifts = []
+        for offs, squares in zip(self._offs, self._squares, strict=True):
+            expected = total * 256 * (squares >> shift) // whole
+            lifts.append(log2(offs * 256 + 256) - log2(expected + 256))
+        return lifts
+
+    def update(self, stage: int, off: NDArray[np.bool_]) -> None:
+        """Take in the decoded bits of a stage: (blocks, 8, places)."""
+        found = np.flatnonzero(off)
+        row, place = self.layout.places_of(stage, found)
+        sign = self.negative[stage].reshape(-1)[found].astype(np.intp)
+        for offs, index in zip(self._offs, (row, place // self.layout.kernel, place % self.layout.kernel), strict=True):
+            offs += np.bincount(index * 2 + sign, minlength=offs.size).reshape(offs.shape)
+
+    def index(self, stage: int, curve: NDArray[np.int16], terms: Sequence[Ints]) -> NDArray[np.int16]:
+        """The index of each place of a stage: 32 times the model's log odds of being off.
+
+        Args:
+            stage: 0..7.
+            curve: what each code contributes.
+            terms: what each row, column and kernel position contributes by sign: (length, signs).
+        """
+        layout = self.layout
+        row, column, kernel = (np.clip(term, -8000, 8000).astype(np.int16) for term in terms)
+        across = (column[:, None] + kernel[None]).reshape(-1, 2)
+        negative = self.negative[stage]
+        index = curve[self.codes[stage]]
+        index += np.where(negative, layout.along_rows(row[:, 1]), layout.along_rows(row[:, 0]))
+        index += np.where(negative, layout.along_width(across[:, 1])[stage], layout.along_width(across[:, 0])[stage])
+        return index
+
+
+def stages() -> range:
+    """The stages in the order in which they are coded."""
+    return range(STAGES)
+
+
+def _sums(values: NDArray[Any], axis: int) -> Ints:
+    others = tuple(other for other in range(3) if other != axis)
+    return values.sum(axis=others, dtype=np.int64)

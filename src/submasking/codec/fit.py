@@ -1,0 +1,108 @@
+"""How the encoder finds the coefficients: logistic regression by Newton's method on a sample of the weights.
+
+Nothing here is repeated by the decoder, so floating point may differ from machine to machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from submasking.codec.context import LEVELS, OCTAVE, Context, Ints
+from submasking.codec.model import ALL_OFF, ALL_ON, AXES, CLASSES, FINE, KNOTS, SHIFTS, SLOPES, Model
+
+Floats = NDArray[np.float64]
+SAMPLE = 12_000
+ROUNDS = 12
+RIDGE = 1.0
+_HATS = np.stack([np.interp(np.arange(LEVELS), KNOTS, row) for row in np.eye(len(KNOTS))], 1)
+
+
+class Sample:
+    """The weights that the model is fitted on: up to `SAMPLE` that are off, as many that are on, each with its share.
+
+    Args:
+        off, on: how many weights of the mask are off and on.
+    """
+
+    def __init__(self, off: int, on: int) -> None:
+        self.steps = {True: max(off // SAMPLE, 1), False: max(on // SAMPLE, 1)}
+        self.parts: list[tuple[Floats, NDArray[np.bool_], int]] = []
+
+    def add(self, tensor: int, context: Context, stage: int, lifts: Sequence[Ints], off: NDArray[np.bool_],
+            sibling: NDArray[np.bool_] | None) -> None:  # fmt: skip
+        """Take weights of one stage, all that are off alike and all that are on alike."""
+        flat = off.reshape(-1)
+        taken = [np.flatnonzero(flat)[:: self.steps[True]]]
+        some = np.arange((5 * tensor + 3 * stage) % self.steps[False], flat.size, self.steps[False])
+        real = ~flat[some] if context.valid is None else ~flat[some] & context.valid[stage].reshape(-1)[some]
+        chosen = np.concatenate([*taken, some[real]])
+        beside = sibling.reshape(-1)[chosen] if sibling is not None else np.zeros(chosen.size, np.bool_)
+        self.parts.append((_features(context, stage, lifts, chosen, beside), flat[chosen], tensor))
+
+    def fit(self, flags: NDArray[np.int8]) -> Model:
+        """The model, with empty classes; `flags` hold `ALL_ON` or `ALL_OFF` for tensors without a choice, else 0."""
+        if not self.parts:
+            zeros = np.zeros(len(KNOTS), np.int64), np.zeros((AXES, 3), np.int64)
+            return Model(*zeros, 0, flags, np.zeros(CLASSES, np.uint8))
+        features = np.concatenate([part[0] for part in self.parts])
+        off = np.concatenate([part[1] for part in self.parts])
+        tensor = np.repeat([part[2] for part in self.parts], [part[1].size for part in self.parts])
+        steps = np.where(off, self.steps[True], self.steps[False]).astype(np.float64)
+        beta, shift = newton(features, tensor, off, steps, flags.size)
+        shifts = np.where(flags == 0, np.clip(np.round(shift * SHIFTS), ALL_ON + 1, ALL_OFF - 1), flags)
+        whole = np.clip(np.round(beta * FINE), -8000, 8000).astype(np.int64)
+        slopes = np.round(beta[len(KNOTS) : -1] * FINE * SLOPES / OCTAVE).astype(np.int64)
+        slopes = np.clip(slopes, -32000, 32000).reshape(AXES, 3)
+        return Model(whole[: len(KNOTS)], slopes, int(whole[-1]), shifts.astype(np.int8), np.zeros(CLASSES, np.uint8))
+
+
+def newton(
+    features: Floats, tensor: NDArray[np.intp], off: NDArray[np.bool_], steps: Floats, tensors: int
+) -> tuple[Floats, Floats]:
+    """Coefficients and a shift per tensor that maximise the likelihood of `off`, less RIDGE / 2 * |coefficients|^2.
+
+    The Hessian is an arrow: dense in the coefficients, diagonal in the shifts, so these are eliminated first.
+
+    Args:
+        features: (weights, features).
+        tensor: the tensor of each weight.
+        off: what is to be explained.
+        steps: how many weights each stands for.
+        tensors: their number.
+    """
+    ones = np.bincount(tensor, steps * off, tensors) + 0.5
+    shift = start = np.log(ones / (np.bincount(tensor, steps * ~off, tensors) + 0.5))
+    beta = np.zeros(features.shape[1])
+    for _ in range(ROUNDS):
+        p = 1 / (1 + np.exp(-np.clip(features @ beta + shift[tensor], -30, 30)))
+        curved, left = steps * p * (1 - p), steps * (off - p)
+        weighted = features * curved[:, None]
+        within = np.stack([np.bincount(tensor, column, tensors) for column in weighted.T], 1)  # (tensors, features)
+        diagonal = np.bincount(tensor, curved, tensors) + RIDGE
+        slope = np.bincount(tensor, left, tensors) - RIDGE * (shift - start)
+        system = features.T @ weighted + RIDGE * np.eye(beta.size) - within.T @ (within / diagonal[:, None])
+        change = np.linalg.solve(system, features.T @ left - RIDGE * beta - within.T @ (slope / diagonal))
+        change *= min(1.0, 4.0 / max(float(np.abs(change).max()), 1e-9))
+        shift = shift + np.clip((slope - within @ change) / diagonal, -4, 4)
+        beta = beta + change
+        if np.abs(change).max() < 1e-2:
+            break
+    return beta, shift
+
+
+def _features(
+    context: Context, stage: int, lifts: Sequence[Ints], chosen: NDArray[np.intp], beside: NDArray[Any]
+) -> Floats:
+    code = context.codes[stage].reshape(-1)[chosen]
+    row, place = context.layout.places_of(stage, chosen)
+    column, kernel = place // context.layout.kernel, place % context.layout.kernel
+    sign = (code >= LEVELS).astype(np.intp)
+    columns = []
+    for mean, lift, index in zip(context.means, lifts, (row, column, kernel), strict=True):
+        columns += [mean[index], lift[index, sign], lift[index, 1 - sign]]
+    rest = np.stack([*columns, OCTAVE * beside.astype(np.int64)], 1) / OCTAVE
+    return np.concatenate([_HATS[code % LEVELS], rest], 1)

@@ -1,0 +1,108 @@
+"""The container of a mask file: safetensors with one JSON text and a checksum over everything, written atomically.
+
+Nothing read from a file is executed. What is damaged, foreign or of another version is a `MaskFileError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from submasking.fingerprint import fingerprint
+
+FORMAT = 1
+KEY, CHECKSUM = "submasking", "checksum"
+HEADER_LIMIT = 16 * 2**20  # bytes; names and shapes of even the largest networks take far less
+
+
+class MaskFileError(ValueError):
+    """A mask file that is damaged, foreign, of another version, or made for another backbone."""
+
+
+def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Write a file whole or not at all.
+
+    Args:
+        path: where; missing folders are made.
+        description: what becomes the JSON text.
+        tensors: by name; "checksum" is taken.
+
+    Returns:
+        The checksum in hexadecimal.
+    """
+    text = json.dumps(description, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    checksum = _checksum(text, held)
+    held[CHECKSUM] = torch.frombuffer(bytearray.fromhex(checksum), dtype=torch.uint8)
+    _replace(path, to_bytes(held, {KEY: text}))
+    return checksum
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """Description, tensors and checksum of a file.
+
+    Raises:
+        MaskFileError: it is missing, damaged, no mask file, or of a format that this version does not know.
+    """
+    text, tensors = _opened(path)
+    stored = tensors.pop(CHECKSUM, None)
+    if stored is None or stored.dtype != torch.uint8 or stored.shape != (32,):
+        raise MaskFileError(f"{path} is not a mask file of submasking: it has no checksum; check the path")
+    checksum = _checksum(text, tensors)
+    if bytes(stored.tolist()).hex() != checksum:
+        raise MaskFileError(f"{path} is damaged: its content does not fit its checksum; copy or train it again")
+    try:
+        description = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MaskFileError(f"{path} is not a mask file: its description is no JSON ({error})") from error
+    version = description.get("format") if isinstance(description, dict) else None
+    if version != FORMAT:
+        raise MaskFileError(
+            f"{path} must have format {FORMAT}, it has {version!r}; a newer submasking may read it: update the package"
+        )
+    return description, tensors, checksum
+
+
+def _opened(path: Path) -> tuple[str, dict[str, Tensor]]:
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+        if not 0 < size <= min(HEADER_LIMIT, path.stat().st_size - 8):
+            raise MaskFileError(f"{path} is not a mask file, or cut off: it declares a header of {size} bytes")
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(KEY)
+            if text is None:
+                raise MaskFileError(f"{path} is a safetensors file, but not a mask file of submasking")
+            return text, {name: file.get_tensor(name) for name in list(file.keys())}
+    except OSError as error:
+        raise MaskFileError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
+    except (SafetensorError, RuntimeError, TypeError, KeyError, OverflowError) as error:
+        raise MaskFileError(f"{path} is not a mask file, or damaged ({error}); copy or train it again") from error
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    return hashlib.sha256(f"{text}\n{fingerprint(tensors)}".encode()).hexdigest()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
