@@ -200,7 +200,9 @@ def save(
         classes: their names, in the order of the logits.
         preprocessing: what the network expects of an image.
         score: metrics, finite numbers.
-        architecture, weights, options: name of the backbone, id of its weights, options of its constructor.
+        architecture: name of the backbone.
+        weights: id of its weights.
+        options: options of its constructor.
         provenance: data set, method, seed, commit: anything that JSON can hold.
         sibling: a task on the same backbone that every reader will have: the mask is coded against it.
         sibling_masks: its masks, decoded.

@@ -1,8 +1,8 @@
 """How a tensor is cut into eight stages, so that later ones can be coded knowing earlier ones, a whole stage at a time.
 
 A tensor of shape (rows, columns, ...) is seen as a matrix of rows times (columns * kernel positions), its width padded
-to a multiple of 8. Row o is turned right by o places; position j of a turned row belongs to stage j mod 8. So each stage
-holds an eighth of every row, every column and every kernel position.
+to a multiple of 8. Row o is turned right by o mod 8 places; position j of a turned row belongs to stage j mod 8. So
+each stage holds an eighth of every row, every column and every kernel position.
 """
 
 from __future__ import annotations

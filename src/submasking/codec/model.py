@@ -44,7 +44,7 @@ class Model:
     shares: NDArray[np.uint8]
 
     def pack(self) -> bytes:
-        """The model as bytes: coefficients, a shift per tensor, then the first class in use, their number and shares."""
+        """The model as bytes: coefficients, a shift per tensor, the first class in use, their number and shares."""
         used = np.flatnonzero(self.shares)
         first, last = (int(used[0]), int(used[-1])) if used.size else (0, -1)
         fixed = _FIXED.pack(*self.knots.tolist(), *self.slopes.flatten().tolist(), self.sibling)
