@@ -254,7 +254,7 @@ def mask(
     """
     criterion = Threshold() if criterion is None else criterion
     check_rescale(rescale)
-    if any(_HANDLE in module.__dict__ for module in model.modules()):
+    if any(_is_masked(module) for module in model.modules()):
         raise ValueError("a model can be masked once; this one, or a part of it, already is; bake or unbake it first")
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
@@ -299,6 +299,10 @@ def of(model: nn.Module) -> Masking:
         if _HANDLE in module.__dict__:
             return module.__dict__[_HANDLE]
     raise ValueError(f"the model must be masked; this {type(model).__name__} is not; call submasking.mask first")
+
+
+def _is_masked(module: nn.Module) -> bool:
+    return _HANDLE in module.__dict__ or any(name + _SCORES in module._buffers for name in module._parameters)
 
 
 def _owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:

@@ -2,8 +2,8 @@
 
 import warnings
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float
@@ -51,7 +51,7 @@ class MaskSGD(torch.optim.Optimizer):
         return {**super().__getstate__(), "masking": self.masking, "compiled": self.compiled}
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update scores and weights from the gradients that backward left.
 
         Args:
@@ -64,14 +64,13 @@ class MaskSGD(torch.optim.Optimizer):
         (group,) = self.param_groups
         live = self._live(group["params"])
         check_finite(live[:1])
-        run = self._compiled_update if self.compiled else update
         for name, parameter in live:
             frozen, scores = self.masking.tensors(name)
             state = self.state[parameter]
             if _VELOCITY not in state:
                 state[_VELOCITY] = torch.zeros_like(scores)
-            tensors = (parameter, parameter.grad, frozen, scores, state[_VELOCITY])
-            run(*tensors, group["lr"], group["momentum"], self.masking.criterion, self.masking.rescale)
+            tensors = (parameter, cast(Tensor, parameter.grad), frozen, scores, state[_VELOCITY])
+            self._update(*tensors, group["lr"], group["momentum"], self.masking.criterion, self.masking.rescale)
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -93,13 +92,16 @@ class MaskSGD(torch.optim.Optimizer):
                 )
         return [(name, parameter) for name, parameter in pairs if parameter.grad is not None]
 
-    def _compiled_update(self, *arguments: Any) -> None:
+    def _update(self, *arguments: Any) -> None:
+        if not self.compiled:
+            return update(*arguments)
+        *tensors, lr, momentum, criterion, rescale = arguments
         try:
-            _compile()(*_flattened(arguments[:5]), *arguments[5:])
+            return _compiled()(*_flattened(tensors), torch.tensor(lr), momentum, criterion, rescale)
         except Exception as error:  # whatever a missing or broken compiler raises; nothing has been written yet
             self.compiled = False
-            warnings.warn(f"masks are updated without a compiler, which gave: {error}", stacklevel=4)
-            update(*arguments)
+            warnings.warn(f"masks are updated without a compiler, which gave: {error}", stacklevel=5)
+            return update(*arguments)
 
 
 def update(
@@ -108,7 +110,7 @@ def update(
     frozen: Float[Tensor, "*shape"],
     scores: Float[Tensor, "*shape"],
     velocity: Float[Tensor, "*shape"],
-    lr: float,
+    lr: float | Tensor,
     momentum: float,
     criterion: Criterion,
     rescale: str,
@@ -119,7 +121,10 @@ def update(
         velocity.addcmul_(gradient, frozen)
     else:
         velocity.add_(mask_gradient(gradient, frozen, criterion(scores), rescale))
-    scores.add_(velocity, alpha=-lr)
+    if isinstance(lr, Tensor):  # a number would be compiled in, anew for every step of a schedule
+        scores.sub_(velocity * lr)
+    else:
+        scores.add_(velocity, alpha=-lr)
     write_effective(parameter, frozen, scores, criterion, rescale)
 
 
@@ -134,11 +139,15 @@ def check_finite(named: Iterable[tuple[str, Tensor]]) -> None:
 
 
 def _flattened(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """View tensors of one memory layout as vectors, so that one compiled function serves every shape."""
+    """Show tensors of one memory layout as vectors, so that one compiled function serves every shape."""
     tensors = list(tensors)
     layouts = {tensor.stride() for tensor in tensors}
-    dense = torch.ops.aten.is_non_overlapping_and_dense(tensors[0])
-    return [t.detach().as_strided((t.numel(),), (1,)) if len(layouts) == 1 and dense else t for t in tensors]
+    if len(layouts) > 1 or not torch.ops.aten.is_non_overlapping_and_dense(tensors[0]):
+        return tensors
+    # not views, whose bases the compiled function would be specialised for
+    return [t.new_empty(0).set_(t.untyped_storage(), t.storage_offset(), (t.numel(),), (1,)) for t in tensors]
 
 
-_compile = partial(torch.compile, update, dynamic=True)
+@cache
+def _compiled() -> Callable[..., None]:
+    return torch.compile(update, dynamic=True)

@@ -1,0 +1,222 @@
+import copy
+import io
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from references import literal_mask, mask_in_forward
+from torch import nn
+
+from submasking import Threshold, TopK, mask
+
+SETTINGS = [
+    (Threshold(0.0), "none"),
+    (Threshold(-0.3), "none"),
+    (Threshold(0.2), "variance"),
+    (TopK(0.6), "none"),
+    (TopK(0.6), "variance"),
+]
+
+
+def network(dtype=torch.float64) -> nn.Module:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 5 * 5, 3)]
+    return nn.Sequential(*layers).to(dtype)
+
+
+def batches(count: int, dtype=torch.float64):
+    random = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        images = torch.randn(6, 3, 5, 5, generator=random, dtype=dtype)
+        yield images.to(memory_format=torch.channels_last), torch.randint(0, 3, (6,), generator=random)
+
+
+def learn(model: nn.Module, optimizer: torch.optim.Optimizer, count: int, dtype=torch.float64) -> None:
+    for images, labels in batches(count, dtype):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+
+def literal(criterion, rescale, count=50, lr=3.0, momentum=0.9):
+    model = network()
+    names = ("0.weight", "4.weight")
+    scores = mask_in_forward(model, names, lambda s: literal_mask(s, criterion), rescale)
+    learn(model, torch.optim.SGD(scores.values(), lr=lr, momentum=momentum), count)
+    return {name: literal_mask(score.detach(), criterion) for name, score in scores.items()}
+
+
+@pytest.mark.parametrize(("criterion", "rescale"), SETTINGS)
+@pytest.mark.parametrize("way", ["fused", "attached"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_fifty_steps_give_the_masks_of_the_literal_reference(criterion, rescale, way, layout):
+    model = network().to(memory_format=layout)
+    masking = mask(model, "weights", criterion, rescale=rescale)
+    if way == "fused":
+        optimizer = masking.optimizer(lr=3.0)
+    else:
+        optimizer = masking.attach(torch.optim.SGD(masking.scores().values(), lr=3.0, momentum=0.9))
+    learn(model, optimizer, 50)
+    expected = literal(criterion, rescale)
+    assert 0.0 < masking.sparsity() < 1.0
+    assert all(torch.equal(found, expected[name]) for name, found in masking.masks().items())
+
+
+def test_weights_are_frozen_weights_under_the_mask_after_every_step():
+    model = network(torch.float32)
+    masking = mask(model, "weights")
+    frozen = {name: theta.clone() for name, theta in masking.frozen().items()}
+    optimizer = masking.optimizer(lr=3.0)
+    for images, labels in batches(5, torch.float32):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        for name, on in masking.masks().items():
+            assert torch.equal(model.get_parameter(name), frozen[name] * on)
+
+
+@given(st.floats(0.01, 30.0), st.floats(0.0, 0.99), st.integers(0, 1000))
+def test_one_step_is_that_of_torch_sgd(lr, momentum, seed):
+    scores = {}
+    for way in ("fused", "attached"):
+        torch.manual_seed(seed)
+        model = nn.Linear(5, 4, bias=False)
+        masking = mask(model, "weights", init="normal", seed=seed)
+        if way == "fused":
+            optimizer = masking.optimizer(lr, momentum)
+        else:
+            optimizer = masking.attach(torch.optim.SGD(masking.scores().values(), lr, momentum))
+        for _ in range(3):
+            model(torch.ones(2, 5)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        scores[way] = masking.scores()["weight"]
+    torch.testing.assert_close(scores["fused"], scores["attached"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.AdamW])
+def test_any_torch_optimizer_trains_the_scores(kind):
+    model = network()
+    masking = mask(model, "weights")
+    learn(model, masking.attach(kind(masking.scores().values(), lr=0.2)), 12)
+    assert masking.sparsity() > 0
+
+
+def test_attached_optimizer_must_hold_all_scores():
+    masking = mask(network(), "weights")
+    with pytest.raises(ValueError, match=r"must hold every score tensor; it lacks 1, first '4.weight'; make it over"):
+        masking.attach(torch.optim.SGD([masking.scores()["0.weight"]], lr=1.0))
+
+
+def test_compiled_update_gives_the_same_masks_and_compiles_at_most_twice():
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    found = []
+    for compiled in (False, True):
+        model = network(torch.float32)
+        masking = mask(model, "weights")
+        optimizer = masking.optimizer(lr=3.0, compiled=compiled)
+        for step, (images, labels) in enumerate(batches(6, torch.float32)):
+            optimizer.param_groups[0]["lr"] = 3.0 - 0.1 * step
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+        assert optimizer.compiled is compiled
+        found.append(masking.masks())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    # one for the first learning rate, one for any other
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
+
+
+def test_without_a_compiler_it_warns_once_and_goes_on(monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr("submasking.optimizer._compiled", lambda: broken)
+    model = network()
+    masking = mask(model, "weights")
+    optimizer = masking.optimizer(lr=3.0, compiled=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        learn(model, optimizer, 50)
+    assert [str(w.message) for w in caught] == ["masks are updated without a compiler, which gave: no compiler here"]
+    expected = literal(Threshold(0.0), "none")
+    assert all(torch.equal(found, expected[name]) for name, found in masking.masks().items())
+
+
+def test_training_resumes_exactly_from_state_dicts():
+    model = network()
+    optimizer = mask(model, "weights").optimizer(lr=3.0)
+    learn(model, optimizer, 10)
+    saved = io.BytesIO()
+    torch.save((model.state_dict(), optimizer.state_dict()), saved)
+    again = network()
+    masking = mask(again, "weights")
+    other = masking.optimizer(lr=1.0)
+    saved.seek(0)
+    states = torch.load(saved)
+    again.load_state_dict(states[0])
+    other.load_state_dict(states[1])
+    learn(model, optimizer, 10)
+    learn(again, other, 10)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_momentum_keeps_float32_through_a_state_dict_of_a_bfloat16_model():
+    model = network(torch.bfloat16)
+    masking = mask(model, "weights")
+    optimizer = masking.optimizer(lr=3.0)
+    learn(model, optimizer, 2, torch.bfloat16)
+    before = [state["momentum_buffer"].clone() for state in optimizer.state.values()]
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    after = [state["momentum_buffer"] for state in optimizer.state.values()]
+    assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+def test_parameters_without_gradient_stay_as_they_are():
+    model = network()
+    masking = mask(model, "weights")
+    before = {name: scores.clone() for name, scores in masking.scores().items()}
+    masking.optimizer(lr=3.0).step()
+    assert all(torch.equal(scores, before[name]) for name, scores in masking.scores().items())
+
+
+def test_closure_is_evaluated():
+    model = network()
+    masking = mask(model, "weights")
+    (images, _), optimizer = next(iter(batches(1))), masking.optimizer(lr=300.0)
+
+    def closure():
+        loss = model(images).square().sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() > 0
+    assert masking.sparsity() > 0
+
+
+def test_gradients_that_are_not_finite_are_refused_before_anything_changes():
+    model = network()
+    masking = mask(model, "weights")
+    optimizer = masking.optimizer()
+    (model(torch.full((2, 3, 5, 5), float("nan"), dtype=torch.float64))).sum().backward()
+    with pytest.raises(ValueError, match=r"gradients must be finite; that of '0.weight' holds NaN or infinity; look"):
+        optimizer.step()
+    assert all((scores == 1).all() for scores in masking.scores().values())
+
+
+def test_replaced_parameters_are_noticed():
+    model = network()
+    masking = mask(model, "weights")
+    optimizer = masking.optimizer()
+    model.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    with pytest.raises(ValueError, match=r"'0.weight' was replaced since; call masking.optimizer again"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize(("argument", "value"), [("lr", -1.0), ("lr", float("nan")), ("momentum", 1.0)])
+def test_arguments_out_of_range_are_refused(argument, value):
+    with pytest.raises(ValueError, match=rf"{argument} must .*; got .*; the paper uses"):
+        mask(network(), "weights").optimizer(**{argument: value})
