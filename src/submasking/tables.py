@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import pandas as pd
 
@@ -137,6 +138,39 @@ class Table:
             count = "" if cell.n is None or cell.missing else str(cell.n)
             writer.writerow([*identity, *numbers, count, " ".join(map(str, cell.seeds))])
         return text.getvalue()
+
+    def latex(self) -> str:
+        """The body as a LaTeX tabular with the rules of booktabs; captions belong to the page."""
+        heads, width = [group for group, _ in self.spec.columns], len(self.spec.columns) + 1
+        gap = "@{\\hskip 1.4em}"
+        kinds = "".join(
+            (gap if number and heads[number] != heads[number - 1] else "") + "c" for number in range(width - 1)
+        )
+        lines = [f"\\begin{{tabular}}{{l{kinds}}}", "\\toprule", *_latex_head(self.spec)]
+        for group, rows in self.body:
+            lines.append("\\midrule")
+            if group.title:
+                lines += [f"\\multicolumn{{{width}}}{{l}}{{\\itshape {group.title}}} \\\\", "\\addlinespace[2pt]"]
+            lines += [" & ".join([label, *map(_latex_cell, cells)]) + " \\\\" for label, cells in rows]
+        return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
+
+
+def _latex_head(spec: Spec) -> list[str]:
+    names = " & ".join([spec.corner, *(name for _, name in spec.columns)]) + " \\\\"
+    if not any(group for group, _ in spec.columns):
+        return [names]
+    upper, rules, start = [""], [], 2
+    for title, members in groupby(spec.columns, key=lambda column: column[0]):
+        end = start + len(list(members)) - 1
+        upper.append(f"\\multicolumn{{{end - start + 1}}}{{c}}{{{title}}}")
+        rules.append(f"\\cmidrule(lr){{{start}-{end}}}")
+        start = end + 1
+    return [" & ".join(upper) + " \\\\", " ".join(rules), names]
+
+
+def _latex_cell(cell: Cell) -> str:
+    count = "" if cell.n is None or cell.missing else f"\\textsubscript{{{cell.n}}}"
+    return cell.text().replace(MISSING, "--").replace("±", "$\\pm$") + count
 
 
 def build(number: str, frame: pd.DataFrame, reported: pd.DataFrame) -> Table:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from sphinx.addnodes import tabular_col_spec
 from sphinx.util.docutils import SphinxDirective
 
 from bookext import shelf
@@ -17,6 +16,10 @@ from submasking import tables
 from submasking.tables import HERE, Cell, Table
 
 MADE = "_static/made"
+
+
+class record_table(nodes.table):  # noqa: N801  (docutils names its nodes so)
+    """A table whose LaTeX is made from the same specification, not from its HTML."""
 
 
 class RecordTable(SphinxDirective):
@@ -40,7 +43,7 @@ class RecordTable(SphinxDirective):
         node.insert(0, nodes.title("", "", *self._caption(made)))
         self.add_name(node)
         self.set_source_info(node)
-        return [*small(node, columns(made)), web(self._behind(made, target))]
+        return [node, web(self._behind(made, target))]
 
     def _caption(self, made: Table) -> list[nodes.Node]:
         words: list[nodes.Node] = [nodes.Text(f"{made.spec.title}. ")]
@@ -93,26 +96,13 @@ def cell_children(cell: Cell) -> list[nodes.Node]:
     return [node]
 
 
-def columns(made: Table) -> str:
-    """Column types for LaTeX, with a gap between groups of columns."""
-    heads = [group for group, _ in made.spec.columns]
-    gaps = ["@{\\hskip 1.2em}" if number and heads[number] != heads[number - 1] else "" for number in range(len(heads))]
-    return "l" + "".join(f"{gap}c" for gap in gaps)
-
-
-def small(node: nodes.table, spec: str) -> list[nodes.Node]:
-    """The table as the PDF wants it: small print and fixed column types."""
-    before = nodes.raw("", "\\begingroup\\scriptsize\\setlength{\\tabcolsep}{2.6pt}", format="latex")
-    return [before, tabular_col_spec(spec=spec), node, nodes.raw("", "\\endgroup", format="latex")]
-
-
-def table_node(made: Table) -> nodes.table:
+def table_node(made: Table) -> record_table:
     width = len(made.spec.columns) + 1
     group = nodes.tgroup(cols=width)
     group += [nodes.colspec(colwidth=1, stub=1 if not number else 0) for number in range(width)]
     group += nodes.thead("", *_head(made))
     group += nodes.tbody("", *_body(made, width))
-    return nodes.table("", group, classes=["record-table", "colwidths-auto"])
+    return record_table("", group, classes=["record-table", "colwidths-auto"], latex=made.latex())
 
 
 def entry(children: list[nodes.Node], **attributes: Any) -> nodes.entry:
@@ -149,5 +139,29 @@ def _edges(made: Table, cells: tuple[Cell, ...]) -> list[tuple[Cell, bool]]:
     return [(cell, bool(number) and heads[number] != heads[number - 1]) for number, cell in enumerate(cells)]
 
 
+def _html_visit(self: Any, node: record_table) -> None:
+    self.visit_table(node)
+
+
+def _html_depart(self: Any, node: record_table) -> None:
+    self.depart_table(node)
+
+
+def _latex_visit(self: Any, node: record_table) -> None:
+    self.body.append("\n\\begin{table}[tbp]\n\\centering\\scriptsize\\setlength{\\tabcolsep}{3pt}\n\\caption{")
+    for child in node[0].children:
+        child.walkabout(self)
+    labels = "".join(self.hypertarget(name, anchor=False) for name in node["ids"])
+    self.body.append(f"}}{labels}\n{node['latex']}\n\\end{{table}}\n")
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
+    app.add_enumerable_node(
+        record_table,
+        "table",
+        lambda node: node[0].astext(),
+        html=(_html_visit, _html_depart),
+        latex=(_latex_visit, None),
+    )
     app.add_directive("record-table", RecordTable)

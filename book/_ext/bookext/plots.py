@@ -59,6 +59,10 @@ DRAWINGS = {
 }
 
 
+class picture(nodes.figure):  # noqa: N801  (docutils names its nodes so)
+    """A figure that has no number: the paper's figures keep theirs."""
+
+
 class RecordFigure(SphinxDirective):
     """A drawing by its name; the content is the caption, to which n, profile and links are added."""
 
@@ -67,6 +71,7 @@ class RecordFigure(SphinxDirective):
     option_spec: ClassVar[dict[str, Any]] = {
         "name": directives.unchanged_required,
         "alt": directives.unchanged_required,
+        "unnumbered": directives.flag,
     }
 
     def run(self) -> list[nodes.Node]:
@@ -83,7 +88,7 @@ class RecordFigure(SphinxDirective):
         if drawing.model and (rows.empty or drawing.rows(rows, books.profile).empty):
             return [self._absent(name)]
         self._draw(name, drawing, drawing.rows(rows, books.profile) if drawing.model else rows)
-        return [self._figure(name, drawing, rows)]
+        return [self._figure(name, drawing, rows), web(self._behind(name, drawing))]
 
     def _draw(self, name: str, drawing: Drawing, rows: pd.DataFrame) -> None:
         folder = self.env.srcdir / MADE
@@ -98,10 +103,10 @@ class RecordFigure(SphinxDirective):
             self.set_source_info(made)
             return made
 
-        figure = nodes.figure("", image("light.*"), web(image("dark.svg")), classes=["record-figure"])
+        kind = picture if "unnumbered" in self.options else nodes.figure
+        figure = kind("", image("light.*"), web(image("dark.svg")), classes=["record-figure"])
         caption = [*inline(self, " ".join(self.content)), nodes.Text(self._sample(drawing, rows))]
         figure += nodes.caption("", "", *caption)
-        figure += nodes.legend("", web(self._behind(name, drawing)))
         self.add_name(figure)
         self.set_source_info(figure)
         return figure
@@ -128,5 +133,26 @@ class RecordFigure(SphinxDirective):
         return note
 
 
+def _html_visit(self: Any, node: picture) -> None:
+    self.visit_figure(node)
+
+
+def _html_depart(self: Any, node: picture) -> None:
+    self.depart_figure(node)
+
+
+def _latex_visit(self: Any, node: picture) -> None:
+    self.body.append("\n\\begin{center}\n")
+    for child in node.children:
+        parts = child.children if isinstance(child, nodes.caption) else [child]
+        self.body.append("\\par\\smallskip{\\small " if isinstance(child, nodes.caption) else "{")
+        for part in parts:
+            part.walkabout(self)
+        self.body.append("}\n")
+    self.body.append("\\end{center}\n")
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
+    app.add_node(picture, html=(_html_visit, _html_depart), latex=(_latex_visit, None))
     app.add_directive("record-figure", RecordFigure)
