@@ -32,8 +32,8 @@ def adapt(
 
 
 def head_for(backbone: Backbone, classes: tuple[str, ...], seed: int) -> nn.Module:
-    """CLIP's text head where the backbone has one, else a new linear head."""
-    embeddings = backbone.text_head(classes)
+    """CLIP's text head where the backbone asks for it, else a new linear head."""
+    embeddings = backbone.text_head(classes) if backbone.head == "text" else None
     if embeddings is not None:
         return CosineHead(embeddings, backbone.logit_scale)
     return linear_head(backbone.width, len(classes), seed=seed)

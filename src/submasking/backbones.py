@@ -51,6 +51,9 @@ class Backbone:
         stand_in: what it stands in for the paper's model, a sentence; "" where it is the model itself.
         text: text tower of a CLIP.
         logit_scale: logarithm of the factor of CLIP's cosine similarities.
+        head: what FS and FFT classify with: "linear", or "text" for CLIP's embeddings of the class names. The
+            small CLIPs know the names of Latin letters only ("text" stays near chance on the tasks), so theirs
+            is linear.
     """
 
     trunk: nn.Module
@@ -65,6 +68,7 @@ class Backbone:
     stand_in: str = ""
     text: networks.TextTower | None = None
     logit_scale: float = 0.0
+    head: str = "linear"
 
     def normalise(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
         """Images in [0, 1] -> what the trunk was trained with."""
