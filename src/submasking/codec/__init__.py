@@ -18,7 +18,7 @@ from torch import Tensor
 
 from submasking.codec import stream
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "encode"]  # submasking.codec.sizes has `report`
 
 
 def encode(

@@ -1,0 +1,101 @@
+"""How alike two masks are, beyond chance (the draft's open idea on task similarity).
+
+Both tasks switch off few weights, and both prefer large ones, so masks overlap even when the tasks have nothing in
+common. The null model draws each mask anew, keeping how many weights are off in every stratum: every tensor, or every
+tensor and magnitude.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+MAGNITUDES = 16
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Overlap of the weights that two masks switch off.
+
+    Attributes:
+        both: weights that both switch off.
+        either: weights that at least one switches off.
+        expected: what the null model expects of `both`.
+        deviation: standard deviation of `both` under the null model.
+        most: the largest value of `both` that the counts allow.
+    """
+
+    both: int
+    either: int
+    expected: float
+    deviation: float
+    most: int
+
+    @property
+    def jaccard(self) -> float:
+        """Overlap over union, in [0, 1]; 1 where neither switches anything off."""
+        return self.both / self.either if self.either else 1.0
+
+    @property
+    def corrected(self) -> float:
+        """0 at chance, 1 at the largest overlap that the counts allow, below 0 for less than chance."""
+        return (self.both - self.expected) / (self.most - self.expected) if self.most > self.expected else 0.0
+
+    @property
+    def z(self) -> float:
+        """Standard deviations above chance; 0 where the null model has no freedom."""
+        return (self.both - self.expected) / self.deviation if self.deviation else 0.0
+
+
+def similarity(
+    first: Mapping[str, Bool[Tensor, "*shape"]],
+    second: Mapping[str, Bool[Tensor, "*shape"]],
+    weights: Mapping[str, Float[Tensor, "*shape"]] | None = None,
+) -> Similarity:
+    r"""Compare two masks over the same tensors.
+
+    In a stratum of :math:`n` weights with :math:`a` and :math:`b` off, the overlap of independent masks is
+    hypergeometric: mean :math:`ab/n`, variance :math:`ab(n-a)(n-b)/(n^2(n-1))`. Strata are independent.
+
+    Args:
+        first: masks by name, true where on.
+        second: likewise.
+        weights: the frozen weights; then a stratum is a sixteenth of a tensor by magnitude, else a tensor.
+
+    Raises:
+        ValueError: the masks cover other tensors.
+    """
+    if first.keys() != second.keys():
+        raise ValueError(
+            f"masks must cover the same tensors; {sorted(first.keys() ^ second.keys())[0]!r} is in one only"
+        )
+    n, a, b, both = (torch.cat(counts) for counts in zip(*(
+        _counts(~first[name], ~second[name], None if weights is None else weights[name]) for name in sorted(first)
+    ), strict=True))  # fmt: skip
+    n, a, b, both = (counts.double() for counts in (n, a, b, both))
+    variance = a * b * (n - a) * (n - b) / (n * n * (n - 1).clamp_min(1))
+    return Similarity(
+        both=int(both.sum()),
+        either=int((a + b - both).sum()),
+        expected=float((a * b / n).sum()),
+        deviation=math.sqrt(float(variance.sum())),
+        most=int(torch.minimum(a, b).sum()),
+    )
+
+
+def _counts(first: Tensor, second: Tensor, weights: Tensor | None) -> tuple[Tensor, ...]:
+    """Per stratum: weights, off in the first, off in the second, off in both."""
+    first, second = first.flatten(), second.flatten()
+    if weights is None:
+        stratum = torch.zeros(first.numel(), dtype=torch.int64)
+    else:
+        rank = weights.detach().cpu().flatten().abs().argsort(stable=True).argsort()
+        stratum = rank * MAGNITUDES // max(first.numel(), 1)
+    parts = [torch.bincount(stratum[chosen], minlength=MAGNITUDES) for chosen in (first, second, first & second)]
+    whole = torch.bincount(stratum, minlength=MAGNITUDES)
+    return tuple(counts[whole > 0] for counts in (whole, *parts))
