@@ -1,19 +1,20 @@
-"""The container of a mask file: safetensors with one JSON text and a checksum over everything, written atomically.
+"""The container of a mask file: safetensors with a description and a checksum over everything, written atomically.
 
 Nothing read from a file is executed. What is damaged, foreign or of another version is a `MaskFileError`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -21,8 +22,10 @@ from torch import Tensor
 from submasking.fingerprint import fingerprint
 
 FORMAT = 1
-KEY, CHECKSUM = "submasking", "checksum"
-HEADER_LIMIT = 16 * 2**20  # bytes; names and shapes of even the largest networks take far less
+KEY = "submasking"
+DESCRIPTION, CHECKSUM = "description", "checksum"
+HEADER_LIMIT = 16 * 2**20  # bytes; the few tensors of a mask file need under a thousand
+DESCRIPTION_LIMIT = 64 * 2**20  # bytes of JSON: names and shapes of even the largest networks take far less
 
 
 class MaskFileError(ValueError):
@@ -35,16 +38,17 @@ def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tens
     Args:
         path: where; missing folders are made.
         description: what becomes the JSON text.
-        tensors: by name; "checksum" is taken.
+        tensors: by name; "description" and "checksum" are taken.
 
     Returns:
         The checksum in hexadecimal.
     """
     text = json.dumps(description, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    checksum = _checksum(text, held)
-    held[CHECKSUM] = torch.frombuffer(bytearray.fromhex(checksum), dtype=torch.uint8)
-    _replace(path, to_bytes(held, {KEY: text}))
+    held[DESCRIPTION] = as_tensor(zlib.compress(text.encode(), 9))
+    checksum = fingerprint(held)
+    held[CHECKSUM] = as_tensor(bytes.fromhex(checksum))
+    _replace(path, to_bytes(held, {KEY: str(FORMAT)}))
     return checksum
 
 
@@ -54,23 +58,34 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
     Raises:
         MaskFileError: it is missing, damaged, no mask file, or of a format that this version does not know.
     """
-    text, tensors = _opened(path)
-    stored = tensors.pop(CHECKSUM, None)
-    if stored is None or stored.dtype != torch.uint8 or stored.shape != (32,):
-        raise MaskFileError(f"{path} is not a mask file of submasking: it has no checksum; check the path")
-    checksum = _checksum(text, tensors)
-    if bytes(stored.tolist()).hex() != checksum:
-        raise MaskFileError(f"{path} is damaged: its content does not fit its checksum; copy or train it again")
-    try:
-        description = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise MaskFileError(f"{path} is not a mask file: its description is no JSON ({error})") from error
-    version = description.get("format") if isinstance(description, dict) else None
-    if version != FORMAT:
+    version, tensors = _opened(path)
+    if version != str(FORMAT):
         raise MaskFileError(
             f"{path} must have format {FORMAT}, it has {version!r}; a newer submasking may read it: update the package"
         )
-    return description, tensors, checksum
+    stored = tensors.pop(CHECKSUM, None)
+    if stored is None or stored.dtype != torch.uint8 or stored.shape != (32,):
+        raise MaskFileError(f"{path} has no checksum: it is damaged; copy or train it again")
+    checksum = fingerprint(tensors)
+    if bytes(stored.tolist()).hex() != checksum:
+        raise MaskFileError(f"{path} is damaged: its content does not fit its checksum; copy or train it again")
+    try:
+        return _description(tensors.pop(DESCRIPTION)), tensors, checksum
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error) as error:
+        raise MaskFileError(f"{path} has no readable description ({error}); copy or train it again") from error
+
+
+def as_tensor(content: bytes) -> UInt8[Tensor, " n"]:
+    """Bytes as a tensor."""
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+
+
+def _description(stored: Tensor) -> dict[str, Any]:
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(stored.numpy().tobytes(), DESCRIPTION_LIMIT)
+    if not inflater.eof:
+        raise ValueError(f"it is cut off, or longer than {DESCRIPTION_LIMIT} bytes")
+    return dict(json.loads(text))
 
 
 def _opened(path: Path) -> tuple[str, dict[str, Tensor]]:
@@ -80,18 +95,14 @@ def _opened(path: Path) -> tuple[str, dict[str, Tensor]]:
         if not 0 < size <= min(HEADER_LIMIT, path.stat().st_size - 8):
             raise MaskFileError(f"{path} is not a mask file, or cut off: it declares a header of {size} bytes")
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(KEY)
-            if text is None:
+            version = (file.metadata() or {}).get(KEY)
+            if version is None:
                 raise MaskFileError(f"{path} is a safetensors file, but not a mask file of submasking")
-            return text, {name: file.get_tensor(name) for name in list(file.keys())}
+            return version, {name: file.get_tensor(name) for name in list(file.keys())}
     except OSError as error:
         raise MaskFileError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
     except (SafetensorError, RuntimeError, TypeError, KeyError, OverflowError) as error:
         raise MaskFileError(f"{path} is not a mask file, or damaged ({error}); copy or train it again") from error
-
-
-def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
-    return hashlib.sha256(f"{text}\n{fingerprint(tensors)}".encode()).hexdigest()
 
 
 def _replace(path: Path, content: bytes) -> None:

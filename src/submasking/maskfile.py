@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = ["MaskFileError", "TaskFile", "backbone_state", "load", "save"]
 
 SUFFIX = ".safetensors"
 _STATE, _HEAD, _MASK = "state.", "head.", "mask"
+_TYPES = {"float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class TaskFile:
     Attributes:
         backbone: "architecture", "weights" (their id), "fingerprint", "options" of the architecture.
         shapes: shape of each masked parameter by name.
+        off: number of weights that are off in each.
         rescale: "none" or "variance", see `submasking.criteria.effective`.
         trained: parameters that were trained beside the masks, and so belong to the task, not to the backbone.
         classes: names, in the order of the logits.
@@ -52,6 +55,7 @@ class TaskFile:
 
     backbone: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
+    off: dict[str, int]
     rescale: str
     trained: tuple[str, ...]
     classes: tuple[str, ...]
@@ -226,7 +230,6 @@ def save(
         if name in now and (name in trained or not _same(now[name], before))
     }
     description = {
-        "format": container.FORMAT,
         "library": _version(),
         "backbone": {
             "architecture": architecture,
@@ -235,12 +238,13 @@ def save(
             "fingerprint": fingerprint({name: value for name, value in original.items() if name not in trained}),
         },
         "mask": {
-            "shapes": {name: list(value.shape) for name, value in masks.items()},
+            "tensors": {name: [_off(value), *value.shape] for name, value in masks.items()},
             "rescale": masking.rescale,
             "digest": _digest(masks),
             "sibling": sibling.checksum if sibling is not None else "",
         },
         "trained": trained,
+        "state": [[name, _type(value), *value.shape] for name, value in sorted(state.items())],
         "head": {"kind": kind, "scale": scale},
         "classes": list(classes),
         "preprocessing": dict(preprocessing or {}),
@@ -248,8 +252,7 @@ def save(
         "provenance": dict(provenance or {}),
     }
     coded = codec.encode(masks, frozen, sibling=sibling_masks if sibling is not None else None)
-    tensors = {_MASK: torch.frombuffer(bytearray(coded), dtype=torch.uint8)}
-    tensors |= {_STATE + name: value for name, value in state.items()}
+    tensors = {_MASK: container.as_tensor(coded)} | _packed(state)
     tensors |= {_HEAD + name: value for name, value in head_state.items()}
     container.write(Path(path), description, tensors)
     return load(path)
@@ -267,7 +270,8 @@ def load(path: str | Path) -> TaskFile:
         backbone, stored, head = description["backbone"], description["mask"], description["head"]
         task = TaskFile(
             backbone={name: backbone[name] for name in ("architecture", "weights", "fingerprint", "options")},
-            shapes={str(name): tuple(int(n) for n in shape) for name, shape in stored["shapes"].items()},
+            shapes={str(name): _shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
+            off={str(name): int(numbers[0]) for name, numbers in stored["tensors"].items()},
             rescale=stored["rescale"],
             trained=tuple(description["trained"]),
             classes=tuple(str(name) for name in description["classes"]),
@@ -280,13 +284,13 @@ def load(path: str | Path) -> TaskFile:
             digest=stored["digest"],
             sibling=stored["sibling"],
             coded=tensors[_MASK].numpy().tobytes(),
-            state=_below(_STATE, tensors),
-            head_state=_below(_HEAD, tensors),
+            state=_unpacked(description["state"], tensors),
+            head_state={name.removeprefix(_HEAD): value for name, value in tensors.items() if name.startswith(_HEAD)},
             checksum=checksum,
             size=path.stat().st_size,
         )
         _validate(task)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise MaskFileError(f"{path} is not a mask file of format {container.FORMAT} ({error!r})") from error
     return task
 
@@ -316,8 +320,6 @@ def _validate(task: TaskFile) -> None:
         or not task.head_state["weight"].is_floating_point()
     ):
         raise ValueError(f"a linear head has a weight and perhaps a bias, got {sorted(task.head_state)}")
-    if any(n < 0 for shape in task.shapes.values() for n in shape):
-        raise ValueError("shapes must not be negative")
 
 
 def _described(head: nn.Module | None) -> tuple[str, dict[str, Tensor], float]:
@@ -351,8 +353,40 @@ def _same(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and bool(torch.equal(first, second))
 
 
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+def _off(mask: Tensor) -> int:
+    return mask.numel() - int(mask.sum())
+
+
+def _type(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def _shape(numbers: Sequence[Any]) -> tuple[int, ...]:
+    shape = tuple(int(number) for number in numbers)
+    if any(number < 0 for number in shape):
+        raise ValueError(f"a shape must not be negative, got {shape}")
+    return shape
+
+
+def _packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All values of one type in one vector: a file of a hundred small tensors is mostly their names."""
+    parts: dict[str, list[Tensor]] = {}
+    for _, value in sorted(state.items()):
+        parts.setdefault(_STATE + _type(value), []).append(value.detach().cpu().reshape(-1))
+    return {kind: torch.cat(values) for kind, values in parts.items()}
+
+
+def _unpacked(listed: Sequence[Sequence[Any]], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    state, used = {}, dict.fromkeys(_TYPES, 0)
+    for name, kind, *numbers in listed:
+        shape = _shape(numbers)
+        size = math.prod(shape)
+        vector = tensors[_STATE + kind]
+        if used[kind] + size > vector.numel():
+            raise ValueError(f"the state holds {vector.numel()} values of type {kind}, {name!r} needs more")
+        state[str(name)] = vector[used[kind] : used[kind] + size].reshape(shape)
+        used[kind] += size
+    return state
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> int:
