@@ -65,15 +65,17 @@ def check(model: nn.Module, pixels: int) -> None:
     torch.manual_seed(0)
     before = copy.deepcopy(model.state_dict())
     images = torch.randn(2, 3, pixels, pixels)
-    masking = mask(model, "weights", rescale="none", init="constant")
+    masking = mask(model, "weights")
     optimizer = masking.optimizer(lr=1.0)
     for _ in range(3):
         optimizer.zero_grad()
         output = model.train()(images)
         output = output if isinstance(output, torch.Tensor) else output[0]
         output.float().square().mean().backward()
-        largest = max(float(p.grad.abs().max()) for p in model.parameters() if p.grad is not None)
-        optimizer.param_groups[0]["lr"] = 20.0 / max(largest, 1e-20)  # so that some weights do switch off
+        if not masking.sparsity():  # the most harmful weight is switched off at once
+            gradients = {name: model.get_parameter(name).grad for name in masking.masks()}
+            harm = max(float((g * before[name]).max()) for name, g in gradients.items() if g is not None)
+            optimizer.param_groups[0]["lr"] = 2.0 / harm
         optimizer.step()
     assert 0.0 < masking.sparsity() < 1.0
     for name, on in masking.masks().items():

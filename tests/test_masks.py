@@ -153,7 +153,7 @@ def test_copies_learn_on_their_own_and_alike(way):
 def test_handle_is_found_in_a_larger_model():
     model, masking, _ = trained()
     assert submasking.of(nn.Sequential(nn.Identity(), model)) is masking
-    with pytest.raises(ValueError, match="must be masked; this Linear is not; call submasking.mask first"):
+    with pytest.raises(ValueError, match=r"must be masked; this Linear is not; call submasking.mask first"):
         submasking.of(nn.Linear(2, 2))
 
 
@@ -309,8 +309,7 @@ def test_recalibration_averages_the_batches():
 
 
 def test_loaded_masks_are_the_masks():
-    model, masking, _ = trained()
-    masks = masking.masks()
+    masks = trained()[1].masks()
     other = network()
     again = mask(other, "weights", Threshold(0.7))
     again.load_masks(masks)
@@ -417,7 +416,7 @@ def test_a_masked_model_is_not_masked_again():
 def test_only_floating_point_parameters_are_masked():
     model = nn.Linear(2, 2)
     model.codes = nn.Parameter(torch.ones(2, 2, dtype=torch.int8), requires_grad=False)
-    with pytest.raises(ValueError, match="only floating-point parameters .*'codes' is torch.int8; freeze it"):
+    with pytest.raises(ValueError, match=r"only floating-point parameters .*'codes' is torch.int8; freeze it"):
         mask(model, "weights")
     mask(model, lambda name, parameter: "mask" if name == "weight" else "freeze")
 
@@ -426,7 +425,7 @@ def test_a_baked_handle_refuses_to_learn():
     _, masking, _ = trained()
     masking.bake()
     for act in (masking.optimizer, masking.bake, lambda: masking.load_masks({})):
-        with pytest.raises(ValueError, match="must be masked; this one was baked or unbaked; call submasking.mask"):
+        with pytest.raises(ValueError, match=r"must be masked; this one was baked or unbaked; call submasking.mask"):
             act()
 
 

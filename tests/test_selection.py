@@ -43,12 +43,14 @@ def test_faithful_masks_the_norms_of_the_downsampling_path_too(resnet50):
 
 
 def vision_transformers():
-    with torch.device("meta"):
-        return {
-            "timm": timm.create_model("vit_tiny_patch16_224", num_classes=10),
-            "torchvision": torchvision.models.vit_b_32(),
-            "open_clip": open_clip.create_model("ViT-B-32").visual,
-        }
+    size = {"image_size": 32, "patch_size": 16}
+    text = {"context_length": 8, "vocab_size": 32, "width": 32, "heads": 2, "layers": 2}
+    torchvisions = torchvision.models.VisionTransformer(**size, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16)
+    return {
+        "timm": timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=10),
+        "torchvision": torchvisions,
+        "open_clip": open_clip.CLIP(16, {**size, "layers": 2, "width": 64}, text).visual,
+    }
 
 
 @pytest.mark.parametrize("source", ["timm", "torchvision", "open_clip"])
@@ -60,7 +62,7 @@ def test_vit_masks_all_of_attention_and_mlp_and_nothing_else(source):
     heads = {id(p) for name, p in model.named_parameters() if name.startswith("head")}
     names = {name for name, parameter in model.named_parameters() if id(parameter) in linear - heads}
     assert found["mask"] == names
-    assert len(names) == 12 * 8
+    assert len(names) == 2 * 8
     assert not any("norm" in name or "ln_" in name or "embed" in name or "conv1" in name for name in found["mask"])
 
 
@@ -88,7 +90,7 @@ def test_patterns_select_by_name():
 
 def test_a_pattern_that_matches_nothing_is_refused():
     model = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="'conv.weight' matches none of 2; names look like 'weight'"):
+    with pytest.raises(ValueError, match=r"'conv.weight' matches none of 2; names look like 'weight'"):
         by_name(model, mask=["weight", "conv.weight"])
 
 

@@ -1,0 +1,56 @@
+"""Peak memory of training, each way in its own process: `python -m benchmarks.memory MODEL PIXELS BATCH WAY`."""
+
+import json
+import resource
+import subprocess
+import sys
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.ways import WAYS, network
+from submasking.selection import decide
+
+CASES = (("resnet50", 32, 16), ("resnet50", 96, 16))
+COMPARED = ("full fine-tuning", "masks", "masks, rescaled", "mask in forward")
+
+
+def measure(model: str, pixels: int, batch: int) -> list[dict[str, Any]]:
+    """Return one row per way: peak memory in MiB, and how many copies of the masked weights it is above the first."""
+    peaks = {way: _in_new_process(model, pixels, batch, way) for way in COMPARED}
+    weights = sum(p.numel() * 4 for n, p in network(model).named_parameters() if decide("resnet", n, p)[0] == "mask")
+    return [
+        {
+            "model": model,
+            "pixels": pixels,
+            "batch": batch,
+            "way": way,
+            "peak_mib": round(peak / 2**20, 1),
+            "copies": round((peak - peaks[COMPARED[0]]) / weights, 2),
+        }
+        for way, peak in peaks.items()
+    ]
+
+
+def _in_new_process(*arguments: object) -> int:
+    command = [sys.executable, "-m", "benchmarks.memory", *map(str, arguments)]
+    return int(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+
+
+def peak(model: str, pixels: int, batch: int, way: str) -> int:
+    """Return the peak resident memory of this process in bytes, after three steps."""
+    net = network(model)
+    optimizers = WAYS[way](net)
+    for _ in range(3):
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        nn.functional.cross_entropy(net(torch.randn(batch, 3, pixels, pixels)), torch.zeros(batch).long()).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024
+
+
+if __name__ == "__main__":
+    print(peak(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
