@@ -28,8 +28,8 @@ TRIED: dict[tuple[str, str], tuple[tuple[float, ...], tuple[float, ...]]] = {
     ("FFT", "rn18-timm"): ((0.01, 0.03, 0.1, 0.3, 1.0), (0.1,)),
     ("FFT", "rn50-swav"): ((0.01, 0.03, 0.1, 0.3, 1.0), (0.1,)),
     ("FFT", "vitb32-clip"): ((0.01, 0.03, 0.1), (0.1,)),
-    ("SSM", "rn50-swav"): ((5.0, 20.0, 80.0, 300.0), (0.6,)),
-    ("SSFT", "rn50-swav"): ((0.01, 0.05, 0.15, 0.5), (0.6,)),
+    ("SSM", "rn50-swav"): ((20.0, 80.0, 300.0), (0.6,)),
+    ("SSFT", "rn50-swav"): ((0.05, 0.15, 0.5), (0.6,)),
 }
 RECORD = results.committed_folder("tiny") / "learning_rates.json"
 
@@ -67,14 +67,14 @@ def trial(method: str, model: str, dataset: str, lr: float, head_lr: float) -> d
     except FloatingPointError as error:
         outcome = {"failed": str(error)}
     result = {"method": method, "model": model, "dataset": dataset, "lr": lr, "head_lr": head_lr}
-    result |= {"epochs": plan.epochs} | outcome
+    result |= {"epochs": plan.epochs, "warmup": plan.warmup} | outcome
     print(json.dumps(result), flush=True)
     return result
 
 
 def keep(trials: list[dict[str, Any]]) -> None:
     """Add trials to the record, in place of earlier ones of the same settings."""
-    identity = ("method", "model", "dataset", "lr", "head_lr")
+    identity = ("method", "model", "dataset", "lr", "head_lr", "warmup")
     kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
     merged = {tuple(entry[name] for name in identity): entry for entry in [*kept, *trials]}
     ordered = [merged[key] for key in sorted(merged)]
