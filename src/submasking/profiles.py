@@ -110,7 +110,7 @@ _SMALL = {
     "FS vitb32-clip": Optimisation(lr=100.0, epochs=6, head_lr=0.1),
     "FFT": Optimisation(lr=0.3, epochs=6, weight_decay=5e-4, head_lr=0.1),
     "FFT vitb32-clip": Optimisation(lr=0.03, epochs=6, weight_decay=5e-4, head_lr=0.1),
-    "SSM": Optimisation(lr=80.0, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
+    "SSM": Optimisation(lr=20.0, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
     "SSFT": Optimisation(lr=0.5, epochs=12, weight_decay=1e-6, warmup=0.25, head_lr=0.6),
 }
 
