@@ -12,6 +12,12 @@ from bookext import pages
 FOLDER = "notebooks/"
 
 
+def listed(contents: dict[str, Any]) -> list[str]:
+    """Names of the notebook pages in a table of contents."""
+    files = (entry["file"] for part in contents["parts"] for entry in part["chapters"])
+    return [file.removeprefix(FOLDER) for file in files if file.startswith(FOLDER)]
+
+
 def filtered(contents: dict[str, Any], keep: set[str]) -> dict[str, Any]:
     """A table of contents with only those notebook pages that are in `keep`; a part left empty goes too."""
     parts = []
@@ -29,11 +35,13 @@ def filtered(contents: dict[str, Any], keep: set[str]) -> dict[str, Any]:
 def _choose(app: Any, config: Any) -> None:
     """Put a filtered copy of the contents in place of the file, before it is read."""
     latex = Path(app.outdir).name == "latex"
-    app.notebooks = {} if latex else pages.available(app.shelf)
     if latex:  # pages of the PDF differ: keep them apart from the site's
         app.doctreedir = app.outdir / ".doctrees"
     original = Path(app.srcdir) / config.external_toc_path
-    contents = filtered(yaml.safe_load(original.read_text(encoding="utf-8")), set(app.notebooks))
+    asked = yaml.safe_load(original.read_text(encoding="utf-8"))
+    ready = {} if latex else pages.available(app.shelf)
+    app.notebooks = {stem: ready[stem] for stem in listed(asked) if stem in ready}
+    contents = filtered(asked, set(app.notebooks))
     copy = Path(app.outdir).parent / f"_toc-{'pdf' if latex else 'site'}.yml"
     text = yaml.safe_dump(contents, sort_keys=False)
     if not copy.exists() or copy.read_text(encoding="utf-8") != text:

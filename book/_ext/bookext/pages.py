@@ -55,7 +55,7 @@ def failure(notebook: Any) -> str:
 
 def page(executed: Any, key: str, given: dict[str, Any], source: str) -> Any:
     """The notebook as the book shows it: without times, told how it was run, with described pictures."""
-    shown = nbformat.from_dict(json.loads(nbformat.writes(executed)))
+    shown = nbformat.reads(nbformat.writes(executed), as_version=4)
     title = shown.cells[0].source.lstrip("# ").strip()
     shown.metadata = {name: shown.metadata[name] for name in ("kernelspec", "language_info") if name in shown.metadata}
     shown.metadata["book"] = {"key": key}

@@ -1,0 +1,37 @@
+"""A whole grid of made-up records, to test what reads records: the pages, tables and figures of the book."""
+
+import random
+
+from submasking import grid
+from submasking.results import Record, write
+
+
+def record(task):
+    """A record of one run with the recipe of the real one and numbers that are drawn from its name."""
+    draw = random.Random(str(task))
+    metrics = {"knn": draw.uniform(0.3, 0.9)}
+    if task.method in ("LP", "FS", "FFT"):
+        metrics["top1"] = draw.uniform(0.3, 0.9)
+    if task.method in ("SSM", "SSFT"):
+        metrics |= {"lp@10": draw.uniform(0.2, 0.5), "lp@100": draw.uniform(0.5, 0.9)}
+    if task.method in ("FS", "SSM"):
+        metrics["sparsity"] = draw.uniform(0.01, 0.3)
+    return Record(
+        profile=task.profile, model=task.model, dataset=task.dataset_name, method=task.method, labels=task.labels,
+        seed=task.seed, recipe=task.recipe(), metrics=metrics, layers={"conv1.weight": 0.1, "layer1.weight": 0.2},
+        backbone={"architecture": "made up", "parameters": 1000, "masked": 900 if "sparsity" in metrics else 0},
+        data={"classes": 10, "train": 120, "labelled": int(1.2 * task.labels), "test": 100},
+        timings={"total_s": 60.0}, created="2026-01-02T03:04:05+00:00", commit="0123456789",
+    )  # fmt: skip
+
+
+def records(profile="tiny"):
+    return [record(task) for task in grid.runs(profile)]
+
+
+def write_grid(folder, profile="tiny"):
+    """Write the made-up grid below `folder`; returns its records."""
+    made = records(profile)
+    for one in made:
+        write(one, folder)
+    return made

@@ -1,0 +1,397 @@
+"""The book's extension part by part, and the whole book built with warnings as errors."""
+
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import built
+import nbformat
+import pytest
+import synthetic
+import yaml
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+from submasking import results, tables
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "book" / "_ext"))
+
+from bookext import contents, expressions, pages, settings  # noqa: E402
+from bookext.shelf import Shelf  # noqa: E402
+
+# the extension without what belongs to Jupyter Book: contents, notebooks, mathematics
+MINI = """
+from bookext import grids, paper, plots, roles, settings, shelf
+def setup(app):
+    app.notebooks = {"submasking-rn18-timm": ()}
+    for part in (shelf, roles, grids, plots, settings, paper):
+        part.setup(app)
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project's folder with a made-up grid as its shipped records."""
+    root = tmp_path_factory.mktemp("project")
+    synthetic.write_grid(root / "book" / "records" / "tiny")
+    data = root / "book" / "data"
+    data.mkdir()
+    (data / "reported.csv").write_bytes((ROOT / "book" / "data" / "reported.csv").read_bytes())
+    return root
+
+
+@pytest.fixture
+def project(made, monkeypatch):
+    monkeypatch.setattr(results, "REPOSITORY", made)
+    return made
+
+
+@pytest.fixture
+def books(project):
+    return Shelf.load("tiny")
+
+
+@pytest.fixture
+def bare(tmp_path, monkeypatch):
+    """A project that has no records yet."""
+    (tmp_path / "book" / "data").mkdir(parents=True)
+    (tmp_path / "book" / "data" / "reported.csv").write_bytes((ROOT / "book" / "data" / "reported.csv").read_bytes())
+    monkeypatch.setattr(results, "REPOSITORY", tmp_path)
+    return Shelf.load("tiny")
+
+
+class Mini:
+    """A small Sphinx project with the book's roles and directives."""
+
+    def __init__(self, folder, text):
+        self.folder = folder
+        (folder / "mini.py").write_text(MINI)
+        (folder / "index.md").write_text(text)
+        self.warnings = io.StringIO()
+
+    def build(self, builder="html"):
+        options = {"extensions": ["myst_parser", "mini"], "project": "mini", "author": "", "numfig": True}
+        options |= {"myst_enable_extensions": ["colon_fence"], "html_theme": "basic", "master_doc": "index"}
+        out = self.folder / "out" / builder
+        with patch_docutils(), docutils_namespace():
+            sys.path.insert(0, str(self.folder))
+            sys.modules.pop("mini", None)
+            try:
+                app = Sphinx(
+                    str(self.folder), None, str(out), str(out / ".doctrees"), builder, options,
+                    status=None, warning=self.warnings,
+                )  # fmt: skip
+                app.build()
+            finally:
+                sys.path.remove(str(self.folder))
+        self.app = app
+        name = "index.html" if builder == "html" else "mini.tex"
+        return (out / name).read_text()
+
+
+@pytest.fixture
+def mini(tmp_path_factory):
+    return lambda text: Mini(tmp_path_factory.mktemp("mini"), text)
+
+
+# --- expressions -----------------------------------------------------------------------------------------------------
+
+
+def test_a_number_is_mean_spread_and_n(books):
+    cell = tables.measured(books.frame, "rn18-timm", "dtd", "FS", "top1")
+    number = expressions.evaluate("rn18-timm dtd FS top1", books)
+    assert number.text == f"{cell.value:.2f} ± {cell.std:.2f} (n = 3)"
+    assert "seed 0, 1, 2" in number.hover
+    assert "profile tiny" in number.hover
+    assert [file.name for file in number.files] == [f"FS-labels100-seed{k}.json" for k in range(3)]
+
+
+def test_a_difference_is_in_points_with_its_sign(books):
+    first, second = (tables.measured(books.frame, "rn18-timm", "dtd", name, "top1").value for name in ("FS", "LP"))
+    number = expressions.evaluate("rn18-timm dtd FS top1 - rn18-timm dtd LP top1", books)
+    assert number.text == f"{100 * (first - second):+.1f} points".replace("-", "−")
+
+
+def test_labels_follow_an_at_sign(books):
+    few = expressions.evaluate("rn50-swav sun397 LP@10 top1", books)
+    assert few.text != expressions.evaluate("rn50-swav sun397 LP top1", books).text
+
+
+def test_a_star_is_the_mean_over_data_sets(books):
+    means = books.frame.query("model == 'rn18-timm' and method == 'FS'").groupby("dataset").sparsity.mean()
+    assert expressions.evaluate("rn18-timm * FS sparsity", books).text == f"{means.mean():.2f}"
+
+
+def test_better_worse_and_undecided_sum_to_the_data_sets(books):
+    better, worse = (expressions.evaluate(f"{word} rn18-timm FS LP top1", books).text for word in ("better", "worse"))
+    swapped = expressions.evaluate("worse rn18-timm LP FS top1", books).text
+    assert better.endswith(" of 8")
+    assert swapped == better
+    assert int(better.split()[0]) + int(worse.split()[0]) <= 8
+
+
+def test_few_labels_are_compared_on_the_bars_of_figure_1(books):
+    assert expressions.evaluate("better rn50-swav SSM+LP LP@10 top1", books).text.endswith(" of 3")
+
+
+def test_totals_count_records_and_minutes(books):
+    assert expressions.evaluate("runs", books).text == str(len(books.records))
+    assert expressions.evaluate("minutes", books).text == str(len(books.records))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rn18 dtd FS top1", "model must be one of rn18-timm"),
+        ("rn18-timm imagenet FS top1", "data set must be one of cifar10"),
+        ("rn18-timm dtd XX top1", "method must be one of ZS"),
+        ("rn18-timm dtd FS accuracy", "metric must be one of top1"),
+        ("rn18-timm dtd FS", "must be four words"),
+        ("rn18-timm dtd SSM lp@10", "no record of profile tiny"),
+        ("better rn18-timm FS top1", "must be: better|worse"),
+        ("", "the expression is empty"),
+    ],
+)
+def test_a_wrong_expression_is_an_error_that_says_why(books, text, message):
+    with pytest.raises(ValueError, match=message):
+        expressions.evaluate(text, books)
+
+
+def test_without_any_record_a_number_is_missing_but_a_wrong_word_is_still_an_error(bare):
+    assert expressions.evaluate("rn18-timm dtd FS top1", bare).text == tables.MISSING
+    assert "make book" in expressions.evaluate("better rn18-timm FS LP top1", bare).hover
+    with pytest.raises(ValueError, match="model must be one of"):
+        expressions.evaluate("rn18 dtd FS top1", bare)
+
+
+def test_a_quoted_number_says_who_reports_it(books):
+    number = expressions.quote("draft 1 top1 rn18-timm LP cifar100", books)
+    assert number.text == "0.59"
+    assert "reported by the draft, n not stated, Table 1" in number.hover
+    with pytest.raises(ValueError, match=r"no number in reported.csv"):
+        expressions.quote("draft 1 top1 rn50-swav LP eurosat", books)
+
+
+# --- roles and directives in pages -----------------------------------------------------------------------------------
+
+
+def test_a_role_shows_its_number_with_origin_in_html(project, mini):
+    page = mini("# T\n\nIt is {record}`rn18-timm dtd FS top1`, reported {reported}`draft 1 top1 rn18-timm FS dtd`.")
+    html = page.build()
+    assert page.warnings.getvalue() == ""
+    assert 'title="rn18-timm dtd FS top1: mean of n = 3 runs (seed 0, 1, 2)' in html
+    assert ">0.66</abbr>" in html
+    files = {Path(name).name for name in page.app.env.dependencies["index"]}
+    assert {f"FS-labels100-seed{k}.json" for k in range(3)} <= files
+
+
+def test_a_role_shows_the_same_number_in_latex(project, mini):
+    expected = expressions.evaluate("rn18-timm dtd FS top1", Shelf.load("tiny")).text
+    tex = mini("# T\n\nIt is {record}`rn18-timm dtd FS top1`.").build("latex")
+    assert expected.replace("±", "\\(\\pm\\)") in tex or expected in tex.replace("\\sphinxhyphen{}", "-")
+
+
+@pytest.mark.parametrize("role", ["{record}`rn18 dtd FS top1`", "{reported}`draft 1 top1 rn50-swav LP eurosat`"])
+def test_an_unknown_number_is_reported_as_an_error(project, mini, role):
+    page = mini(f"# T\n\nIt is {role}.")
+    page.build()
+    assert "ERROR" in page.warnings.getvalue()
+
+
+@pytest.mark.parametrize("number", tables.SPECS)
+def test_a_table_shows_ours_beside_the_reported_numbers(project, mini, number):
+    page = mini(f"# T\n\n```{{record-table}} {number}\n:name: table-{number}\nSee {{numref}}`table-{number}`.\n```\n")
+    html = page.build()
+    assert page.warnings.getvalue() == ""
+    assert 'class="measured ours"' in html
+    assert 'class="measured reported"' in html
+    assert "n = 1 to 3 runs" in html or "n = 3 runs" in html
+    assert f'href="_static/made/table-{number}.csv"' in html
+    assert (page.folder / "_static" / "made" / f"table-{number}.csv").exists()
+    assert "Table 1" in html  # numbered by Sphinx
+
+
+def test_a_table_is_a_captioned_float_in_latex(project, mini):
+    tex = mini("# T\n\n```{record-table} 3\n:name: table-3\n```\n\nAs {numref}`table-3` says.\n").build("latex")
+    assert "\\begin{table}" in tex
+    assert "\\cmidrule(lr){2-4}" in tex
+    label = tex.split("\\label{\\detokenize{index:table-3}}")
+    assert len(label) == 2
+    assert "\\ref{\\detokenize{index:table-3}}" in tex
+
+
+def test_an_unknown_table_is_an_error(project, mini):
+    page = mini("# T\n\n```{record-table} 9\n```\n")
+    page.build()
+    assert "table must be one of" in page.warnings.getvalue()
+
+
+def test_a_figure_is_drawn_for_light_and_dark_pages_and_for_print(project, mini):
+    text = "# T\n\n```{record-figure} figure-1\n:name: one\n:alt: five bars\nCaption, {record}`runs` runs.\n```\n"
+    page = mini(text)
+    html = page.build()
+    assert page.warnings.getvalue() == ""
+    assert html.count('alt="five bars"') == 2
+    assert "only-light" in html
+    assert "only-dark" in html
+    assert "n = 3 seeds" in html
+    assert html.count("<figcaption>") == html.count("</figcaption>") == 1
+    tex = mini(text).build("latex")
+    assert "{figure-1-light}.pdf" in tex
+    assert "dark" not in tex
+
+
+def test_a_figure_without_a_description_is_an_error(project, mini):
+    page = mini("# T\n\n```{record-figure} figure-1\nCaption.\n```\n")
+    page.build()
+    assert "needs an :alt: text" in page.warnings.getvalue()
+
+
+def test_a_figure_without_records_says_what_makes_them(bare, mini):
+    page = mini(
+        "# T\n\n```{record-figure} figure-1\n:alt: five bars\n```\n\n```{record-table} 1\n```\n\n{record}`runs`"
+    )
+    html = page.build()
+    assert page.warnings.getvalue() == ""
+    assert "no records of profile tiny yet: make book makes them" in html
+
+
+def test_an_unnumbered_figure_takes_no_number(project, mini):
+    text = "# T\n\n```{record-figure} masking\n:alt: grids\n:unnumbered:\nThe idea.\n```\n"
+    html = mini(text).build()
+    assert "The idea." in html
+    assert "caption-number" not in html
+    tex = mini(text).build("latex")
+    assert "\\caption" not in tex
+    assert "The idea." in tex
+
+
+def test_a_page_with_numbers_is_read_again_when_a_record_changes(made, monkeypatch, mini, tmp_path):
+    shutil.copytree(made / "book", tmp_path / "book")
+    monkeypatch.setattr(results, "REPOSITORY", tmp_path)
+    page = mini("# T\n\n{record}`rn18-timm dtd LP top1`")
+    before = page.build()
+    path = tmp_path / "book" / "records" / "tiny" / "rn18-timm" / "dtd" / "LP-labels100-seed0.json"
+    record = json.loads(path.read_text())
+    record["metrics"]["top1"] = 0.123
+    path.write_text(json.dumps(record))
+    after = page.build()
+    assert "0.12 (n = 1)" in after
+    assert before != after
+
+
+@pytest.mark.parametrize("name", settings.TABLES)
+def test_settings_are_tables_with_rows_of_one_length(books, name):
+    rows = settings.TABLES[name][0](books)
+    assert len(rows) > 2
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_the_source_of_the_records_is_told(books):
+    assert settings.source(books).startswith("Numbers of this book come from the records that the project ships: ")
+    assert "2026-01-02" in settings.source(books)
+
+
+def test_a_project_without_records_says_so(bare):
+    assert "no records of profile tiny yet" in settings.source(bare)
+
+
+def test_the_abstract_is_an_environment_in_latex(project, mini):
+    tex = mini("# T\n\n```{abstract}\nShort.\n```\n").build("latex")
+    assert "\\begin{abstract}" in tex
+
+
+# --- notebooks -------------------------------------------------------------------------------------------------------
+
+
+def executed(*outputs):
+    cells = [nbformat.v4.new_markdown_cell("# Is it?"), nbformat.v4.new_code_cell("1", outputs=list(outputs))]
+    return nbformat.v4.new_notebook(cells=cells, metadata={"papermill": {"exception": None, "start_time": "now"}})
+
+
+def test_a_notebook_that_ran_well_has_no_failure():
+    assert pages.failure(executed()) == ""
+
+
+def test_a_notebook_with_an_error_is_refused_with_the_error():
+    error = nbformat.v4.new_output("error", ename="ValueError", evalue="model must be one of", traceback=[])
+    assert pages.failure(executed(error)) == "cell 1: ValueError: model must be one of"
+
+
+def test_a_notebook_that_papermill_saw_crash_is_refused():
+    crashed = executed()
+    crashed.metadata["papermill"]["exception"] = True
+    assert pages.failure(crashed) == "papermill recorded an exception"
+
+
+def test_a_failed_notebook_of_the_reader_fails_the_build(project, monkeypatch, tmp_path):
+    folder = tmp_path / "results" / "tiny"
+    synthetic.write_grid(folder / "records")
+    (folder / "grid.json").write_text("{}")
+    error = nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
+    (folder / "notebooks").mkdir()
+    nbformat.write(executed(error), folder / "notebooks" / "one.ipynb")
+    own = Shelf("tiny", folder / "records", results.read(folder / "records"), results.reported())
+    monkeypatch.setattr(pages, "content_key", lambda *arguments: "key")
+    assert own.own
+    with pytest.raises(ExtensionError, match=r"notebook one failed, so the book is not built: cell 1: ValueError: no"):
+        pages.place({"one": ("label_sparsity", {})}, own, tmp_path / "pages")
+    assert not (tmp_path / "pages").exists()
+
+
+def test_a_page_says_how_it_was_run_and_keeps_no_times():
+    shown = pages.page(executed(), "key", {"model": "rn50-swav"}, "on the records")
+    assert "`model = rn50-swav`" in shown.cells[1].source
+    assert "now" not in nbformat.writes(shown)
+    assert shown.cells[2].metadata["mystnb"]["image"]["alt"]
+    nbformat.validate(shown)
+
+
+def test_a_notebook_is_executed_again_only_when_something_it_shows_has_changed(books, bare):
+    job = ("label_sparsity", {"model": "rn50-swav"})
+    assert pages.content_key(*job, books) == pages.content_key(*job, books)
+    assert pages.content_key(*job, books) != pages.content_key(job[0], {"model": "rn18-timm"}, books)
+    assert pages.content_key(*job, books) != pages.content_key(*job, bare)
+
+
+# --- contents --------------------------------------------------------------------------------------------------------
+
+
+def test_contents_keep_the_notebooks_asked_for_and_drop_empty_parts():
+    asked = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    stems = contents.listed(asked)
+    assert len(stems) >= 8
+    kept = contents.listed(contents.filtered(asked, {stems[0]}))
+    assert kept == [stems[0]]
+    captions = [part["caption"] for part in contents.filtered(asked, set())["parts"]]
+    assert "Executed notebooks" not in captions
+    assert "The paper" in captions
+
+
+# --- the book --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return built.site(tmp_path_factory.getbasetemp().parent)
+
+
+def test_the_book_builds_without_a_warning(site):
+    project, report = site
+    assert report.startswith("0\n"), report
+    assert "WARNING" not in report
+    assert (project / "_build" / "html" / "index.html").exists()
+
+
+def test_a_second_build_executes_no_notebook(site):
+    project, _ = site
+    notebooks = sorted((project / "book" / "notebooks").glob("*.ipynb"))
+    before = [path.stat().st_mtime_ns for path in notebooks]
+    again = built.build(project, "-W")
+    assert again.returncode == 0
+    assert "executing" not in again.stdout
+    assert [path.stat().st_mtime_ns for path in notebooks] == before

@@ -1,0 +1,111 @@
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+import synthetic
+from matplotlib.colors import to_rgb
+
+from submasking import figures, results
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return results.to_frame(synthetic.records())
+
+
+def accuracy(frame):
+    return frame[(frame.model == "rn18-timm") & (frame.labels == 100)]
+
+
+def sparse(frame):
+    return frame[(frame.model == "rn50-swav") & frame.dataset.isin(["cifar10", "cifar100", "sun397"])]
+
+
+def heights(axes):
+    bars = sorted(axes.patches, key=lambda patch: patch.get_x())
+    return [patch.get_height() for patch in bars if patch.get_height() > 0]
+
+
+@pytest.mark.parametrize("percent", [10.0, 100.0])
+def test_label_sparsity_draws_five_bars_per_data_set_at_the_means(frame, percent):
+    figure = figures.label_sparsity(sparse(frame), percent)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["cifar10", "cifar100", "sun397"]
+    axes = figure.axes[2]
+    rows = sparse(frame)[sparse(frame).dataset == "sun397"]
+    expected = [rows[(rows.method == method) & (rows.labels == percent)].top1.mean() for method in ("LP", "FS", "FFT")]
+    expected += [rows[rows.method == method][f"lp@{percent:g}"].mean() for method in ("SSM", "SSFT")]
+    assert heights(axes) == pytest.approx(expected)
+
+
+def test_methods_draws_lp_fs_and_fft_for_each_of_eight_tasks(frame):
+    axes = figures.methods(accuracy(frame)).axes[0]
+    assert len(heights(axes)) == 24
+    mean = accuracy(frame).query("method == 'FS' and dataset == 'dtd'").top1.mean()
+    assert min(abs(height - mean) for height in heights(axes)) < 1e-9
+
+
+def test_no_runs_with_that_share_of_labels_is_said(frame):
+    with pytest.raises(ValueError, match="frame must hold runs with 3 % of the labels"):
+        figures.label_sparsity(accuracy(frame).iloc[:0], 3.0)
+
+
+def test_the_same_figure_is_the_same_bytes(frame, tmp_path):
+    for ending in ("svg", "pdf", "png"):
+        paths = [figures.save(figures.methods(accuracy(frame)), tmp_path / f"{k}.{ending}") for k in (0, 1)]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_dark_page_gets_light_ink_on_a_clear_ground(frame, tmp_path):
+    path = figures.save(figures.methods(accuracy(frame), dark=True), tmp_path / "dark.svg")
+    text = path.read_text()
+    assert figures.INK["dark"] in text
+    assert figures.INK["light"] not in text
+    assert not re.search(r'id="patch_1">\s*<path [^>]*style="fill: #ffffff"', text)
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(frame):
+    before = dict(matplotlib.rcParams)
+    figures.methods(accuracy(frame), dark=True)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_an_unknown_theme_lists_those_there_are():
+    with pytest.raises(ValueError, match="theme must be one of light, dark; got 'sepia'"), figures.theme("sepia"):
+        pass
+
+
+def luminance(colour):
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("theme", "ground"), [("light", "#ffffff"), ("dark", "#121212")])
+def test_ink_stands_out_from_its_page(theme, ground):
+    pair = sorted((luminance(figures.INK[theme]), luminance(ground)))
+    assert (pair[1] + 0.05) / (pair[0] + 0.05) > 7
+
+
+def deuteranope(colour):
+    """Machado, Oliveira and Fernandes 2009: how the colour looks without green cones, full severity."""
+    red, green, blue = to_rgb(colour)
+    return (
+        0.367322 * red + 0.860646 * green - 0.227968 * blue,
+        0.280085 * red + 0.672501 * green + 0.047413 * blue,
+        -0.011820 * red + 0.042940 * green + 0.968881 * blue,
+    )
+
+
+def test_the_bars_of_a_figure_differ_also_without_green_cones():
+    colours = [deuteranope(figures.COLOURS[method]) for method in figures.BARS]
+    pairs = [(a, b) for index, a in enumerate(colours) for b in colours[:index]]
+    assert min(sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) ** 0.5 for a, b in pairs) > 0.15
+
+
+def test_the_idea_shows_weights_only_where_the_mask_is_on():
+    figure = figures.masking()
+    weights, mask, product = (axes.images[0].get_array() for axes in figure.axes)
+    shown = ~np.ma.getmaskarray(np.ma.masked_invalid(product))
+    on = ~np.ma.getmaskarray(np.ma.masked_invalid(mask))
+    assert (shown == on).all()
+    assert (product[on] == weights[on]).all()

@@ -1,0 +1,129 @@
+import csv
+import io
+import math
+
+import pytest
+import synthetic
+from hypothesis import given
+from hypothesis import strategies as st
+
+from submasking import results, tables
+from submasking.tables import DRAFT, HERE, MISSING, PUBLISHED, Cell, Query
+
+shares = st.floats(0, 1)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return results.to_frame(synthetic.records())
+
+
+@pytest.fixture(scope="module")
+def reported():
+    return results.reported()
+
+
+def test_a_cell_prints_as_in_the_draft():
+    assert Cell(0.9512, 0.0049, 5).text() == "0.95 ± 0.00"
+    assert Cell(0.62, n=1).text() == "0.62"
+    assert Cell().text() == MISSING
+
+
+@given(st.lists(shares, min_size=1, max_size=5))
+def test_a_measured_cell_is_mean_and_sample_deviation_over_seeds(values):
+    identity = {"model": "m", "dataset": "d", "method": "FS", "labels": 100.0}
+    frame = results.pd.DataFrame([identity | {"seed": k, "top1": value} for k, value in enumerate(values)])
+    cell = tables.measured(frame, "m", "d", "FS", "top1")
+    mean = sum(values) / len(values)
+    assert cell.value == pytest.approx(mean)
+    assert (cell.n, cell.seeds) == (len(values), tuple(range(len(values))))
+    if len(values) == 1:
+        assert math.isnan(cell.std)
+    else:
+        assert cell.std**2 == pytest.approx(sum((v - mean) ** 2 for v in values) / (len(values) - 1), abs=1e-9)
+
+
+def test_labels_are_all_unless_asked(frame):
+    few = tables.measured(frame, "rn50-swav", "sun397", "LP", "top1", 10.0)
+    every = tables.measured(frame, "rn50-swav", "sun397", "LP", "top1")
+    assert few.n == 3
+    assert every.n == 1
+    assert tables.measured(frame, "rn50-swav", "sun397", "SSM", "lp@10").n == 3
+
+
+def test_nothing_measured_is_a_missing_cell(frame):
+    assert tables.measured(frame, "rn18-timm", "dtd", "SSM", "lp@10").missing
+    assert tables.measured(frame, "rn18-timm", "dtd", "FS", "no such metric").missing
+    assert tables.measured(results.to_frame([]), "rn18-timm", "dtd", "FS", "top1").missing
+
+
+def test_a_density_of_the_published_paper_reads_as_sparsity(reported):
+    cell = tables.quoted(reported, Query(PUBLISHED, "S4", "sparsity", "rn18-timm", "FS", "cifar10"))
+    assert cell.text() == "0.152"
+
+
+def test_what_a_paper_leaves_out_stays_missing(reported):
+    gap = tables.quoted(reported, Query(DRAFT, "1", "top1", "rn50-swav", "LP", "eurosat"))
+    nan = tables.quoted(reported, Query(DRAFT, "5", "knn", "rn18-timm", "ZS", "cifar10"))
+    assert gap.missing
+    assert nan.missing
+    assert gap.provenance() == "not reported by the draft"
+
+
+@pytest.mark.parametrize("number", tables.SPECS)
+def test_every_reported_number_of_a_table_of_the_draft_is_shown(number, frame, reported):
+    shown = [cell.value for query, cell in tables.build(number, frame, reported).cells() if query.source == DRAFT]
+    known = reported[(reported.source == DRAFT) & reported.table.str.startswith(number)].value.dropna()
+    if number == "2":  # empty in the draft: the numbers of Tables 3b and 4b stand for it
+        known = reported[(reported.source == DRAFT) & reported.table.isin(["3b", "4b"])].value
+    assert sorted(value for value in shown if not math.isnan(value)) == sorted(known)
+
+
+@pytest.mark.parametrize("number", tables.SPECS)
+def test_a_whole_grid_leaves_no_cell_of_ours_empty(number, frame, reported):
+    made = tables.build(number, frame, reported)
+    assert [query for query, cell in made.cells() if query.source == HERE and cell.missing] == []
+    assert set(made.counts()) <= {1, 3}
+
+
+@pytest.mark.parametrize("number", tables.SPECS)
+def test_every_row_has_a_cell_for_every_column(number, frame, reported):
+    made = tables.build(number, frame, reported)
+    assert {len(cells) for _, rows in made.body for _, cells in rows} == {len(made.spec.columns)}
+
+
+def test_csv_holds_every_cell_and_keeps_gaps_empty(frame, reported):
+    made = tables.build("1", frame, reported)
+    lines = list(csv.DictReader(io.StringIO(made.csv())))
+    assert len(lines) == len(list(made.cells()))
+    gap = [
+        line
+        for line in lines
+        if (line["source"], line["model"], line["method"], line["dataset"]) == (DRAFT, "rn50-swav", "LP", "eurosat")
+    ]
+    assert [(line["value"], line["n"]) for line in gap] == [("", "")]
+    ours = next(line for line in lines if line["source"] == HERE and line["method"] == "FS")
+    assert (ours["n"], ours["seeds"]) == ("3", "0 1 2")
+
+
+@pytest.mark.parametrize("number", tables.SPECS)
+def test_latex_has_as_many_cells_in_each_row_as_columns(number, frame, reported):
+    made = tables.build(number, frame, reported)
+    rows = [line for line in made.latex().splitlines() if line.endswith("\\\\") and "multicolumn" not in line]
+    assert {line.count("&") for line in rows} == {len(made.spec.columns)}
+    assert "±" not in made.latex()
+    assert MISSING not in made.latex()
+
+
+def test_an_unknown_table_lists_those_there_are(frame, reported):
+    with pytest.raises(ValueError, match="table must be one of 1, 2, 3, 4, 5, 6; got '7'"):
+        tables.build("7", frame, reported)
+
+
+def test_the_draft_agrees_with_the_published_paper_to_its_two_digits(reported):
+    keys = ["model", "method", "dataset"]
+    draft = reported[(reported.source == DRAFT) & (reported.table == "1")].set_index(keys).value
+    later = reported[(reported.source == PUBLISHED) & (reported.table == "1") & (reported.metric == "top1")]
+    difference = (later.set_index(keys).value - draft).dropna().abs()
+    assert len(difference) == 48
+    assert difference.max() < 0.0101
