@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from submasking import grid, results, runs
+from submasking import backbones, grid, maskfile, results, runs
 from submasking.runs import Run
 
 
@@ -31,6 +31,19 @@ def test_a_method_leaves_a_record_with_its_metrics(smoke_results, method, labels
     assert record.backbone["fingerprint"]
     assert record.stand_in["model"]
     assert record.stand_in["dataset"]
+    assert task.mask_file.exists() == (method in ("FS", "SSM"))
+
+
+def test_the_mask_file_of_a_run_gives_its_masks_back(smoke_results):
+    task = smoke("FS", seed=5)
+    record = runs.run(task, progress=False)
+    kept = maskfile.load(task.mask_file)
+    weights = backbones.load("rn18-timm", "smoke").trunk.state_dict()
+    layers = {name: 1 - mask.float().mean().item() for name, mask in kept.masks(weights).items()}
+    assert layers == pytest.approx(record.layers, abs=1e-6)
+    assert kept.score == record.metrics
+    assert record.sizes["file_bytes"] == task.mask_file.stat().st_size
+    assert 0 < record.sizes["coded_bytes"] < record.sizes["raw_bits"] / 8
 
 
 @pytest.mark.parametrize("model", ["rn50-clip", "vitb32-clip"])

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from submasking import backbones, data
+from submasking import backbones, data, maskfile
 from submasking.adaptation import adapt, augmented, head_for, sgd, swav_loss, views
 from submasking.backbones import Backbone
+from submasking.codec.sizes import report
 from submasking.data import ImageSet
 from submasking.evaluate import features, knn, label_subset, linear_probe, top1
 from submasking.masks import Masking
 from submasking.profiles import Optimisation, profile
+from submasking.results import commit
 from submasking.swav import forward_crops
 from submasking.train import Batches, History, cosine, fit
 
@@ -200,7 +203,27 @@ def _finish(
     if masking is not None:
         metrics["sparsity"] = masking.sparsity()
         found["layers"] = masking.sparsities()
+        found["sizes"] |= report(masking.masks(), masking.frozen())
+        found["sizes"]["file_bytes"] = float(_save_mask(task, backbone, masking, head, metrics))
     return found
+
+
+def _save_mask(
+    task: Run, backbone: Backbone, masking: Masking, head: nn.Module | None, metrics: dict[str, float]
+) -> int:
+    """Store the task as one file beside the records; returns its size in bytes."""
+    saved = maskfile.save(
+        task.mask_file,
+        masking,
+        head=head,
+        classes=_images(task.profile, task.dataset, "train").classes,
+        preprocessing={"size": profile(task.profile).image_size, "mean": backbone.mean, "std": backbone.std},
+        score=metrics,
+        architecture=backbone.architecture,
+        weights=backbone.weights,
+        provenance=asdict(task) | {"dataset": task.dataset_name, "weights": backbone.weights, "commit": commit()},
+    )
+    return saved.size
 
 
 METHODS: dict[str, Callable[[Run, bool], Found]] = {
