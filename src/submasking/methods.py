@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,8 @@ def supervised(task: Run, progress: bool) -> Found:
     """FS and FFT: learn masks, or the same weights, with a head on the labelled images."""
     chosen = profile(task.profile)
     plan = chosen.method(task.method, task.model)
+    if chosen.same_steps:
+        plan = replace(plan, epochs=round(plan.epochs * 100 / task.labels))
     backbone = _backbone(task.model, task.profile, task.weights)
     train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
     labelled = train.subset(_labelled(task, train))

@@ -74,6 +74,7 @@ class Profile:
         full_models: models that the grid adapts by FS and FFT; the others get ZS and LP, as in Table 1.
         sparse_datasets: data sets of the label-sparsity figures.
         label_percents: shares of the labels, in percent, of those figures.
+        same_steps: with fewer labels take as many more epochs, so that every share of the labels gets as many steps.
         neighbours: k of the weighted nearest-neighbour classifier.
         classes: use the first classes of each set only; None uses all.
         evaluated_on: split whose images judge a run: "test", or "validation" while settings are chosen.
@@ -92,6 +93,7 @@ class Profile:
     full_models: tuple[str, ...] = ("rn18-timm", "rn50-swav", "vitb32-clip")
     sparse_datasets: tuple[str, ...] = ("cifar10", "cifar100", "sun397")
     label_percents: tuple[float, ...] = (10.0, 100.0)
+    same_steps: bool = True
     neighbours: int = 200
     classes: int | None = None
     evaluated_on: str = "test"
@@ -235,7 +237,7 @@ def settings(name: str, method: str, model: str) -> dict[str, Any]:
         "neighbours": chosen.neighbours,
     }
     if method in ("FS", "FFT", "SSM", "SSFT"):
-        recipe |= asdict(chosen.method(method, model))
+        recipe |= asdict(chosen.method(method, model)) | {"same_steps": chosen.same_steps}
     if method in ("SSM", "SSFT"):
         recipe["swav"] = asdict(chosen.swav)
     return recipe
