@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import memory, monitoring, step
+from benchmarks import flip_rates, memory, monitoring, step
 from benchmarks.machine import describe
 from benchmarks.ways import WAYS, peer
 
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
+TABLES = ("step", "memory", "monitoring", "flip_rates")
 
 
 def store(name: str, rows: list[dict[str, Any]]) -> None:
@@ -34,12 +35,12 @@ def store(name: str, rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Run the tables that are asked for, all by default."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("tables", nargs="*", default=["step", "memory", "monitoring"], help="step, memory, monitoring")
+    parser.add_argument("tables", nargs="*", default=TABLES, help=", ".join(TABLES))
     parser.add_argument("--peer", type=Path, help="Python file with prepare(model) -> parameters to train")
     arguments = parser.parse_args()
-    unknown = set(arguments.tables) - {"step", "memory", "monitoring"}
+    unknown = set(arguments.tables) - set(TABLES)
     if unknown:
-        parser.error(f"tables are step, memory and monitoring; got {', '.join(sorted(unknown))}")
+        parser.error(f"tables are {', '.join(TABLES)}; got {', '.join(sorted(unknown))}")
     ways = {**WAYS, **({"peer": peer(arguments.peer)} if arguments.peer else {})}
     if "step" in arguments.tables:
         for case in step.CASES:
@@ -48,6 +49,8 @@ def main() -> None:
         store("memory", [row for case in memory.CASES for row in memory.measure(*case)])
     if "monitoring" in arguments.tables:
         store("monitoring", monitoring.measure())
+    if "flip_rates" in arguments.tables:
+        store("flip_rates", flip_rates.measure())
 
 
 if __name__ == "__main__":

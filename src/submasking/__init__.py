@@ -1,7 +1,8 @@
 """Adapt a frozen vision network to a task by learning which of its weights to switch off."""
 
 from submasking.criteria import Threshold, TopK
-from submasking.masks import Masking, mask, of
+from submasking.handle import Masking
+from submasking.masks import mask, of
 from submasking.monitor import Monitor, find_lr
 from submasking.norms import recalibrate
 from submasking.optimizer import MaskSGD

@@ -60,17 +60,18 @@ class TopK:
     def __call__(self, scores: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
         """Return the mask of these scores, by selection in linear time: nothing is sorted."""
         total = scores.numel()
-        fixed = int(torch.isposinf(scores).sum())
+        fixed = int(torch.isposinf(scores).count_nonzero())
         kept = fixed + self.kept(total - fixed)
         if kept == total:
             return torch.ones_like(scores, dtype=torch.bool)
-        flat = scores.flatten()
-        cut = torch.kthvalue(flat, total - kept + 1).values  # the smallest score that is still on
-        above = scores > cut
-        ties = flat == cut
-        wanted = kept - above.sum()
-        chosen = ties & (ties.cumsum(0) <= wanted)
-        return above | chosen.view(scores.shape)
+        cut = torch.kthvalue(scores.flatten(), total - kept + 1).values  # the smallest score that is still on
+        mask = scores >= cut
+        surplus = int(mask.count_nonzero()) - kept
+        if surplus:  # scores equal to the cut: the last in row-major order go
+            ties = (scores == cut).flatten()
+            first = ties.cumsum(0) <= ties.count_nonzero() - surplus
+            mask &= (~ties | first).view(scores.shape)
+        return mask
 
 
 def alpha(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
@@ -78,15 +79,15 @@ def alpha(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
 
     A tensor that is wholly off counts as having one weight on, so that nothing divides by zero.
     """
-    return (mask.sum(dtype=torch.float32).clamp_min(1.0) / mask.numel()).sqrt()
+    return (mask.count_nonzero().clamp_min(1) / mask.numel()).sqrt()
 
 
 def effective(
     frozen: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], rescale: str = "none"
 ) -> Float[Tensor, "*shape"]:
     """Return the weight the network computes with: ``frozen * mask``, over alpha if ``rescale`` is "variance"."""
-    kept = torch.where(mask, frozen, torch.zeros((), dtype=frozen.dtype, device=frozen.device))
-    return kept if rescale == "none" else (kept / alpha(mask)).to(frozen.dtype)
+    kept = (frozen * mask.to(frozen.dtype)).add_(0.0)  # times a number is faster than a choice; -0 becomes 0
+    return kept if rescale == "none" else kept.div_(alpha(mask))
 
 
 def write_effective(
@@ -124,8 +125,8 @@ def mask_gradient(
     if rescale == "none":
         return product
     spread = alpha(mask)
-    through = torch.where(mask, product, torch.zeros((), dtype=wide, device=product.device)).sum()
-    return product / spread - through / (2 * mask.numel() * spread**3)
+    through = (product * mask.to(wide)).sum()
+    return product.div_(spread).sub_(through / (2 * mask.numel() * spread**3))
 
 
 def check_rescale(rescale: str) -> None:

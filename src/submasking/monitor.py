@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from submasking.criteria import Threshold, mask_gradient
-from submasking.masks import Masking
+from submasking.handle import Masking
 from submasking.optimizer import check_finite
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)

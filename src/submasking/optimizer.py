@@ -12,7 +12,7 @@ from torch import Tensor
 from submasking.criteria import Criterion, mask_gradient, write_effective
 
 if TYPE_CHECKING:
-    from submasking.masks import Masking
+    from submasking.handle import Masking
 
 _VELOCITY = "momentum_buffer"
 

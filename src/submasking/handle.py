@@ -1,0 +1,221 @@
+"""The handle of a masked model: its scores, masks and frozen weights, and the way back to a plain model."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from submasking.criteria import Criterion, effective, mask_gradient, write_effective
+from submasking.norms import let_train
+from submasking.optimizer import MaskSGD
+
+HANDLE = "_submasking"
+FROZEN, SCORES = "_frozen", "_scores"
+
+
+class Target(NamedTuple):
+    """One masked parameter: its name, every name it is tied to, its reporting group."""
+
+    name: str
+    names: tuple[str, ...]
+    group: str
+
+
+class Masking:
+    """The handle of a masked model, made by `mask`.
+
+    The frozen weights and the scores are buffers beside the parameter they belong to (``conv1.weight_frozen``,
+    ``conv1.weight_scores``), so they follow the model through ``.to()``, ``state_dict()``, ``deepcopy`` and pickle;
+    the handle follows too: `of` finds the one of a copy.
+    """
+
+    def __init__(self, model: nn.Module, targets: tuple[Target, ...], criterion: Criterion, rescale: str) -> None:
+        self.model = model
+        self.targets = targets
+        self.criterion = criterion
+        self.rescale = rescale
+        self._before: dict[str, Tensor] = {}
+        self._flags: dict[str, bool] = {}
+        self._kept: dict[str, tuple[Tensor, Tensor]] | None = None
+        self._hook: Any = None
+
+    def parameter(self, name: str) -> nn.Parameter:
+        """Return the model's parameter of this name, as it is now."""
+        return self.model.get_parameter(name)
+
+    def tensors(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return the frozen weights and the scores of one masked parameter, not copied."""
+        if self._kept is not None:
+            return self._kept[name]
+        owner, attribute = owner_of(self.model, name)
+        return owner.get_buffer(attribute + FROZEN), owner.get_buffer(attribute + SCORES)
+
+    def frozen(self) -> dict[str, Float[Tensor, "*shape"]]:
+        """Return the untouched weights theta by parameter name, not copied."""
+        return {target.name: self.tensors(target.name)[0] for target in self.targets}
+
+    def before(self) -> dict[str, Tensor]:
+        """Return, by name, the buffers and the trained parameters as they were when the model was masked."""
+        return dict(self._before)
+
+    def scores(self) -> dict[str, Float[Tensor, "*shape"]]:
+        """Return the scores S by parameter name, not copied: what an ordinary optimizer is given (see `attach`)."""
+        return {target.name: self.tensors(target.name)[1] for target in self.targets}
+
+    def masks(self) -> dict[str, Bool[Tensor, "*shape"]]:
+        """Return the masks M by parameter name: true where the weight is on."""
+        return {name: self.criterion(scores) for name, scores in self.scores().items()}
+
+    def sparsities(self) -> dict[str, float]:
+        """Return, by parameter name, the share of maskable weights that are off, in [0, 1]."""
+        return {name: off / max(maskable, 1) for name, (off, maskable) in self._counts().items()}
+
+    def sparsity(self) -> float:
+        """Return the share of all maskable weights that are off, in [0, 1]."""
+        counts = self._counts().values()
+        return sum(off for off, _ in counts) / max(sum(maskable for _, maskable in counts), 1)
+
+    def optimizer(self, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False) -> MaskSGD:
+        """Return the optimizer that updates scores and weights together: see `MaskSGD` for the arguments."""
+        self._require_attached()
+        return MaskSGD(self, lr=lr, momentum=momentum, compiled=compiled)
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Let any torch optimizer over the scores train the masks, as ``SGD(masking.scores().values(), lr=50)``.
+
+        Before each of its steps the gradients of the weights become gradients of the scores; after it the weights
+        follow the new masks, and the gradients of the weights are cleared.
+
+        Returns:
+            The same optimizer.
+        """
+        self._require_attached()
+        held = {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}
+        absent = [name for name, scores in self.scores().items() if id(scores) not in held]
+        if absent:
+            raise ValueError(
+                f"an attached optimizer must hold every score tensor; it lacks {len(absent)}, first {absent[0]!r};"
+                " make it over masking.scores().values()"
+            )
+        optimizer.register_step_pre_hook(self._before_step)
+        optimizer.register_step_post_hook(self._after_step)
+        return optimizer
+
+    def load_masks(self, masks: Mapping[str, Bool[Tensor, "*shape"]]) -> None:
+        """Set the masks, and with them the weights.
+
+        The scores become one above the threshold where a weight is on, one below where it is off.
+
+        Raises:
+            ValueError: for a name or shape that is not masked here, a missing name, a density that the criterion does
+                not allow, or a weight switched off outside a partial mask.
+        """
+        self._require_attached()
+        scores = self.scores()
+        if masks.keys() != scores.keys():
+            odd = sorted(masks.keys() ^ scores.keys())
+            raise ValueError(
+                f"masks must name exactly the {len(scores)} masked parameters; got {len(masks)}, first difference"
+                f" {odd[0]!r}; masking.masks() shows the names"
+            )
+        middle = getattr(self.criterion, "mu", 0.0)
+        for name, given in masks.items():
+            if given.shape != scores[name].shape:
+                raise ValueError(
+                    f"a mask has the shape of its parameter; {name!r} is {tuple(scores[name].shape)}, got"
+                    f" {tuple(given.shape)}; was it made for another architecture?"
+                )
+            on = given.to(scores[name].device, torch.bool)
+            fresh = torch.where(on, middle + 1.0, middle - 1.0).to(scores[name].dtype)
+            fresh = torch.where(torch.isposinf(scores[name]), scores[name], fresh)
+            if not torch.equal(self.criterion(fresh), on):
+                raise ValueError(
+                    f"{self.criterion} must be able to give the mask; that of {name!r} keeps {int(on.sum())} of"
+                    f" {on.numel()} weights, or drops some outside a partial mask; use Threshold() on the whole tensor"
+                )
+            scores[name].copy_(fresh)
+        self.apply()
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Write theta * M into the model, after scores were changed by hand."""
+        for target in self.targets:
+            frozen, scores = self.tensors(target.name)
+            write_effective(self.parameter(target.name), frozen, scores, self.criterion, self.rescale)
+
+    def bake(self) -> nn.Module:
+        """Make the model plain again, with the masked weights; `unbake` can still undo it.
+
+        Returns:
+            The model, without hooks or extra buffers. The handle keeps the frozen weights and scores.
+        """
+        self._require_attached()
+        self._kept = {target.name: self.tensors(target.name) for target in self.targets}
+        for target in self.targets:
+            owner, attribute = owner_of(self.model, target.name)
+            delattr(owner, attribute + FROZEN)
+            delattr(owner, attribute + SCORES)
+        self._hook.remove()
+        let_train(self.model)
+        for name, flag in self._flags.items():
+            self.parameter(name).requires_grad_(flag)
+        delattr(self.model, HANDLE)
+        return self.model
+
+    @torch.no_grad()
+    def unbake(self) -> nn.Module:
+        """Give the original model back, bit for bit: weights, trained parameters and buffers (norm statistics)."""
+        if self._kept is None:
+            self.bake()
+        for name, frozen in self.frozen().items():
+            self.parameter(name).copy_(frozen)
+        now = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        for name, value in self._before.items():
+            now[name].copy_(value)
+        return self.model
+
+    def _counts(self) -> dict[str, tuple[int, int]]:
+        counts = {}
+        for name, scores in self.scores().items():
+            maskable = scores.numel() - int(torch.isposinf(scores).sum())
+            counts[name] = (scores.numel() - int(self.criterion(scores).sum()), maskable)
+        return counts
+
+    def _require_attached(self) -> None:
+        if self._kept is not None:
+            raise ValueError("the model must be masked; this one was baked or unbaked; call submasking.mask again")
+
+    @torch.no_grad()
+    def _before_step(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
+        for target in self.targets:
+            gradient = self.parameter(target.name).grad
+            frozen, scores = self.tensors(target.name)
+            scores.grad = (
+                None if gradient is None else mask_gradient(gradient, frozen, self.criterion(scores), self.rescale)
+            )
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
+        self.apply()
+        for target in self.targets:
+            self.parameter(target.name).grad = None
+            self.tensors(target.name)[1].grad = None
+
+    def _on_load(self, module: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:
+        """Take the weights of a plain checkpoint as new frozen weights, under the present masks."""
+        for target in self.targets:
+            theirs = [prefix + name for name in target.names if prefix + name in state]
+            beside = prefix + target.name
+            if not theirs or beside + SCORES in state or beside + FROZEN in state:
+                continue
+            frozen, scores = state[theirs[0]].detach(), self.tensors(target.name)[1]
+            state[beside + FROZEN], state[beside + SCORES] = frozen, scores
+            masked = effective(frozen, self.criterion(scores).to(frozen.device), self.rescale)
+            state.update(dict.fromkeys(theirs, masked))
+
+
+def owner_of(model: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """Return the module that holds a parameter, and the attribute it holds it under."""
+    path, _, attribute = name.rpartition(".")
+    return model.get_submodule(path), attribute
