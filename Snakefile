@@ -57,6 +57,7 @@ rule backbone:
         str(FOLDER / "backbones" / "{model}.safetensors"),
     params:
         recipe=lambda wildcards: digest(backbones.recipe(wildcards.model, PROFILE)),
+    priority: lambda wildcards: 3 if wildcards.model == FIRST else 0
     log:
         str(FOLDER / "logs" / "backbone-{model}.txt"),
     run:
