@@ -1,4 +1,4 @@
-"""Entropy coding of masks given the frozen weights, which the decoder holds anyway (issue of storage, draft section 1).
+"""Entropy coding of masks given the frozen weights, which the decoder holds anyway (draft, section 1).
 
 Every bit is coded with a probability from the weight's magnitude and sign, its tensor, its filter, its input channel,
 its kernel position and the bits coded before; all in whole numbers, so bytes and masks are the same on every machine.
