@@ -80,7 +80,8 @@ class Plan:
 
 def _order(name: str, tensor: Tensor) -> tuple[int, ...]:
     """Dimensions by falling stride."""
-    order = tuple(sorted(range(tensor.dim()), key=lambda axis: (-tensor.stride(axis), axis)))
+    strides = tensor.stride()
+    order = tuple(sorted(range(tensor.dim()), key=lambda axis: (-strides[axis], axis)))
     if not tensor.permute(order).is_contiguous() or tensor.element_size() not in _WORDS:
         raise ValueError(f"weights must be dense and of 2, 4 or 8 bytes each; {name!r} is not; clone() the model")
     return order

@@ -39,7 +39,7 @@ def load(folder: Path, split: str, size: int, limit: int | None = None) -> Image
     samples = found.samples
     if limit is not None and limit < len(samples):
         samples = [samples[index * len(samples) // limit] for index in range(limit)]
-    images = torch.stack([_decoded(Path(path), size) for path, _ in samples])
+    images = torch.stack([decoded(Path(path), size) for path, _ in samples])
     labels = torch.tensor([label for _, label in samples])
     return ImageSet(images, labels, tuple(found.classes), f"{folder.name} {split}")
 
@@ -64,7 +64,7 @@ def _listed(place: Path) -> ImageFolder:
         ) from error
 
 
-def _decoded(path: Path, size: int) -> torch.Tensor:
+def decoded(path: Path, size: int) -> torch.Tensor:
     """uint8 [3, size, size]."""
     try:
         with Image.open(path) as picture:

@@ -1,0 +1,58 @@
+"""`submasking compare`: how alike the masks of several files are, beyond chance."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from submasking import maskfile
+from submasking.commands.options import add_json, add_weights, backbone_of
+from submasking.similarity import similarity
+
+
+def add(commands: Any) -> None:
+    """Describe the command."""
+    command = commands.add_parser(
+        "compare",
+        help="how alike are these masks, beyond chance",
+        description="Compare the weights that tasks on one backbone switch off, pair by pair. overlap is the Jaccard"
+        " index; corrected is 0 for masks that have no more in common than their sparsities, layer by layer and"
+        " magnitude by magnitude, let expect, and 1 for the largest possible overlap; z counts standard deviations.",
+    )
+    command.add_argument("files", type=Path, nargs="+", help="two or more mask files")
+    add_weights(command)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print a line per pair."""
+    if len(given.files) < 2:
+        raise ValueError("give at least two mask files to compare; got one")
+    tasks = [maskfile.load(path) for path in given.files]
+    weights = dict(backbone_of(tasks[0], given.weights).trunk.state_dict())
+    for task in tasks:
+        task.require(weights)
+    masks = [task.masks(weights) for task in tasks]
+    rows = []
+    for first, second in itertools.combinations(range(len(tasks)), 2):
+        found = similarity(masks[first], masks[second], {name: weights[name] for name in masks[first]})
+        rows.append({
+            "first": str(given.files[first]),
+            "second": str(given.files[second]),
+            "overlap": found.jaccard,
+            "corrected": found.corrected,
+            "z": found.z,
+            "off_in_both": found.both,
+            "expected": found.expected,
+        })  # fmt: skip
+    if given.json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    print(f"{'overlap':>8} {'corrected':>9} {'z':>9}  pair")
+    for row in rows:
+        print(f"{row['overlap']:8.4f} {row['corrected']:9.4f} {row['z']:9.1f}  {row['first']}  {row['second']}")
+    return 0

@@ -1,0 +1,88 @@
+"""`submasking inspect`: what is in a mask file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from submasking import maskfile
+from submasking.codec.sizes import entropy_bits
+from submasking.commands.options import add_json
+from submasking.maskfile import TaskFile
+
+
+def add(commands: Any) -> None:
+    """Describe the command."""
+    command = commands.add_parser(
+        "inspect",
+        help="show what is in a mask file",
+        description="Show task, backbone, sizes and sparsity per layer of a mask file; the backbone is not needed.",
+    )
+    command.add_argument("file", type=Path)
+    add_json(command)
+    command.set_defaults(run=run)
+
+
+def described(task: TaskFile) -> dict[str, Any]:
+    """Everything about a mask file that JSON can hold."""
+    counts = {name: math.prod(shape) for name, shape in task.shapes.items()}
+    weights, off = sum(counts.values()), sum(task.off.values())
+    sizes = task.sizes()
+    return {
+        "backbone": task.backbone,
+        "classes": list(task.classes),
+        "score": task.score,
+        "preprocessing": task.preprocessing,
+        "provenance": task.provenance,
+        "rescale": task.rescale,
+        "head": task.head_kind,
+        "library": task.library,
+        "checksum": task.checksum,
+        "sibling": task.sibling,
+        "weights": weights,
+        "sparsity": off / max(weights, 1),
+        "bits_per_weight": 8 * sizes["coded_bytes"] / max(weights, 1),
+        "sizes": sizes
+        | {
+            "raw_bytes": -(-weights // 8),
+            "entropy_bytes": math.ceil(entropy_bits(off, weights) / 8),
+            "tensor_entropy_bytes": math.ceil(sum(entropy_bits(task.off[name], counts[name]) for name in counts) / 8),
+            "weights_bytes": 4 * weights,
+        },
+        "layers": {name: task.off[name] / max(counts[name], 1) for name in counts},
+    }
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print it."""
+    task = maskfile.load(given.file)
+    found = described(task)
+    if given.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    print(f"{given.file}: a task on {task.backbone['architecture'] or 'an unnamed architecture'}")
+    print(f"  backbone     {task.backbone['weights'] or 'weights without a name'}, {task.backbone['fingerprint'][:12]}")
+    print(
+        f"  classes      {len(task.classes)}: {', '.join(task.classes[:6])}{', ...' if len(task.classes) > 6 else ''}"
+    )
+    for name, value in task.score.items():
+        print(f"  {name:<12} {value:.4f}")
+    for name, value in task.provenance.items():
+        print(f"  {name:<12} {value}")
+    print(f"  switched off {100 * found['sparsity']:.2f} % of {found['weights']:,} weights")
+    sizes = found["sizes"]
+    print(
+        f"  sizes        mask {sizes['coded_bytes']:,} bytes ({found['bits_per_weight']:.4f} bits per weight),"
+        f" norm buffers {sizes['buffers_bytes']:,}, head {sizes['head_bytes']:,}, file {sizes['file_bytes']:,}"
+    )
+    print(
+        f"  for scale    one bit per weight {sizes['raw_bytes']:,}, entropy {sizes['entropy_bytes']:,}, entropy per"
+        f" tensor {sizes['tensor_entropy_bytes']:,}, the weights themselves {sizes['weights_bytes']:,}"
+    )
+    width = max(map(len, found["layers"]), default=0)
+    for name, sparsity in found["layers"].items():
+        print(f"    {name:<{width}}  {100 * sparsity:6.2f} % off")
+    return 0

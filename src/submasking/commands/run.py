@@ -1,0 +1,42 @@
+"""`submasking run`: one of the project's notebooks, with checked parameters, at a place of its own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from submasking import notebooks
+from submasking.commands.options import value
+
+
+def add(commands: Any) -> None:
+    """Describe the command."""
+    command = commands.add_parser(
+        "run",
+        help="run a notebook of the project",
+        description="Run a notebook through papermill. Its output goes below results/<profile>/notebooks/ and its"
+        " records below results/<profile>/records/, unless --out says otherwise for the notebook.",
+    )
+    command.add_argument("notebook", help="its name, such as label_sparsity")
+    command.add_argument(
+        "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter"
+    )
+    command.add_argument("--out", type=Path, help="the executed notebook")
+    command.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run it and print where it lies."""
+    from papermill.exceptions import PapermillExecutionError
+
+    known = notebooks.known_parameters(given.notebook)
+    parameters = {
+        name: text if known.get(name, ("str",))[0] == "str" else value(text) for name, text in given.parameters
+    }
+    try:
+        print(notebooks.execute(given.notebook, parameters, given.out))
+    except PapermillExecutionError as error:
+        at = given.out or notebooks.output_path(given.notebook, parameters)
+        raise ValueError(f"a cell failed with {error.ename}: {error.evalue}; see {at}") from error
+    return 0
