@@ -202,6 +202,15 @@ def test_an_unknown_number_is_reported_as_an_error(project, mini, role):
     assert "ERROR" in page.warnings.getvalue()
 
 
+def test_a_page_that_the_pdf_lacks_is_a_link_in_html_only(project, mini):
+    page = mini("# T\n\nSee {page}`the start <index>`.")
+    assert '<a class="reference internal" href="index.html">the start</a>' in page.build()
+    assert "See the start." in mini("# T\n\nSee {page}`the start <index>`.").build("latex")
+    broken = mini("# T\n\nSee {page}`nothing <nowhere>`.")
+    broken.build()
+    assert "there is no such page" in broken.warnings.getvalue()
+
+
 @pytest.mark.parametrize("number", tables.SPECS)
 def test_a_table_shows_ours_beside_the_reported_numbers(project, mini, number):
     page = mini(f"# T\n\n```{{record-table}} {number}\n:name: table-{number}\nSee {{numref}}`table-{number}`.\n```\n")
@@ -349,6 +358,13 @@ def test_a_page_says_how_it_was_run_and_keeps_no_times():
     assert "now" not in nbformat.writes(shown)
     assert shown.cells[2].metadata["mystnb"]["image"]["alt"]
     nbformat.validate(shown)
+
+
+def test_lines_that_papermill_kept_apart_are_one_output():
+    lines = [nbformat.v4.new_output("stream", name="stdout", text=f"{k}\n") for k in range(3)]
+    other = nbformat.v4.new_output("stream", name="stderr", text="oh\n")
+    shown = pages.merged([*lines, other, lines[0]])
+    assert [output.text for output in shown] == ["0\n1\n2\n", "oh\n", "0\n"]
 
 
 def test_a_notebook_is_executed_again_only_when_something_it_shows_has_changed(books, bare):

@@ -85,7 +85,7 @@ def label_sparsity(frame: pd.DataFrame, percent: float) -> Figure:
     for axes, dataset in zip(panels, datasets, strict=True):
         part = bars[bars.dataset == dataset]
         options = {"data": part, "x": "method", "y": "top1", "order": BARS, "hue": "method", "legend": False}
-        sns.barplot(**options, palette=COLOURS, errorbar=None, ax=axes, width=0.72)
+        sns.barplot(**options, palette=COLOURS, errorbar=None, ax=axes, width=0.72, saturation=1)
         sns.stripplot(**options, palette=dict.fromkeys(BARS, _ink()), size=3, jitter=0.12, ax=axes)
         axes.set(title=dataset, xlabel="", ylabel="", ylim=(0, min(1.0, 1.25 * part.top1.max())))
         axes.set_xticks(range(len(BARS)), [name.replace("+", "\n+") for name in BARS])

@@ -1,4 +1,4 @@
-"""The table of contents of this build: without notebooks in the PDF, and without those that cannot be made yet."""
+"""The table of contents of this build: the PDF is the paper alone, and a notebook that cannot be made is no page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 from bookext import pages
 
 FOLDER = "notebooks/"
+PAPER = ("The paper", "Appendix")
 
 
 def listed(contents: dict[str, Any]) -> list[str]:
@@ -42,6 +43,8 @@ def _choose(app: Any, config: Any) -> None:
     ready = {} if latex else pages.available(app.shelf)
     app.notebooks = {stem: ready[stem] for stem in listed(asked) if stem in ready}
     contents = filtered(asked, set(app.notebooks))
+    if latex:
+        contents["parts"] = [part for part in contents["parts"] if part["caption"] in PAPER]
     copy = Path(app.outdir).parent / f"_toc-{'pdf' if latex else 'site'}.yml"
     text = yaml.safe_dump(contents, sort_keys=False)
     if not copy.exists() or copy.read_text(encoding="utf-8") != text:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from submasking.runs import READ_ONLY
 
 logger = logging.getLogger(__name__)
 LIBRARY = Path(results.__file__).parent
+Job = tuple[str, dict[str, Any]]  # a notebook's name and its parameters
 EXECUTE = """
 import json, sys
 from pathlib import Path
@@ -36,7 +38,7 @@ notebooks.execute(name, given, Path(output), progress=False)
 """
 
 
-def planned(profile: str) -> dict[str, tuple[str, dict[str, Any]]]:
+def planned(profile: str) -> dict[str, Job]:
     """The notebooks of the profile's grid: page name -> (notebook, parameters)."""
     from submasking import grid
 
@@ -65,10 +67,24 @@ def page(executed: Any, key: str, given: dict[str, Any], source: str) -> Any:
         described.setdefault("image", {}).setdefault("alt", f"Plot drawn by the code above, in the notebook: {title}")
         cell.metadata = {"tags": tags} | ({"mystnb": described} if cell.cell_type == "code" else {})
         cell.id = f"cell-{number}"
+        if cell.cell_type == "code":
+            cell.outputs = merged(cell.outputs)
         if "injected-parameters" in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]
     shown.cells.insert(1, nbformat.v4.new_markdown_cell(how(given, source), id="how"))
     return shown
+
+
+def merged(outputs: list[Any]) -> list[Any]:
+    """Printed lines that follow each other as one output: papermill keeps a piece per line."""
+    found: list[Any] = []
+    for output in outputs:
+        before = found[-1] if found else {}
+        if output.output_type == before.get("output_type") == "stream" and output.name == before.name:
+            before.text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def how(given: dict[str, Any], source: str) -> str:
@@ -92,8 +108,8 @@ def stored_key(path: Path) -> str:
     return nbformat.read(path, as_version=4).metadata.get("book", {}).get("key", "")
 
 
-def execute(jobs: dict[str, tuple[str, dict[str, Any]]], books: Shelf, folder: Path) -> dict[str, Path]:
-    """Run notebooks through papermill on a copy of the records, which they may read and not extend.
+def execute(jobs: dict[str, Job], books: Shelf, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Run notebooks through papermill on a copy of the records, which they may read and not extend; one by one.
 
     Raises:
         ExtensionError: a notebook failed; the message ends with its traceback.
@@ -113,10 +129,10 @@ def execute(jobs: dict[str, tuple[str, dict[str, Any]]], books: Shelf, folder: P
 
     logger.info(f"executing {len(jobs)} notebooks on the records: {', '.join(jobs)}")
     with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
-        return dict(zip(jobs, pool.map(one, jobs), strict=True))
+        yield from zip(jobs, pool.map(one, jobs), strict=True)
 
 
-def place(jobs: dict[str, tuple[str, dict[str, Any]]], books: Shelf, target: Path) -> None:
+def place(jobs: dict[str, Job], books: Shelf, target: Path) -> None:
     """Make `target`/<page>.ipynb of every job, where it is not there already with the same content key.
 
     Raises:
@@ -126,13 +142,14 @@ def place(jobs: dict[str, tuple[str, dict[str, Any]]], books: Shelf, target: Pat
     due = {stem: job for stem, job in jobs.items() if stored_key(target / f"{stem}.ipynb") != keys[stem]}
     own = books.folder.parent / "notebooks"
     with tempfile.TemporaryDirectory() as folder:
+        executed: Iterable[tuple[str, Path]]
         if books.own:
-            executed = {stem: own / f"{stem}.ipynb" for stem in due}
+            executed = ((stem, own / f"{stem}.ipynb") for stem in due)
             source = "in your own run of the grid"
         else:
-            executed = execute(due, books, Path(folder)) if due else {}
+            executed = execute(due, books, Path(folder)) if due else ()
             source = "on the records that the project ships: nothing was trained for this page"
-        for stem, path in executed.items():
+        for stem, path in executed:
             notebook = nbformat.read(path, as_version=4)
             reason = failure(notebook)
             if reason:
@@ -141,7 +158,7 @@ def place(jobs: dict[str, tuple[str, dict[str, Any]]], books: Shelf, target: Pat
             results.write_atomically(target / f"{stem}.ipynb", nbformat.writes(made))
 
 
-def available(books: Shelf) -> dict[str, tuple[str, dict[str, Any]]]:
+def available(books: Shelf) -> dict[str, Job]:
     """The grid's notebooks that exist; none as long as there are no records."""
     if not books.records:
         return {}

@@ -1,13 +1,14 @@
-"""Roles that put numbers into sentences: {record}, {reported}, {notebook}."""
+"""Roles that put numbers into sentences, {record} and {reported}, and links that the PDF does without."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.addnodes import only
-from sphinx.util.docutils import SphinxRole
+from sphinx.util.docutils import ReferenceRole, SphinxRole
 
 from bookext import expressions, shelf
 from bookext.expressions import Number
@@ -44,6 +45,19 @@ class NotebookRole(SphinxRole):
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         return [*notebook_link(self.env, self.text)], []
+
+
+class PageRole(ReferenceRole):
+    """A link to a page that the PDF does not have, `title <page>`; there the title alone."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        if self.env.app.builder.format == "latex":
+            return [nodes.Text(self.title)], []
+        if not (Path(self.env.srcdir) / f"{self.target}.md").exists():
+            message = self.inliner.reporter.error(f"{{page}} {self.target!r}: there is no such page", line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, message)], [message]
+        target = f"{up(self.env)}{self.target}.html"
+        return [nodes.reference("", self.title, refuri=target, internal=True)], []
 
 
 def up(env: Any) -> str:
@@ -84,3 +98,4 @@ def setup(app: Any) -> None:
     app.add_role("record", NumberRole("record", expressions.evaluate))
     app.add_role("reported", NumberRole("reported", expressions.quote))
     app.add_role("notebook", NotebookRole())
+    app.add_role("page", PageRole())

@@ -1,0 +1,206 @@
+"""The built site in a browser: every page loads, asks no other host for anything, and can be read."""
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import built
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+REQUIRED = os.environ.get("SUBMASKING_REQUIRE_BROWSER") == "1"
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+WIDTHS = (1280, 390)
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    """Folder of the built site."""
+    project, report = built.site(tmp_path_factory.getbasetemp().parent)
+    assert report.startswith("0\n"), report
+    return project / "_build" / "html"
+
+
+class Page(HTMLParser):
+    """What a page links to, shows, and can be linked to by."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.images, self.ids, self.sources = [], [], set(), []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if "id" in given:
+            self.ids.add(given["id"])
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        if tag == "img":
+            self.images.append(given)
+        if tag in ("img", "script", "iframe") and given.get("src"):
+            self.sources.append(given["src"])
+        if tag == "link" and given.get("rel") in ("stylesheet", "preload", "icon", "shortcut icon"):
+            self.sources.append(given["href"])
+
+
+@pytest.fixture(scope="module")
+def pages(html):
+    found = {path: Page(path) for path in sorted(html.rglob("*.html")) if "_static" not in path.parts}
+    assert len(found) > 15
+    return found
+
+
+def test_links_within_the_site_hold(html, pages):
+    broken = []
+    for path, page in pages.items():
+        for link in page.links + page.sources:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path.resolve()
+            if not target.is_file() or (parts.fragment and target in pages and parts.fragment not in pages[target].ids):
+                broken.append(f"{path.relative_to(html)} -> {link}")
+    assert broken == []
+
+
+def test_nothing_is_loaded_from_another_host(html, pages):
+    foreign = [(path.name, source) for path, page in pages.items() for source in page.sources if "//" in source]
+    assert foreign == []
+
+
+def test_every_image_is_described(html, pages):
+    bare = [
+        (path.name, image) for path, page in pages.items() for image in page.images if not image.get("alt", "").strip()
+    ]
+    assert bare == []
+    assert sum(len(page.images) for page in pages.values()) >= 10
+
+
+def test_no_number_is_missing_where_there_are_records(html):
+    for name in ("results_submasking", "results_label_sparsity", "conclusion"):
+        text = (html / f"{name}.html").read_text(encoding="utf-8")
+        assert "no records of profile" not in text
+        assert 'class="measured record"' in text
+
+
+def test_a_table_and_a_figure_lead_to_their_notebook(html, pages):
+    assert "notebooks/submasking-rn50-torch.html" in pages[html / "results_submasking.html"].links
+    assert "notebooks/label_sparsity-rn50-swav.html" in pages[html / "results_label_sparsity.html"].links
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def address(html):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        if REQUIRED:
+            pytest.fail("no chromium on this machine, and SUBMASKING_REQUIRE_BROWSER=1 asks for one")
+        pytest.skip("no chromium on this machine (on Debian or Ubuntu: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A page opened in the browser, with all that went wrong meanwhile."""
+
+    def __init__(self, browser, url, width=1280, scheme="light"):
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page, self.troubles = self.context.new_page(), []
+        home = "://".join(urlsplit(url)[:2])
+        note = self.troubles.append
+        self.page.on("console", lambda message: note(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: note(str(error)))
+        self.page.on("requestfailed", lambda request: note(f"failed: {request.url}"))
+        self.page.on(
+            "response", lambda response: note(f"{response.status}: {response.url}") if response.status >= 400 else None
+        )
+        self.page.on(
+            "request", lambda request: note(f"foreign: {request.url}") if self._foreign(request.url, home) else None
+        )
+        self.page.goto(url, wait_until="networkidle")
+
+    @staticmethod
+    def _foreign(url, home):
+        return not url.startswith((home, "data:", "blob:"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *arguments):
+        self.context.close()
+
+
+def names():
+    contents = (built.ROOT / "_toc.yml").read_text(encoding="utf-8")
+    listed = [
+        line.split(":", 1)[1].strip()
+        for line in contents.splitlines()
+        if line.strip(" -").startswith(("file:", "root:"))
+    ]
+    return [name for name in listed if not name.startswith("notebooks/") or name in built.KEPT]
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_page_loads_without_trouble_and_fits_the_window(name, address, browser):
+    for width in WIDTHS:
+        with Visit(browser, f"{address}/{name}.html", width) as visit:
+            assert visit.troubles == []
+            overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert visit.page.evaluate(overflow) <= 0, f"{name} is wider than {width} px"
+            broken = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+            assert visit.page.evaluate(broken) == []
+
+
+def test_mathematics_is_drawn(address, browser):
+    with Visit(browser, f"{address}/method.html") as visit:
+        visit.page.wait_for_selector("mjx-container svg")
+        assert visit.page.locator("mjx-container svg").count() > 20
+        assert visit.page.locator("mjx-merror, [data-mjx-error]").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_figure_shows_the_twin_of_its_page_with_its_caption(address, browser, scheme):
+    other = {"light": "dark", "dark": "light"}[scheme]
+    with Visit(browser, f"{address}/results_label_sparsity.html", scheme=scheme) as visit:
+        assert visit.page.locator(f"#figure-1 img.only-{scheme}").is_visible()
+        assert not visit.page.locator(f"#figure-1 img.only-{other}").is_visible()
+        assert visit.page.locator("#figure-1 figcaption").is_visible()
+
+
+def test_a_number_tells_where_it_is_from(address, browser):
+    with Visit(browser, f"{address}/results_submasking.html") as visit:
+        told = visit.page.locator("#table-1 abbr.ours").first.get_attribute("title")
+        assert "seed" in told
+
+
+def test_a_word_is_found(address, browser):
+    with Visit(browser, f"{address}/search.html?q=prototypes") as visit:
+        visit.page.wait_for_selector("#search-results li a")
+        assert visit.troubles == []
+
+
+def test_the_downloads_of_a_table_and_a_figure_are_there(html):
+    made = Path(html / "_static" / "made")
+    assert (made / "table-1.csv").stat().st_size > 1000
+    assert (made / "figure-1-light.pdf").read_bytes().startswith(b"%PDF")
