@@ -112,8 +112,6 @@ def label_subset(n: int, percent: float, *, seed: int = 42) -> Int[Tensor, " k"]
 def differing(first: dict[str, Bool[Tensor, "..."]], second: dict[str, Bool[Tensor, "..."]]) -> float:
     """Share of mask bits in which two sets of masks over the same tensors differ."""
     if first.keys() != second.keys():
-        raise ValueError(
-            f"masks must cover the same tensors; only one has {sorted(first.keys() ^ second.keys())}"
-        )
+        raise ValueError(f"masks must cover the same tensors; only one has {sorted(first.keys() ^ second.keys())}")
     different = sum(int((first[name] != second[name]).sum()) for name in first)
     return different / sum(mask.numel() for mask in first.values())

@@ -179,9 +179,7 @@ def fit(
     return history
 
 
-def _set_rates(
-    optimizers: Sequence[torch.optim.Optimizer], peaks: list[list[float]], multiplier: float
-) -> None:
+def _set_rates(optimizers: Sequence[torch.optim.Optimizer], peaks: list[list[float]], multiplier: float) -> None:
     for optimizer, rates in zip(optimizers, peaks, strict=True):
         for group, peak in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = peak * multiplier
