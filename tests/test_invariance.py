@@ -610,6 +610,9 @@ def test_the_names_in_the_code_that_the_page_lists_exist():
         "Setup": Setup(SGD(1), 1),
         "SGD": SGD(1),
         "Rule": invariance.Rule,
+        "Adam": Adam(1),
+        "RMSprop": RMSprop(1),
+        "Adagrad": Adagrad(1),
     }
     names = re.findall(r"`(\w+)\.([\w.]+)(?:\(\))?`", table)
     assert {root for root, _ in names} == set(roots)
