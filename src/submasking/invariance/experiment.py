@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +29,7 @@ from submasking.invariance.setup import Setup, scale, translate
 from submasking.masks import Masking, mask
 from submasking.profiles import Optimisation, profile, settings
 from submasking.results import Record
+from submasking.runs import READ_ONLY
 from submasking.train import Batches, cosine, fit
 
 METHOD = "invariance"
@@ -189,6 +191,8 @@ def run(
     file = results.results_folder(name) / "records" / results.record_path(model, dataset, METHOD, 100.0, seed)
     if file.exists() and (found := results.read_one(file)).recipe == wanted:
         return found
+    if os.environ.get(READ_ONLY):
+        raise FileNotFoundError(f"no record of this recipe at {file}: run the notebook invariance first (make book)")
     started = time.perf_counter()
     backbone = backbones.load(model, name)
     train, test = (data.load(name, dataset, split) for split in ("train", "test"))
