@@ -81,7 +81,7 @@ def merged(outputs: list[Any]) -> list[Any]:
     for output in outputs:
         before = found[-1] if found else {}
         if output.output_type == before.get("output_type") == "stream" and output.name == before.name:
-            before.text += output.text
+            found[-1] = nbformat.from_dict(before | {"text": before.text + output.text})
         else:
             found.append(output)
     return found
