@@ -196,7 +196,7 @@ SMOKE = replace(
     pretraining=_FEW_IMAGES,
 )
 
-# The paper's rate for scores; that of the weights is a usual one for a short run. Neither was tuned on any images.
+# Rates for a short run on photographs, by the training loss of a small MobileNetV2; no test image chose them.
 IMAGES = replace(
     TINY,
     name="images",
@@ -205,8 +205,8 @@ IMAGES = replace(
     test_images=None,
     seeds=(0,),
     methods={
-        "FS": Optimisation(lr=50.0, epochs=6, warmup=0.25, head_lr=0.1),
-        "FFT": Optimisation(lr=0.01, epochs=6, weight_decay=5e-4, head_lr=0.1),
+        "FS": Optimisation(lr=15.0, epochs=6, warmup=0.25, head_lr=0.01),
+        "FFT": Optimisation(lr=0.01, epochs=6, weight_decay=5e-4, head_lr=0.01),
     },
     pretraining={"create_model": {"pad_type": "same", "bn_eps": 1e-3}, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
 )
