@@ -406,6 +406,24 @@ def test_every_rule_is_the_one_of_torch(rule, seed, schedule):
         torch.testing.assert_close(score, right, rtol=1e-12, atol=1e-12)
 
 
+@given(st.integers(0, 2**31), unit, unit)
+def test_the_masks_own_optimizer_follows_the_rule(seed, lr, momentum):
+    torch.manual_seed(seed)
+    layer = torch.nn.Linear(5, 4, dtype=torch.float64)
+    masking = submasking.mask(layer, "weights", Threshold(0.0), init=0.5)
+    trained, rule, states = masking.optimizer(lr=lr, momentum=momentum), SGD(lr, momentum), {}
+    wanted = {name: scores.clone() for name, scores in masking.scores().items()}
+    for _ in range(5):
+        layer(torch.randn(3, 5, dtype=torch.float64)).square().sum().backward()
+        for name, scores in wanted.items():
+            gradient = layer.get_parameter(name).grad * masking.frozen()[name]
+            wanted[name], states[name] = rule.step(scores, gradient, states.get(name, {}))
+        trained.step()
+        trained.zero_grad()
+        for name, scores in masking.scores().items():
+            torch.testing.assert_close(scores, wanted[name], rtol=1e-12, atol=1e-12)
+
+
 @given(st.one_of(sgd_rules, adaptive_rules))
 def test_a_step_is_the_same_for_every_kind_of_number(rule):
     exact = replace(rule, **{key: Fraction(v) for key, v in vars(rule).items() if type(v) is float})
