@@ -13,7 +13,7 @@ from benchmarks.ways import WAYS, network
 from submasking.selection import decide
 
 CASES = (("resnet50", 32, 16), ("resnet50", 96, 16))
-COMPARED = ("full fine-tuning", "masks", "masks, rescaled", "mask in forward")
+COMPARED = ("full fine-tuning", "masks", "masks, not compiled", "mask in forward")
 
 
 def measure(model: str, pixels: int, batch: int) -> list[dict[str, Any]]:

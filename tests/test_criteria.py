@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import literal_mask, literal_weight
 
-from submasking.criteria import Threshold, TopK, alpha, effective, mask_gradient, write_effective
+from submasking.criteria import Threshold, TopK, alpha, effective, kth_smallest, mask_gradient, write_effective
 
 SHAPES = st.sampled_from([(1,), (7,), (4, 5), (3, 2, 3), (4, 3, 3, 3), (2, 2, 2, 2, 2), (1, 1, 1, 1)])
 SEEDS = st.integers(0, 2**31)
@@ -39,6 +39,19 @@ def test_topk_equals_full_sort(shape, seed, density, strided, partly):
 def test_topk_keeps_exact_density_when_all_scores_tie(shape, density):
     mask = TopK(density)(torch.ones(shape))
     assert mask.sum() == max(round(density * mask.numel()), 1)
+
+
+@given(SEEDS, st.integers(0, 5), st.floats(0.0, 1.0))
+def test_kth_smallest_equals_a_full_sort_of_many_values(seed, kind, where):
+    values = torch.randn(70_001, generator=torch.Generator().manual_seed(seed))
+    if kind == 0:  # what a sample does not see
+        values = values.sort().values
+    if kind == 1:
+        values = values.round()
+    if kind == 2:
+        values[::17] = 50.0
+    rank = 1 + int(where * 70_000)
+    assert kth_smallest(values, rank) == values.sort().values[rank - 1]
 
 
 def test_score_equal_to_threshold_is_off():

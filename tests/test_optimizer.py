@@ -130,6 +130,14 @@ def test_compiled_update_gives_the_same_masks_and_compiles_at_most_twice():
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
 
 
+def test_only_large_models_are_compiled_unless_told(monkeypatch):
+    assert not mask(network(), "weights").optimizer().compiled
+    monkeypatch.setattr("submasking.optimizer._LARGE", 100)
+    assert mask(network(), "weights").optimizer().compiled
+    assert not mask(network(), "weights").optimizer(compiled=False).compiled
+    assert not mask(network(), "weights", TopK(0.5)).optimizer(compiled=True).compiled
+
+
 def test_without_a_compiler_it_warns_once_and_goes_on(monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no compiler here")

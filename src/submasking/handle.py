@@ -77,7 +77,7 @@ class Masking:
         counts = self._counts().values()
         return sum(off for off, _ in counts) / max(sum(maskable for _, maskable in counts), 1)
 
-    def optimizer(self, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False) -> MaskSGD:
+    def optimizer(self, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool | None = None) -> MaskSGD:
         """Return the optimizer that updates scores and weights together: see `MaskSGD` for the arguments."""
         self._require_attached()
         return MaskSGD(self, lr=lr, momentum=momentum, compiled=compiled)

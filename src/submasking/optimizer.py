@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from submasking.criteria import Criterion, mask_gradient, write_effective
+from submasking.criteria import Criterion, Threshold, mask_gradient, write_effective
 
 if TYPE_CHECKING:
     from submasking.handle import Masking
 
 _VELOCITY = "momentum_buffer"
+_LARGE = 10_000_000
 
 
 class MaskSGD(torch.optim.Optimizer):
@@ -29,22 +30,26 @@ class MaskSGD(torch.optim.Optimizer):
         masking: handle of a masked model.
         lr: step size, not negative.
         momentum: in [0, 1).
-        compiled: fuse the update of a tensor into one pass with `torch.compile`. It moves fewer bytes and costs some
-            seconds at the first step; where no compiler works it warns once and goes on without.
+        compiled: fuse the update of a tensor into one pass with `torch.compile`, which moves fewer bytes and costs
+            some seconds at the first step. By default from ten million masked weights on. Where no compiler works it
+            warns once and goes on without; `TopK` always does without.
 
     Raises:
         ValueError: if lr or momentum is out of range; at a step, if a gradient is not finite (looked for in the first
             masked tensor, the last that backward reaches) or a parameter was replaced since.
     """
 
-    def __init__(self, masking: "Masking", lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False) -> None:
+    def __init__(
+        self, masking: "Masking", lr: float = 50.0, momentum: float = 0.9, *, compiled: bool | None = None
+    ) -> None:
         if not lr >= 0.0:
             raise ValueError(f"lr must not be negative; got {lr}; the paper uses 50 for ResNets and 10 for ViTs")
         if not 0.0 <= momentum < 1.0:
             raise ValueError(f"momentum must be in [0, 1); got {momentum}; the paper uses 0.9")
         self.masking = masking
-        self.compiled = compiled
         parameters = [masking.parameter(target.name) for target in masking.targets]
+        large = sum(parameter.numel() for parameter in parameters) >= _LARGE
+        self.compiled = (large if compiled is None else compiled) and isinstance(masking.criterion, Threshold)
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     def __getstate__(self) -> dict[str, Any]:
