@@ -113,6 +113,7 @@ def _replace(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(part, 0o644)  # a temporary file is for its owner only
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)

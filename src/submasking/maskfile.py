@@ -131,11 +131,11 @@ class TaskFile:
         masking = _handle(model)
         state = backbone_state(masking) if masking else dict(model.state_dict())
         self.require(state)
+        if masking and (masking.frozen().keys() != self.shapes.keys() or masking.rescale != self.rescale):
+            raise MaskFileError("other parameters of the model are masked than the task masks; unbake the model first")
         masks = self.masks(masking.frozen() if masking else state, sibling=sibling)
         if masking is None:
             masking = mask(model, self._select, rescale=self.rescale)
-        elif masking.frozen().keys() != masks.keys() or masking.rescale != self.rescale:
-            raise MaskFileError("other parameters of the model are masked than the task masks; unbake the model first")
         now = model.state_dict()
         odd = [name for name, value in self.state.items() if name not in now or now[name].shape != value.shape]
         if odd:

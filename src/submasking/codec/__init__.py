@@ -66,11 +66,11 @@ def decode(
     if sibling is not None:
         _require_alike("sibling", weights, sibling)
     off = stream.decode(data, _values(weights, weights), None if sibling is None else _off(sibling))
-    return {name: torch.from_numpy(~off[name]) for name in weights}
+    return {name: torch.from_numpy(off[name]).logical_not() for name in weights}
 
 
 def _off(masks: Mapping[str, Tensor]) -> dict[str, NDArray[np.bool_]]:
-    return {name: ~mask.detach().cpu().to(torch.bool).contiguous().numpy() for name, mask in masks.items()}
+    return {name: mask.detach().cpu().to(torch.bool).logical_not().contiguous().numpy() for name, mask in masks.items()}
 
 
 def _values(weights: Mapping[str, Tensor], names: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
