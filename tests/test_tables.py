@@ -1,6 +1,7 @@
 import csv
 import io
 import math
+import re
 
 import pytest
 import synthetic
@@ -24,7 +25,8 @@ def reported():
 
 
 def test_a_cell_prints_as_in_the_draft():
-    assert Cell(0.9512, 0.0049, 5).text() == "0.95 ± 0.00"
+    assert Cell(0.9512, 0.0049, 5, digits=3).text() == "0.951 ± 0.005"
+    assert Cell(0.87, n=1).text() == "0.87"
     assert Cell(0.62, n=1).text() == "0.62"
     assert Cell().text() == MISSING
 
@@ -113,6 +115,7 @@ def test_latex_has_as_many_cells_in_each_row_as_columns(number, frame, reported)
     assert {line.count("&") for line in rows} == {len(made.spec.columns)}
     assert "±" not in made.latex()
     assert MISSING not in made.latex()
+    assert not re.search(r"\b0\.\d", made.latex()), "eight columns fit only without the zero before the point"
 
 
 def test_an_unknown_table_lists_those_there_are(frame, reported):

@@ -30,7 +30,7 @@ def readme_table(frame: pd.DataFrame) -> str:
         rows = part[part.dataset == dataset]
         cells = [_cell(rows[rows.method == method].top1) for method in METHODS]
         off = rows[rows.method == "FS"].sparsity.mean()
-        lines.append(f"| {dataset} ({STAND_INS[dataset][0]}) | " + " | ".join(cells) + f" | {100 * off:.0f} % |")
+        lines.append(f"| {dataset} ({STAND_INS[dataset][0]}) | " + " | ".join(cells) + f" | {100 * off:.1f} % |")
     count = int(part[part.method == "FS"].groupby("dataset").size().min())
     lines += [
         "",
@@ -85,8 +85,8 @@ def main() -> int:
 def _cell(values: pd.Series) -> str:
     if values.empty:
         return "–"
-    spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{values.mean():.2f}{spread}"
+    spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{values.mean():.3f}{spread}"
 
 
 if __name__ == "__main__":

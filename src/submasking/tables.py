@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -32,7 +33,7 @@ class Cell:
         std: sample standard deviation over the runs; nan for one run or where none is reported.
         n: number of runs; None where a paper does not say.
         seeds: seeds of the runs.
-        digits: decimals to show.
+        digits: decimals to show: 3 for ours, since spreads over seeds are of the third; as many as a paper prints.
         origin: "here", "draft" or "gcpr2024".
     """
 
@@ -49,7 +50,7 @@ class Cell:
         return math.isnan(self.value)
 
     def text(self) -> str:
-        """The number as the draft prints it, without n: 0.95 ± 0.00, or an en dash where it is missing."""
+        """The number without n: 0.951 ± 0.004, or an en dash where it is missing."""
         if self.missing:
             return MISSING
         spread = "" if math.isnan(self.std) else f" ± {self.std:.{self.digits}f}"
@@ -170,7 +171,8 @@ def _latex_head(spec: Spec) -> list[str]:
 
 def _latex_cell(cell: Cell) -> str:
     count = "" if cell.n is None or cell.missing else f"\\textsubscript{{{cell.n}}}"
-    return cell.text().replace(MISSING, "--").replace("±", "$\\pm$") + count
+    narrow = re.sub(r"\b0\.", ".", cell.text())  # eight columns on a page
+    return narrow.replace(MISSING, "--").replace("±", "$\\pm$") + count
 
 
 def build(number: str, frame: pd.DataFrame, reported: pd.DataFrame) -> Table:
@@ -226,7 +228,7 @@ def measured(
         return Cell()
     values = rows[metric]
     spread = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-    return Cell(float(values.mean()), spread, len(values), tuple(int(seed) for seed in rows.seed))
+    return Cell(float(values.mean()), spread, len(values), tuple(int(seed) for seed in rows.seed), digits=3)
 
 
 def quoted(reported: pd.DataFrame, query: Query) -> Cell:
