@@ -1,17 +1,31 @@
 """Build the PDF of the book from the same pages: `python book/pdf.py` writes _build/latex/submasking.pdf.
 
+Nothing is done where the PDF is there and nothing that it is made from has changed since.
 Where LaTeX is missing it says in one line which packages to install, and ends well: the site needs no LaTeX.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 BOOK = Path(__file__).resolve().parent
-OUTPUT = BOOK.parent / "_build" / "latex"
+PROJECT = BOOK.parent
+OUTPUT = PROJECT / "_build" / "latex"
+PDF, STAMP = OUTPUT / "submasking.pdf", OUTPUT / "submasking.inputs"
+SOURCES = (
+    "book",
+    "src",
+    "results/tiny/records",
+    "results/tiny/grid.json",
+    "_config.yml",
+    "_toc.yml",
+    "requirements.lock",
+)
+MADE = {"__pycache__", "made", "notebooks", "_build"}  # folders that a build or a run writes
 PACKAGES = "latexmk texlive-latex-extra texlive-fonts-recommended"
 
 
@@ -20,11 +34,26 @@ def missing() -> list[str]:
     return [name for name in ("pdflatex", "latexmk") if shutil.which(name) is None]
 
 
+def inputs() -> str:
+    """Hash of the names and contents of all files that the PDF is made from."""
+    content = hashlib.sha256()
+    roots = [PROJECT / name for name in SOURCES]
+    for file in sorted(file for root in roots for file in (root.rglob("*") if root.is_dir() else [root])):
+        if file.is_file() and not MADE & set(file.relative_to(PROJECT).parts):
+            content.update(str(file.relative_to(PROJECT)).encode() + b"\0" + file.read_bytes())
+    return content.hexdigest()
+
+
 def main() -> int:
     """Write LaTeX, then run it; returns an exit status."""
     if missing():
         print(f"No PDF: {' and '.join(missing())} not found. On Debian or Ubuntu: apt-get install {PACKAGES}")
         return 0
+    digest = inputs()
+    if PDF.exists() and STAMP.exists() and STAMP.read_text() == digest:
+        print(f"The PDF: {PDF.relative_to(PROJECT)} (nothing has changed)")
+        return 0
+    STAMP.unlink(missing_ok=True)
     options = ["--builder", "latex", "-W", "--keep-going", "-q"]
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(BOOK), *options]
     if subprocess.run(command, check=False).returncode:
@@ -35,7 +64,8 @@ def main() -> int:
         print(done.stdout[-3000:], file=sys.stderr)
         print(f"LaTeX failed; its log is {OUTPUT / 'submasking.log'}", file=sys.stderr)
         return 1
-    print(f"The PDF: {(OUTPUT / 'submasking.pdf').relative_to(BOOK.parent)}")
+    STAMP.write_text(digest)
+    print(f"The PDF: {PDF.relative_to(PROJECT)}")
     return 0
 
 

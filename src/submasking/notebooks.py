@@ -127,5 +127,6 @@ def execute(name: str, given: Mapping[str, Any], output: Path | None = None, *, 
         parameters={key: values[key] for key in given},
         progress_bar=progress,
         cwd=str(REPOSITORY),
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # or each kernel warns that it speaks plain TCP
     )
     return output

@@ -6,10 +6,12 @@ import sys
 import threading
 import time
 
-from submasking import grid
+from submasking import grid, results
 
 # rough cost of a run by method, in seconds of one core in profile tiny; only their ratios matter
 COST = {"ZS": 1.0, "LP": 1.5, "FS": 6.0, "FFT": 6.0, "SSM": 25.0, "SSFT": 25.0}
+PRETRAINING = 60.0  # the same for a backbone
+WORTH_AN_ESTIMATE = 0.05  # share of the work that must be done first
 
 
 class Watch:
@@ -22,20 +24,23 @@ class Watch:
 
     def __init__(self, profile: str, every: float = 30.0) -> None:
         self.runs, self.every = grid.runs(profile), every
+        models = sorted({run.model for run in self.runs})
+        self.backbones = [results.results_folder(profile) / "backbones" / f"{model}.safetensors" for model in models]
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def done(self) -> tuple[int, float]:
-        """Number of runs that have a record, and the share of the grid's cost that they make up."""
+        """Number of runs that have a record, and the share of the grid's cost that is behind, backbones included."""
         finished = [run for run in self.runs if run.record_file.exists()]
-        total = sum(COST[run.method] for run in self.runs)
-        return len(finished), sum(COST[run.method] for run in finished) / total
+        total = sum(COST[run.method] for run in self.runs) + PRETRAINING * len(self.backbones)
+        pretrained = PRETRAINING * sum(file.exists() for file in self.backbones)
+        return len(finished), (sum(COST[run.method] for run in finished) + pretrained) / total
 
     def line(self, begun: float, seconds: float) -> str:
         """One line of progress, `begun` being the share done when watching began, `seconds` ago."""
         count, share = self.done()
         text = f"{count} of {len(self.runs)} runs done ({100 * share:.0f} % of the work)"
-        if share > begun and share < 1:
+        if begun + WORTH_AN_ESTIMATE <= share < 1:
             text += f", about {seconds * (1 - share) / (share - begun) / 60:.0f} min left"
         return text
 
