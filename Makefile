@@ -27,7 +27,7 @@ $(VENV)/.done: requirements.lock pyproject.toml
 book: grid site pdf ## run what is not done yet, then build site and PDF
 
 grid: setup ## run every experiment of PROFILE (default tiny) that is not done
-	$(BIN)/snakemake --cores $(CORES) --keep-going --rerun-triggers input params --quiet rules progress host --config profile=$(PROFILE)
+	$(BIN)/snakemake --cores $(CORES) --keep-going --rerun-incomplete --rerun-triggers input params --quiet rules progress host --config profile=$(PROFILE)
 
 site: setup ## build the site in _build/html
 	$(BIN)/jupyter-book build book/ -W --keep-going --quiet
