@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -20,15 +21,16 @@ from submasking import results, tables
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))
 
-from bookext import contents, expressions, pages, settings  # noqa: E402
-from bookext.shelf import Shelf  # noqa: E402
+from bookext import benchmarks, contents, expressions, pages, settings  # noqa: E402
+from bookext.shelf import BENCHMARKS, Shelf  # noqa: E402
 
 # the extension without what belongs to Jupyter Book: contents, notebooks, mathematics
 MINI = """
-from bookext import grids, paper, plots, roles, settings, shelf
+from bookext import benchmarks, grids, paper, plots, roles, settings, shelf, theorems
 def setup(app):
     app.notebooks = {"submasking-rn18-timm": ()}
-    for part in (shelf, roles, grids, plots, settings, paper):
+    app.setup_extension("sphinx_proof")
+    for part in (shelf, roles, grids, plots, settings, paper, benchmarks, theorems):
         part.setup(app)
 """
 
@@ -104,7 +106,7 @@ def mini(tmp_path_factory):
 def test_a_number_is_mean_spread_and_n(books):
     cell = tables.measured(books.frame, "rn18-timm", "dtd", "FS", "top1")
     number = expressions.evaluate("rn18-timm dtd FS top1", books)
-    assert number.text == f"{cell.value:.2f} ± {cell.std:.2f} (n = 3)"
+    assert number.text == f"{cell.value:.3f} ± {cell.std:.3f} (n = 3)"
     assert "seed 0, 1, 2" in number.hover
     assert "profile tiny" in number.hover
     assert [file.name for file in number.files] == [f"FS-labels100-seed{k}.json" for k in range(3)]
@@ -233,6 +235,58 @@ def test_a_table_is_a_captioned_float_in_latex(project, mini):
     assert "\\ref{\\detokenize{index:table-3}}" in tex
 
 
+THEOREM = """# T
+
+```{prf:theorem} Scale
+:label: thm-scale
+A *statement* of $x$.
+```
+
+```{prf:proof}
+By {prf:ref}`thm-scale`.
+```
+"""
+
+
+def test_a_theorem_is_set_as_in_a_paper_in_latex(project, mini):
+    page = mini(THEOREM)
+    tex = page.build("latex")
+    assert page.warnings.getvalue() == ""
+    assert re.search(r"\\begin{statement}{Theorem .*\(Scale\)\.}\\itshape", tex)
+    assert re.search(r"\\phantomsection\\label{\w+:thm-scale}", tex)
+    assert "\\begin{statementproof}" in tex
+    assert "\\emph{Proof.} By" in tex.replace("\\sphinxstyleemphasis", "\\emph")
+    assert "\\begin{sphinxadmonition}" not in tex
+    assert tex.count("\\newenvironment{statement}") == 1
+
+
+def test_a_long_table_may_break_over_pages_of_the_pdf(project, mini):
+    rows = "".join(f"| a{number} | {'word ' * 20}|\n" for number in range(20))
+    tex = mini(f"# T\n\n| a | b |\n|---|---|\n{rows}").build("latex")
+    assert "\\begin{longtable}" in tex
+    assert "\\raggedright" in tex
+    short = mini("# T\n\n| a | b |\n|---|---|\n| c | d |\n").build("latex")
+    assert "\\begin{longtable}" not in short
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in BENCHMARKS.glob("*.json")))
+def test_a_benchmark_is_shown_with_its_machine(project, mini, name):
+    page = mini(f"# T\n\n```{{benchmark-table}} {name}\n```\n")
+    html = page.build()
+    assert page.warnings.getvalue() == ""
+    record = json.loads((BENCHMARKS / f"{name}.json").read_text(encoding="utf-8"))
+    for _, heading, _ in benchmarks.COLUMNS[name.partition("_")[0]]:
+        assert heading in html
+    assert html.count("<tr") == len(record["rows"]) + 1
+    assert f"Measured {record['created'][:10]} on {record['machine']['cores']} cores" in html
+
+
+def test_an_unknown_benchmark_is_an_error(project, mini):
+    page = mini("# T\n\n```{benchmark-table} nothing\n```\n")
+    page.build()
+    assert "benchmark must be one of" in page.warnings.getvalue()
+
+
 def test_an_unknown_table_is_an_error(project, mini):
     page = mini("# T\n\n```{record-table} 9\n```\n")
     page.build()
@@ -289,7 +343,7 @@ def test_a_page_with_numbers_is_read_again_when_a_record_changes(made, monkeypat
     record["metrics"]["top1"] = 0.123
     path.write_text(json.dumps(record))
     after = page.build()
-    assert "0.12 (n = 1)" in after
+    assert "0.123 (n = 1)" in after
     assert before != after
 
 

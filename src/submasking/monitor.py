@@ -46,7 +46,8 @@ class Monitor:
     Args:
         masking: handle of a masked model.
         optimizer: whose steps are counted; attach it to the masking first.
-        every: steps between two readings, at least 1; the first step is read.
+        every: steps between two readings, at least 1; the first step is read. A reading costs up to 0.45 of a
+            short step (ResNet-50 at 32 px, batch 16, two cores), so 50 keeps watching below 1 % of training.
         writer: a TensorBoard ``SummaryWriter``, or anything with its ``add_scalar`` and ``add_histogram``; optional.
 
     Raises:
@@ -54,10 +55,10 @@ class Monitor:
     """
 
     def __init__(
-        self, masking: Masking, optimizer: torch.optim.Optimizer, *, every: int = 20, writer: Any = None
+        self, masking: Masking, optimizer: torch.optim.Optimizer, *, every: int = 50, writer: Any = None
     ) -> None:
         if every < 1:
-            raise ValueError(f"every must be at least 1 step; got {every}; 20 keeps the cost below 1 % of a step")
+            raise ValueError(f"every must be at least 1 step; got {every}; 50 keeps the cost below 1 % of a step")
         self.masking, self.every, self.writer = masking, every, writer
         self.readings: list[Reading] = []
         self.step = 0

@@ -7,19 +7,33 @@ grids.py        {record-table}: the paper's tables, ours beside the reported num
 plots.py        {record-figure}: figures drawn from records during the build
 pages.py        executed notebooks as pages, and which records were used
 settings.py     tables of models, data sets and hyper-parameters, read from the library
+benchmarks.py   {benchmark-table}: what make bench measured
 offline.py      MathJax from a package instead of from another host
 contents.py     which pages this build has
 paper.py        the abstract as the PDF needs it
+theorems.py     theorems, proofs and long tables as the PDF needs them
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from bookext import contents, grids, offline, pages, paper, plots, roles, settings, shelf
+from bookext import (
+    benchmarks,
+    contents,
+    grids,
+    offline,
+    pages,
+    paper,
+    plots,
+    roles,
+    settings,
+    shelf,
+    theorems,
+)
 
 
 def setup(app: Any) -> dict[str, Any]:
-    for part in (shelf, contents, roles, grids, plots, pages, settings, offline, paper):
+    for part in (shelf, contents, roles, grids, plots, pages, settings, offline, paper, theorems, benchmarks):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -14,6 +14,7 @@ from submasking import results
 from submasking.results import Record
 
 COMMAND = "make book"
+BENCHMARKS = results.REPOSITORY / "book" / "records" / "benchmarks"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,15 @@ class Shelf:
             content.update(file.name.encode() + file.read_bytes())
         return content.hexdigest()
 
+    @cached_property
+    def printed(self) -> str:
+        """Hash of all that decides how a page shows numbers: what it reads, and the code that prints it."""
+        content = hashlib.sha256(self.digest.encode())
+        for folder in (Path(__file__).parent, Path(results.__file__).parent):
+            for file in sorted(folder.glob("*.py")):
+                content.update(file.name.encode() + file.read_bytes())
+        return content.hexdigest()
+
     def files(self, **identity: Any) -> list[Path]:
         """Files of the records whose fields have the given values."""
         found = [r for r in self.records if all(getattr(r, name) == value for name, value in identity.items())]
@@ -75,9 +85,9 @@ def _load(app: Any, config: Any) -> None:
 
 
 def _outdated(app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
-    """Pages that show numbers are read again when any record appeared, changed or went."""
-    before, env.shelf_digest = getattr(env, "shelf_digest", None), app.shelf.digest
-    return [] if before == app.shelf.digest else sorted(_users(env) & env.found_docs)
+    """Pages that show numbers are read again when any record, or the code that prints it, appeared, changed or went."""
+    before, env.shelf_printed = getattr(env, "shelf_printed", None), app.shelf.printed
+    return [] if before == app.shelf.printed else sorted(_users(env) & env.found_docs)
 
 
 def _forget(app: Any, env: Any, docname: str) -> None:

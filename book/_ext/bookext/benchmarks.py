@@ -1,0 +1,79 @@
+"""{benchmark-table}: a table of benchmarks/ as `make bench` stored it, with the machine it was measured on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import tabular_col_spec
+from sphinx.util.docutils import SphinxDirective
+
+from bookext import shelf
+from bookext.settings import plain
+
+Column = tuple[str, str, Callable[[Any], str]]  # key of a row, heading, how a value is printed
+CASE: tuple[Column, ...] = (("model", "model", str), ("pixels", "pixels", str), ("batch", "batch", str))
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "step": (
+        ("way", "training", str),
+        ("seconds", "seconds a step", "{:.3f}".format),
+        ("ratio", "ratio", "{:.2f}".format),
+    ),
+    "memory": (
+        *CASE,
+        ("way", "training", str),
+        ("peak_mib", "peak, MiB", "{:.0f}".format),
+        ("copies", "copies of the weights more", "{:+.2f}".format),
+    ),
+    "monitoring": (
+        *CASE,
+        ("step_seconds", "seconds a step", "{:.3f}".format),
+        ("reading_seconds", "seconds a reading", "{:.3f}".format),
+        ("every", "read every", str),
+        ("share", "share of training", "{:.2%}".format),
+    ),
+    "flip": (
+        ("model", "backbone", str),
+        ("wanted", "wanted flips a step", "{:.0e}".format),
+        ("lr", "rate found", "{:g}".format),
+        ("found", "flips a step at that rate", "{:.1e}".format),
+    ),
+}
+
+
+class BenchmarkTable(SphinxDirective):
+    """A stored benchmark by its name, and one line on where and when it was measured."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        path = shelf.BENCHMARKS / f"{name}.json"
+        if not path.exists():
+            known = ", ".join(sorted(file.stem for file in shelf.BENCHMARKS.glob("*.json")))
+            raise self.error(f"benchmark must be one of {known}; got {name!r}; `make bench` makes them")
+        self.env.note_dependency(str(path))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        columns = COLUMNS[name.partition("_")[0]]
+        head = [heading for _, heading, _ in columns]
+        rows = [[show(row[key]) for key, _, show in columns] for row in record["rows"]]
+        spec = "".join("l" if isinstance(record["rows"][0][key], str) else "r" for key, _, _ in columns)
+        before = nodes.raw("", "\\begingroup\\footnotesize", format="latex")
+        table = [before, tabular_col_spec(spec=spec), plain([head, *rows]), nodes.raw("", "\\endgroup", format="latex")]
+        return [*table, nodes.paragraph("", source(record), classes=["behind"])]
+
+
+def source(record: dict[str, Any]) -> str:
+    """Where and when a benchmark was measured."""
+    machine = record["machine"]
+    return (
+        f"Measured {record['created'][:10]} on {machine['cores']} cores ({machine['processor']}), "
+        f"{machine['threads']} threads, torch {machine['torch'].partition('+')[0]}, GPU: {machine['gpu'] or 'none'}, "
+        f"load at the end {machine['load']:g}."
+    )
+
+
+def setup(app: Any) -> None:
+    app.add_directive("benchmark-table", BenchmarkTable)
