@@ -1,4 +1,4 @@
-"""Measure, print and store the tables of the masking library: `python -m benchmarks` (`make bench`).
+"""Measure, print and store tables of the masking library and of its files: `python -m benchmarks` (`make bench`).
 
 Takes some minutes on two cores. `--peer FILE` puts another implementation beside ours, see `benchmarks.ways.peer`.
 """
@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import flip_rates, memory, monitoring, step
+from benchmarks import flip_rates, fuzz, memory, monitoring, step
 from benchmarks.machine import describe
 from benchmarks.ways import WAYS, peer
 
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
-TABLES = ("step", "memory", "monitoring", "flip_rates")
+TABLES = ("step", "memory", "monitoring", "flip_rates", "fuzz")
 
 
 def store(name: str, rows: list[dict[str, Any]]) -> None:
@@ -37,6 +37,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("tables", nargs="*", default=TABLES, help=", ".join(TABLES))
     parser.add_argument("--peer", type=Path, help="Python file with prepare(model) -> parameters to train")
+    parser.add_argument(
+        "--files", type=int, default=fuzz.FILES, help="damaged files of the table fuzz (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.tables) - set(TABLES)
     if unknown:
@@ -51,6 +54,8 @@ def main() -> None:
         store("monitoring", monitoring.measure())
     if "flip_rates" in arguments.tables:
         store("flip_rates", flip_rates.measure())
+    if "fuzz" in arguments.tables:
+        store("fuzz", fuzz.measure(arguments.files))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,14 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("lr", "rate found", "{:g}".format),
         ("found", "flips a step at that rate", "{:.1e}".format),
     ),
+    "fuzz": (
+        ("damage", "damage", str),
+        ("files", "files", "{:,}".format),
+        ("refused", "refused", "{:,}".format),
+        ("unhurt", "read, unhurt", "{:,}".format),
+        ("another task", "read as another task", "{:,}".format),
+        ("longest_ms", "longest, ms", "{:.0f}".format),
+    ),
 }
 
 
