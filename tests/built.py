@@ -41,8 +41,11 @@ def build(project, *options):
     return subprocess.run(command, cwd=project, env=surroundings, capture_output=True, text=True, check=False)
 
 
-def site(base):
-    """The project's site, built once for all workers below `base`, with warnings as errors; (project, output)."""
+def site(tmp_path_factory):
+    """The project's site, built once for all workers of a test run, with warnings as errors; (project, output)."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all workers of this run; without workers it would outlive the run
     project, report = base / "site", base / "site.txt"
     with FileLock(str(base / "site.lock")):
         if not report.exists():

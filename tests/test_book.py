@@ -447,7 +447,7 @@ def test_contents_keep_the_notebooks_asked_for_and_drop_empty_parts():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return built.site(tmp_path_factory.getbasetemp().parent)
+    return built.site(tmp_path_factory)
 
 
 def test_the_book_builds_without_a_warning(site):

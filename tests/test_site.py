@@ -21,7 +21,7 @@ WIDTHS = (1280, 390)
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
     """Folder of the built site."""
-    project, report = built.site(tmp_path_factory.getbasetemp().parent)
+    project, report = built.site(tmp_path_factory)
     assert report.startswith("0\n"), report
     return project / "_build" / "html"
 
