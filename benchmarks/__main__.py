@@ -1,17 +1,25 @@
 """Measure, print and store tables of the masking library and of its files: `python -m benchmarks` (`make bench`).
 
-Takes some minutes on two cores. `--peer FILE` puts another implementation beside ours, see `benchmarks.ways.peer`.
+Takes some minutes on two cores. Each table is kept as book/records/benchmarks/TABLE.json. `--peer FILE` puts another
+implementation beside ours in the table step: FILE is Python with `prepare(model)` in it, which masks a timm model in
+place, freezes the rest and returns the parameters to train.
 """
 
 import argparse
 import json
+import os
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks import flip_rates, fuzz, memory, monitoring, step
 from benchmarks.machine import describe
-from benchmarks.ways import WAYS, peer
+from benchmarks.ways import WAYS, PeerError, peer
+from submasking.results import write_atomically
 
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
 TABLES = ("step", "memory", "monitoring", "flip_rates", "fuzz")
@@ -28,22 +36,33 @@ def store(name: str, rows: list[dict[str, Any]]) -> None:
         "machine": describe(),
         "rows": rows,
     }
-    RECORDS.mkdir(parents=True, exist_ok=True)
-    (RECORDS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_atomically(RECORDS / f"{name}.json", json.dumps(record, indent=1) + "\n")
 
 
-def main() -> None:
-    """Run the tables that are asked for, all by default."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("tables", nargs="*", default=TABLES, help=", ".join(TABLES))
-    parser.add_argument("--peer", type=Path, help="Python file with prepare(model) -> parameters to train")
-    parser.add_argument(
-        "--files", type=int, default=fuzz.FILES, help="damaged files of the table fuzz (default: %(default)s)"
+def read(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the arguments; what is wrong with them ends the program."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments = parser.parse_args()
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)} (default: all)")
+    parser.add_argument("--peer", type=Path, metavar="FILE", help="another implementation for the table step")
+    parser.add_argument(
+        "--files", type=int, metavar="N", default=fuzz.FILES, help="damaged files in the table fuzz (%(default)s)"
+    )
+    arguments = parser.parse_args(words)
+    arguments.tables = arguments.tables or list(TABLES)
     unknown = set(arguments.tables) - set(TABLES)
     if unknown:
         parser.error(f"tables are {', '.join(TABLES)}; got {', '.join(sorted(unknown))}")
+    if arguments.files < 1:
+        parser.error(f"--files must be at least 1; got {arguments.files}")
+    if arguments.peer and "step" not in arguments.tables:
+        parser.error(f"--peer belongs to the table step; got {', '.join(arguments.tables)}")
+    return arguments
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Measure and store the tables that are asked for."""
     ways = {**WAYS, **({"peer": peer(arguments.peer)} if arguments.peer else {})}
     if "step" in arguments.tables:
         for case in step.CASES:
@@ -56,6 +75,17 @@ def main() -> None:
         store("flip_rates", flip_rates.measure())
     if "fuzz" in arguments.tables:
         store("fuzz", fuzz.measure(arguments.files))
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the program; a peer that does not work ends it with one line and exit code 2."""
+    arguments = read(words)
+    torch.set_num_threads(os.cpu_count() or 1)  # make gives each program one, for the grid of experiments
+    try:
+        measure(arguments)
+    except PeerError as error:
+        print(f"python -m benchmarks: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

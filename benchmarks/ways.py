@@ -67,18 +67,51 @@ def literal_reference(model: nn.Module) -> list[torch.optim.Optimizer]:
     return [_sgd(mask_in_forward(model, names, lambda scores: scores > 0).values(), lr=50.0), _head(model)]
 
 
+class PeerError(ValueError):
+    """The file given as a peer cannot be measured."""
+
+
 def peer(path: Path) -> Way:
     """Load a way of someone else's: a Python file with ``prepare(model) -> parameters to train`` in it.
 
     ``prepare`` masks the timm model in place by that implementation and freezes the rest; the parameters are trained
     with fused SGD. The file may import the peer's code from wherever it was put; none of it is part of this project.
+
+    Raises:
+        PeerError: if the file cannot be run, has no such function, or the function fails on a small network.
     """
     found = importlib.util.spec_from_file_location("peer", path)
-    if found is None or found.loader is None:
-        raise ValueError(f"a peer must be a Python file; got {path}; it defines prepare(model)")
+    if found is None or found.loader is None or not path.is_file():
+        raise PeerError(f"a peer must be a Python file; got {path}; it defines prepare(model)")
     module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return lambda model: [_sgd(module.prepare(model), lr=50.0), _head(model)]
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        raise PeerError(f"a peer must run without an error; {path} gave {_line(error)}") from error
+    if not callable(getattr(module, "prepare", None)):
+        raise PeerError(f"a peer must define prepare(model); {path} does not")
+
+    def way(model: nn.Module) -> list[torch.optim.Optimizer]:
+        return [_sgd(_prepared(module.prepare, model), lr=50.0), _head(model)]
+
+    way(network("resnet18"))
+    return way
+
+
+def _prepared(prepare: Callable[[nn.Module], object], model: nn.Module) -> list[torch.Tensor]:
+    try:
+        parameters = list(prepare(model))  # type: ignore[call-overload]
+    except Exception as error:
+        raise PeerError(f"prepare(model) must return the parameters to train; it gave {_line(error)}") from error
+    odd = [type(p).__name__ for p in parameters if not (isinstance(p, torch.Tensor) and p.is_leaf and p.requires_grad)]
+    if odd or not parameters:
+        what = f"{len(odd)} that are not, first a {odd[0]}" if odd else "none"
+        raise PeerError(f"prepare(model) must return tensors that require gradients; it gave {what}")
+    return parameters
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 WAYS: dict[str, Way] = {

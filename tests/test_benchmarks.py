@@ -1,0 +1,85 @@
+"""The program `python -m benchmarks`: what it refuses, what it writes, another implementation beside ours."""
+
+import json
+
+import pytest
+
+from benchmarks import __main__ as program
+from benchmarks import step, ways
+
+GOOD = """
+def prepare(model):
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.dim() == 4)
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """The program takes all cores; the tests beside it should not notice."""
+    monkeypatch.setattr(program.os, "cpu_count", lambda: 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "a peer must be a Python file; got"),
+        ("import nothing_of_this_name", "gave ModuleNotFoundError: No module named"),
+        ("def prepare(model:", "gave SyntaxError: "),
+        ("x = 1", "must define prepare(model)"),
+        ("def prepare(model):\n    raise KeyError('fc')", "it gave KeyError: 'fc'"),
+        ("def prepare(model):\n    model.fc = None", "it gave TypeError: 'NoneType' object is not iterable"),
+        ("def prepare(model):\n    return []", "must return tensors that require gradients; it gave none"),
+        ("def prepare(model):\n    return ['fc.weight']", "it gave 1 that are not, first a str"),
+        ("def prepare(model):\n    return [p.detach() for p in model.parameters()]", "first a Tensor"),
+    ],
+)
+def test_a_peer_that_does_not_work_is_one_line(tmp_path, capsys, text, message):
+    file = tmp_path / "peer.py"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SystemExit) as end:
+        program.main(["step", "--peer", str(file)])
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert said.startswith("python -m benchmarks: error: ")
+    assert said.count("\n") == 1
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["speed"], "tables are step, memory"),
+        (["fuzz", "--files", "0"], "--files must be at least 1; got 0"),
+        (["fuzz", "--files", "many"], "invalid int value: 'many'"),
+        (["memory", "--peer", "peer.py"], "--peer belongs to the table step; got memory"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_runs(capsys, words, message):
+    with pytest.raises(SystemExit) as end:
+        program.main(words)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_program_explains_itself(capsys):
+    with pytest.raises(SystemExit) as end:
+        program.main(["--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in (*program.TABLES, "--peer", "prepare(model)", "book/records/benchmarks"))
+
+
+def test_a_peer_is_measured_beside_ours(tmp_path, monkeypatch, capsys):
+    (tmp_path / "peer.py").write_text(GOOD)
+    monkeypatch.setattr(program, "RECORDS", tmp_path / "records")
+    monkeypatch.setattr(step, "CASES", (step.Case("test_resnet", 32, 2, 1),))
+    program.main(["step", "--peer", str(tmp_path / "peer.py")])
+    (file,) = (tmp_path / "records").iterdir()
+    record = json.loads(file.read_text())
+    assert [row["way"] for row in record["rows"]] == [*ways.WAYS, "peer"]
+    assert all(row["seconds"] > 0 and row["ratio"] > 0 for row in record["rows"])
+    assert {"processor", "cores", "threads", "torch"} <= record["machine"].keys()
+    assert "full fine-tuning" in capsys.readouterr().out
