@@ -46,7 +46,7 @@ def full_fine_tuning(model: nn.Module) -> list[torch.optim.Optimizer]:
     return [_sgd(model.get_parameter(name) for name, action in decisions.items() if action == "mask"), _head(model)]
 
 
-def _masks(compiled: bool | None = None, **options: object) -> Way:
+def _masks(compiled: bool = False, **options: object) -> Way:
     def way(model: nn.Module) -> list[torch.optim.Optimizer]:
         masking = mask(model, _preset(model), **options)  # type: ignore[arg-type]
         return [masking.optimizer(lr=50.0, compiled=compiled), _head(model)]
@@ -117,7 +117,7 @@ def _line(error: Exception) -> str:
 WAYS: dict[str, Way] = {
     "full fine-tuning": full_fine_tuning,
     "masks": _masks(),
-    "masks, not compiled": _masks(compiled=False),
+    "masks, compiled": _masks(compiled=True),
     "masks, rescaled": _masks(rescale="variance"),
     "masks, top half": _masks(criterion=TopK(0.5), init="kaiming"),
     "masks, ordinary SGD": ordinary_optimizer,

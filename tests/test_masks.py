@@ -188,6 +188,51 @@ def test_plain_state_dict_loads_through_a_larger_model():
     assert torch.equal(model[0].weight[:, 0], torch.tensor([0.0, 1.0, 1.0]))
 
 
+def test_scores_alone_move_the_weights():
+    """Three float32 tensors per mask are a lot to store: scores from one model, backbone from another."""
+    model, masking, _ = trained(rescale="variance")
+    other = network()
+    again = mask(other, "weights", rescale="variance")
+    other.load_state_dict({n: v for n, v in model.state_dict().items() if n.endswith("_scores")}, strict=False)
+    assert same(again.masks(), masking.masks())
+    assert same({n: other.get_parameter(n) for n in masking.masks()}, dict(_masked(model, masking)))
+
+
+def _masked(model, masking):
+    return ((name, model.get_parameter(name)) for name in masking.masks())
+
+
+def test_loaded_weights_follow_the_threshold_of_the_model_they_are_loaded_into():
+    model, masking, _ = trained()
+    other = network()
+    again = mask(other, "weights", Threshold(0.9))
+    other.load_state_dict(model.state_dict())
+    assert again.sparsity() > masking.sparsity()
+    assert same(dict(_masked(other, again)), {n: again.frozen()[n] * on for n, on in again.masks().items()})
+
+
+def test_a_checkpoint_that_lacks_or_misshapes_a_weight_is_refused_by_torch():
+    model, _, _ = trained()
+    plain = network().state_dict()
+    del plain["bare"]
+    with pytest.raises(RuntimeError, match=r'Missing key.*"bare", "bare_frozen", "bare_scores"'):
+        model.load_state_dict(plain)
+    assert model.load_state_dict(plain, strict=False).missing_keys == ["bare", "bare_frozen", "bare_scores"]
+    with pytest.raises(RuntimeError, match="size mismatch for bare"):
+        model.load_state_dict(network().state_dict() | {"bare": torch.ones(2)})
+
+
+def test_a_tied_weight_is_loaded_under_either_name():
+    model, masking, _ = trained()
+    masking.scores()["words.weight"][0] = -1.0
+    model.load_state_dict({"out.weight": torch.ones(7, 4)}, strict=False)
+    assert model.words.weight is model.out.weight
+    assert (model.words.weight[0] == 0).all()
+    assert (masking.frozen()["words.weight"] == 1).all()
+    twin = pickle.loads(pickle.dumps(copy.deepcopy(model)))
+    assert twin.words.weight is twin.out.weight
+
+
 def test_moving_to_another_dtype_moves_weights_and_scores():
     model, masking, _ = trained()
     masks = masking.masks()
@@ -197,9 +242,14 @@ def test_moving_to_another_dtype_moves_weights_and_scores():
     assert model(images().double()).dtype == torch.float64
 
 
-def test_bfloat16_model_learns_with_float32_scores():
-    model = network().to(torch.bfloat16)
+@pytest.mark.parametrize("cast", ["before", "after"])
+def test_bfloat16_model_learns_with_float32_scores(cast):
+    model = network()
+    if cast == "before":
+        model.to(torch.bfloat16)
     masking = mask(model, "weights")
+    if cast == "after":
+        model.to(torch.bfloat16)
     optimizer = masking.optimizer(lr=1.0)
     for _ in range(3):
         optimizer.zero_grad()
@@ -251,8 +301,11 @@ def test_several_forwards_accumulation_and_checkpointing_give_the_same_masks():
     def checkpointed(model):
         checkpoint(model, data, use_reentrant=False).square().sum().backward()
 
+    def checkpointed_reentrantly(model):
+        checkpoint(model, data.clone().requires_grad_(), use_reentrant=True).square().sum().backward()
+
     expected = _masks_after(whole)
-    for gather in (several_forwards, accumulated, checkpointed):
+    for gather in (several_forwards, accumulated, checkpointed, checkpointed_reentrantly):
         assert same(_masks_after(gather), expected)
 
 
@@ -360,6 +413,27 @@ def test_partial_masks_store_nothing_but_scores():
     state = nn.Linear(8, 8)
     mask(state, random_part("weights", 0.5))
     assert set(state.state_dict()) == {"weight", "bias", "weight_frozen", "weight_scores"}
+
+
+def test_recalibration_that_fails_changes_nothing():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.InstanceNorm2d(4, track_running_stats=True))
+    model(images())
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="got none"):
+        recalibrate(model, [])
+    with pytest.raises(RuntimeError, match="expected input"):
+        recalibrate(model, [images(), torch.ones(2, 7, 3, 3)])
+    assert same(model.state_dict(), before)
+    assert model[1].momentum == 0.1
+    assert model[1].training
+
+
+def test_instance_norms_that_track_statistics_follow_the_policy_too():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.InstanceNorm2d(4, track_running_stats=True))
+    mask(model, "weights", norms="freeze")
+    before = model[1].running_mean.clone()
+    model.train()(images())
+    assert torch.equal(model[1].running_mean, before)
 
 
 @pytest.mark.parametrize("init", ["constant", "normal", "kaiming", "magnitude", 2.5])

@@ -122,7 +122,26 @@ def test_find_lr_refuses_what_it_cannot_answer():
         find_lr(masking, lambda: (0 * loss(model)).backward())
 
 
+@pytest.mark.parametrize("failure", [KeyError, ValueError])
+def test_find_lr_that_fails_leaves_the_model_as_it_was(failure):
+    model = network()
+    masking = mask(model, "weights")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def backward():
+        (loss(model) * (float("nan") if failure is ValueError else 1.0)).backward()
+        if failure is KeyError:
+            raise KeyError
+
+    with pytest.raises(failure, match="gradients must be finite" if failure is ValueError else None):
+        find_lr(masking, backward, flip_rate=0.01)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\); got 1.0; the paper uses 0.9"):
+        find_lr(masking, backward, flip_rate=0.01, momentum=1.0)
+
+
 def test_interval_must_be_positive():
     masking = mask(network(), "weights")
-    with pytest.raises(ValueError, match="every must be at least 1 step; got 0"):
-        Monitor(masking, masking.optimizer(), every=0)
+    for every in (0, 2.5):
+        with pytest.raises(ValueError, match=f"every must be a whole number of steps, at least 1; got {every}"):
+            Monitor(masking, masking.optimizer(), every=every)

@@ -96,20 +96,6 @@ def test_one_step_is_that_of_torch_sgd(lr, momentum, seed):
     torch.testing.assert_close(scores["fused"], scores["attached"], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.AdamW])
-def test_any_torch_optimizer_trains_the_scores(kind):
-    model = network()
-    masking = mask(model, "weights")
-    learn(model, masking.attach(kind(masking.scores().values(), lr=0.2)), 12)
-    assert masking.sparsity() > 0
-
-
-def test_attached_optimizer_must_hold_all_scores():
-    masking = mask(network(), "weights")
-    with pytest.raises(ValueError, match=r"must hold every score tensor; it lacks 1, first '4.weight'; make it over"):
-        masking.attach(torch.optim.SGD([masking.scores()["0.weight"]], lr=1.0))
-
-
 def test_compiled_update_gives_the_same_masks_and_compiles_at_most_twice():
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
@@ -130,17 +116,26 @@ def test_compiled_update_gives_the_same_masks_and_compiles_at_most_twice():
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
 
 
-def test_only_large_models_are_compiled_unless_told(monkeypatch):
+def test_updates_are_compiled_when_told_and_possible():
     assert not mask(network(), "weights").optimizer().compiled
-    monkeypatch.setattr("submasking.optimizer._LARGE", 100)
-    assert mask(network(), "weights").optimizer().compiled
-    assert not mask(network(), "weights").optimizer(compiled=False).compiled
+    assert mask(network(), "weights").optimizer(compiled=True).compiled
     assert not mask(network(), "weights", TopK(0.5)).optimizer(compiled=True).compiled
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_autograd_notices_weights_that_changed_between_forward_and_backward(compiled):
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    optimizer = mask(model, "weights").optimizer(compiled=compiled)
+    early = model(torch.ones(1, 4)).sum()
+    model(torch.ones(1, 4)).sum().backward()
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        early.backward()
 
 
 def test_without_a_compiler_it_warns_once_and_goes_on(monkeypatch):
     def broken(*arguments):
-        raise RuntimeError("no compiler here")
+        raise RuntimeError("no compiler here\nand much else")
 
     monkeypatch.setattr("submasking.optimizer._compiled", lambda: broken)
     model = network()
@@ -213,6 +208,70 @@ def test_gradients_that_are_not_finite_are_refused_before_anything_changes():
     with pytest.raises(ValueError, match=r"gradients must be finite; that of '0.weight' holds NaN or infinity; look"):
         optimizer.step()
     assert all((scores == 1).all() for scores in masking.scores().values())
+
+
+def test_gradients_are_clipped_scaled_and_cleared_as_ever():
+    """Clipping, a GradScaler with a power of two and both ways to clear gradients leave the masks what they were."""
+    found = []
+    for scaled in (False, True):
+        model = network(torch.float32)
+        masking = mask(model, "weights")
+        optimizer = masking.optimizer(lr=30.0)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8, enabled=scaled)
+        for images, labels in batches(6, torch.float32):
+            optimizer.zero_grad(set_to_none=not scaled)
+            scaler.scale(nn.functional.cross_entropy(model(images), labels)).backward()
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+        found.append(masking.masks())
+        assert masking.sparsity() > 0
+    assert all(torch.equal(on, found[1][name]) for name, on in found[0].items())
+
+
+def test_a_step_that_the_scaler_skips_changes_nothing():
+    model = network(torch.float32)
+    masking = mask(model, "weights")
+    optimizer, scaler = masking.optimizer(lr=30.0), torch.amp.GradScaler("cpu", init_scale=2.0**8)
+    scaler.scale(model(torch.ones(2, 3, 5, 5)).square().sum() * float("inf")).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert scaler.get_scale() == 2.0**7
+    assert all((scores == 1).all() for scores in masking.scores().values())
+
+
+@pytest.mark.parametrize("way", ["fused", "attached"])
+def test_sparse_gradients_of_an_embedding_count(way):
+    torch.manual_seed(0)
+    model = nn.Embedding(5, 3, sparse=True)
+    masking = mask(model, "weights")
+    optimizer = masking.optimizer(lr=100.0)
+    if way == "attached":
+        optimizer = masking.attach(torch.optim.SGD(masking.scores().values(), lr=100.0, momentum=0.9))
+    model(torch.tensor([1, 2, 2])).square().sum().backward()
+    optimizer.step()
+    assert [bool(row.all()) for row in masking.masks()["weight"]] == [True, False, False, True, True]
+
+
+def test_a_second_parameter_group_is_refused():
+    model = network()
+    optimizer = mask(model, "weights").optimizer()
+    with pytest.raises(ValueError, match=r"must have one group, the masked parameters; got another; give trained"):
+        optimizer.add_param_group({"params": [model[1].weight]})
+
+
+@pytest.mark.parametrize("end", ["bake", "unbake"])
+def test_an_optimizer_leaves_a_baked_model_alone(end):
+    model = network()
+    masking = mask(model, "weights")
+    optimizer = masking.optimizer(lr=3.0)
+    learn(model, optimizer, 2)
+    getattr(masking, end)()
+    with pytest.raises(ValueError, match=r"this one was baked or unbaked; call submasking.mask again"):
+        learn(model, optimizer, 1)
+    with pytest.raises(ValueError, match="this one was baked or unbaked"):
+        masking.apply()
 
 
 def test_replaced_parameters_are_noticed():

@@ -92,6 +92,8 @@ def test_a_pattern_that_matches_nothing_is_refused():
     model = nn.Linear(2, 2)
     with pytest.raises(ValueError, match=r"'conv.weight' matches none of 2; names look like 'weight'"):
         by_name(model, mask=["weight", "conv.weight"])
+    with pytest.raises(ValueError, match=r"patterns come in a list; got 'weight' and \(\)"):
+        by_name(model, mask="weight")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])

@@ -6,6 +6,7 @@ Draft, section 3.1, equations 1, 2 and 5; the rescaling is that of arXiv 2409.07
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import TypeAlias
 
 import torch
@@ -28,8 +29,8 @@ class Threshold:
     mu: float = 0.0
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.mu):
-            raise ValueError(f"the threshold mu must be a finite number; got {self.mu}; the paper uses 0")
+        if not isinstance(self.mu, Real) or not math.isfinite(self.mu):
+            raise ValueError(f"the threshold mu must be a finite number; got {self.mu!r}; the paper uses 0")
 
     def __call__(self, scores: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
         """Return the mask of these scores."""
@@ -51,8 +52,8 @@ class TopK:
     density: float
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.density <= 1.0:
-            raise ValueError(f"density must be in (0, 1]; got {self.density}; 0.5 keeps half of the weights")
+        if not isinstance(self.density, Real) or not 0.0 < self.density <= 1.0:
+            raise ValueError(f"density must be in (0, 1]; got {self.density!r}; 0.5 keeps half of the weights")
 
     def kept(self, maskable: int) -> int:
         """Return how many of this many maskable weights stay on."""

@@ -7,12 +7,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from submasking.criteria import Criterion, effective, mask_gradient, write_effective
+from submasking.attached import attach
+from submasking.criteria import Criterion, effective, write_effective
 from submasking.norms import let_train
 from submasking.optimizer import MaskSGD
 
 HANDLE = "_submasking"
 FROZEN, SCORES = "_frozen", "_scores"
+_WIDTH = torch.float32.itemsize
 
 
 class Target(NamedTuple):
@@ -42,15 +44,28 @@ class Masking:
         self._hook: Any = None
 
     def parameter(self, name: str) -> nn.Parameter:
-        """Return the model's parameter of this name, as it is now."""
-        return self.model.get_parameter(name)
+        """Return the model's parameter of this name, as it is now.
+
+        Raises:
+            ValueError: if it is not where it was.
+        """
+        try:
+            return self.model.get_parameter(name)
+        except AttributeError:
+            raise ValueError(
+                f"a masked parameter must stay where it was; {name!r} is gone; parametrize, prune or replace modules"
+                " before masking, or after bake"
+            ) from None
 
     def tensors(self, name: str) -> tuple[Tensor, Tensor]:
         """Return the frozen weights and the scores of one masked parameter, not copied."""
         if self._kept is not None:
             return self._kept[name]
         owner, attribute = owner_of(self.model, name)
-        return owner.get_buffer(attribute + FROZEN), owner.get_buffer(attribute + SCORES)
+        scores = owner.get_buffer(attribute + SCORES)
+        if scores.itemsize < _WIDTH:  # after model.to(torch.bfloat16): a step would round to nothing
+            owner._buffers[attribute + SCORES] = scores = scores.float()
+        return owner.get_buffer(attribute + FROZEN), scores
 
     def frozen(self) -> dict[str, Float[Tensor, "*shape"]]:
         """Return the untouched weights theta by parameter name, not copied."""
@@ -77,30 +92,30 @@ class Masking:
         counts = self._counts().values()
         return sum(off for off, _ in counts) / max(sum(maskable for _, maskable in counts), 1)
 
-    def optimizer(self, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool | None = None) -> MaskSGD:
+    def optimizer(self, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False) -> MaskSGD:
         """Return the optimizer that updates scores and weights together: see `MaskSGD` for the arguments."""
-        self._require_attached()
+        self.require_masked()
         return MaskSGD(self, lr=lr, momentum=momentum, compiled=compiled)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Let any torch optimizer over the scores train the masks, as ``SGD(masking.scores().values(), lr=50)``.
 
         Before each of its steps the gradients of the weights become gradients of the scores; after it the weights
-        follow the new masks, and the gradients of the weights are cleared.
+        follow the new masks, and the gradients of the weights are cleared. A closure, as LBFGS needs one, is
+        evaluated under the masks of the moment. What is attached is not copied or pickled with the optimizer: attach
+        the copy to its own masking. ``GradScaler`` needs `optimizer`, which holds the weights.
+
+        Args:
+            optimizer: over all score tensors, in as many parameter groups as wanted.
 
         Returns:
             The same optimizer.
+
+        Raises:
+            ValueError: if it lacks a score tensor, now or at a later step (moving the model replaces them).
         """
-        self._require_attached()
-        held = {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}
-        absent = [name for name, scores in self.scores().items() if id(scores) not in held]
-        if absent:
-            raise ValueError(
-                f"an attached optimizer must hold every score tensor; it lacks {len(absent)}, first {absent[0]!r};"
-                " make it over masking.scores().values()"
-            )
-        optimizer.register_step_pre_hook(self._before_step)
-        optimizer.register_step_post_hook(self._after_step)
+        self.require_masked()
+        attach(self, optimizer)
         return optimizer
 
     def load_masks(self, masks: Mapping[str, Bool[Tensor, "*shape"]]) -> None:
@@ -112,7 +127,7 @@ class Masking:
             ValueError: for a name or shape that is not masked here, a missing name, a density that the criterion does
                 not allow, or a weight switched off outside a partial mask.
         """
-        self._require_attached()
+        self.require_masked()
         scores = self.scores()
         if masks.keys() != scores.keys():
             odd = sorted(masks.keys() ^ scores.keys())
@@ -141,6 +156,7 @@ class Masking:
     @torch.no_grad()
     def apply(self) -> None:
         """Write theta * M into the model, after scores were changed by hand."""
+        self.require_masked()
         for target in self.targets:
             frozen, scores = self.tensors(target.name)
             write_effective(self.parameter(target.name), frozen, scores, self.criterion, self.rescale)
@@ -151,7 +167,7 @@ class Masking:
         Returns:
             The model, without hooks or extra buffers. The handle keeps the frozen weights and scores.
         """
-        self._require_attached()
+        self.require_masked()
         self._kept = {target.name: self.tensors(target.name) for target in self.targets}
         for target in self.targets:
             owner, attribute = owner_of(self.model, target.name)
@@ -183,36 +199,29 @@ class Masking:
             counts[name] = (scores.numel() - int(self.criterion(scores).sum()), maskable)
         return counts
 
-    def _require_attached(self) -> None:
+    def require_masked(self) -> None:
+        """Raise ``ValueError`` once the model was baked or unbaked."""
         if self._kept is not None:
             raise ValueError("the model must be masked; this one was baked or unbaked; call submasking.mask again")
 
-    @torch.no_grad()
-    def _before_step(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
-        for target in self.targets:
-            gradient = self.parameter(target.name).grad
-            frozen, scores = self.tensors(target.name)
-            scores.grad = (
-                None if gradient is None else mask_gradient(gradient, frozen, self.criterion(scores), self.rescale)
-            )
-
-    def _after_step(self, optimizer: torch.optim.Optimizer, *unused: Any) -> None:
-        self.apply()
-        for target in self.targets:
-            self.parameter(target.name).grad = None
-            self.tensors(target.name)[1].grad = None
-
     def _on_load(self, module: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:
-        """Take the weights of a plain checkpoint as new frozen weights, under the present masks."""
+        """Make what is loaded agree: the weights of a plain checkpoint become frozen ones, all weights follow masks.
+
+        Shapes that do not fit and names that are missing are left for torch to report.
+        """
         for target in self.targets:
             theirs = [prefix + name for name in target.names if prefix + name in state]
-            beside = prefix + target.name
-            if not theirs or beside + SCORES in state or beside + FROZEN in state:
+            frozen_name, scores_name = prefix + target.name + FROZEN, prefix + target.name + SCORES
+            if theirs and frozen_name not in state and scores_name not in state:
+                state[frozen_name] = state[theirs[0]].detach()
+                state[scores_name] = self.tensors(target.name)[1]
+            elif frozen_name not in state and scores_name not in state:
                 continue
-            frozen, scores = state[theirs[0]].detach(), self.tensors(target.name)[1]
-            state[beside + FROZEN], state[beside + SCORES] = frozen, scores
-            masked = effective(frozen, self.criterion(scores).to(frozen.device), self.rescale)
-            state.update(dict.fromkeys(theirs, masked))
+            frozen, scores = self.tensors(target.name)
+            frozen, scores = state.get(frozen_name, frozen), state.get(scores_name, scores)
+            if frozen.shape == scores.shape == self.parameter(target.name).shape:
+                masked = effective(frozen, self.criterion(scores).to(frozen.device), self.rescale)
+                state.update(dict.fromkeys(theirs or [prefix + target.name], masked))
 
 
 def owner_of(model: nn.Module, name: str) -> tuple[nn.Module, str]:

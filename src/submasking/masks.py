@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from submasking.checks import check_filled, check_model, check_plain
 from submasking.criteria import Criterion, Threshold, check_rescale
 from submasking.handle import FROZEN, HANDLE, SCORES, Masking, Target, owner_of
 from submasking.norms import keep_in_eval
@@ -46,16 +47,23 @@ def mask(
         The handle.
 
     Raises:
-        ValueError: if nothing is selected, the model is masked already, or an argument is out of range.
+        ValueError: if nothing is selected, the model is masked already, an argument is out of range, or the model
+            cannot be masked as it is: parameters without data, a parametrization, a wrapper such as
+            `DistributedDataParallel`.
     """
     criterion = Threshold() if criterion is None else criterion
     check_rescale(rescale)
+    check_model(model)
+    if not callable(criterion):
+        raise ValueError(f"a criterion must be a callable scores -> mask; got {criterion!r}; try TopK(0.5)")
     if any(_is_masked(module) for module in model.modules()):
         raise ValueError("a model can be masked once; this one, or a part of it, already is; bake or unbake it first")
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
     unique = dict(model.named_parameters())
+    for name, parameter in unique.items():
+        check_filled(name, parameter)
     decisions = {name: decide(select, name, parameter) for name, parameter in unique.items()}
     targets = tuple(
         Target(name, tuple(names[id(unique[name])]), decision.group)
@@ -67,6 +75,8 @@ def mask(
             f"a selection must mask at least one parameter; {select!r} masks none of {len(unique)};"
             " 'weights' fits any architecture"
         )
+    for target in targets:
+        check_plain(model, target.name)
     _check_start(criterion, init)
     starts = {
         target.name: _start(unique[target.name].detach(), target.name, init, seed, decisions[target.name].part)
@@ -112,7 +122,14 @@ def _start(weight: Tensor, name: str, init: str | float | Init, seed: int, part:
     frozen = weight.clone(memory_format=torch.preserve_format)
     scores = initial(init, frozen, seed, name)
     if part is not None:
-        scores.masked_fill_(~part(name, frozen), float("inf"))
+        maskable = part(name, frozen)
+        kind, shape = getattr(maskable, "dtype", type(maskable).__name__), tuple(getattr(maskable, "shape", ()))
+        if kind != torch.bool or shape != frozen.shape:
+            raise ValueError(
+                f"a part must be a bool tensor of the parameter's shape; for {name!r}, {tuple(frozen.shape)}, got"
+                f" {kind} of shape {shape}; return such as weights.abs() > 0.1"
+            )
+        scores.masked_fill_(~maskable, float("inf"))
     return frozen, scores
 
 

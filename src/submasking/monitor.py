@@ -13,7 +13,7 @@ from torch import Tensor
 
 from submasking.criteria import Threshold, mask_gradient
 from submasking.handle import Masking
-from submasking.optimizer import check_finite
+from submasking.optimizer import check_finite, dense_gradient
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _SAMPLE = 4096
@@ -57,8 +57,10 @@ class Monitor:
     def __init__(
         self, masking: Masking, optimizer: torch.optim.Optimizer, *, every: int = 50, writer: Any = None
     ) -> None:
-        if every < 1:
-            raise ValueError(f"every must be at least 1 step; got {every}; 50 keeps the cost below 1 % of a step")
+        if every != int(every) or every < 1:
+            raise ValueError(
+                f"every must be a whole number of steps, at least 1; got {every}; 50 keeps the cost below 1 % of a step"
+            )
         self.masking, self.every, self.writer = masking, every, writer
         self.readings: list[Reading] = []
         self.step = 0
@@ -138,12 +140,16 @@ def find_lr(
         The learning rate.
 
     Raises:
-        ValueError: for another criterion, or if no rate flips so many weights.
+        ValueError: for another criterion, an argument out of range, a gradient that is not finite, or if no rate
+            flips so many weights.
     """
     if not isinstance(masking.criterion, Threshold):
         raise ValueError(f"find_lr needs scores with a fixed threshold; got {masking.criterion}; use Threshold()")
     if not 0.0 < flip_rate * steps < 1.0 or steps < 1:
         raise ValueError(f"flip_rate * steps must be in (0, 1); got {flip_rate} * {steps}; ask for a smaller rate")
+    if not 0.0 <= momentum < 1.0:
+        raise ValueError(f"momentum must be in [0, 1); got {momentum}; the paper uses 0.9")
+    masking.require_masked()
     travelled = _travelled(masking, backward, steps, momentum)
     needed = []
     for name, scores in masking.scores().items():
@@ -168,20 +174,23 @@ def _travelled(
     buffers = {name: buffer.clone() for name, buffer in masking.model.named_buffers()}
     velocities = {name: torch.zeros_like(scores) for name, scores in masking.scores().items()}
     travelled = {name: torch.zeros_like(scores) for name, scores in masking.scores().items()}
-    for _ in range(steps):
+    try:
+        for _ in range(steps):
+            masking.model.zero_grad()
+            with torch.enable_grad():
+                backward()
+            check_finite((name, masking.parameter(name)) for name in velocities)
+            for name, velocity in velocities.items():
+                gradient = dense_gradient(masking.parameter(name))
+                if gradient is not None:
+                    frozen, scores = masking.tensors(name)
+                    mask = masking.criterion(scores)
+                    velocity.mul_(momentum).add_(mask_gradient(gradient, frozen, mask, masking.rescale))
+                travelled[name].add_(velocity)
+    finally:
         masking.model.zero_grad()
-        with torch.enable_grad():
-            backward()
-        for name, velocity in velocities.items():
-            gradient = masking.parameter(name).grad
-            if gradient is not None:
-                frozen, scores = masking.tensors(name)
-                mask = masking.criterion(scores)
-                velocity.mul_(momentum).add_(mask_gradient(gradient, frozen, mask, masking.rescale))
-            travelled[name].add_(velocity)
-    masking.model.zero_grad()
-    for name, buffer in masking.model.named_buffers():
-        buffer.copy_(buffers[name])
+        for name, buffer in masking.model.named_buffers():
+            buffer.copy_(buffers[name])
     return travelled
 
 

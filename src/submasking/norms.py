@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 POLICIES = ("adapt", "freeze")
 
@@ -27,7 +27,10 @@ def keep_in_eval(model: nn.Module, policy: str) -> None:
         ValueError: for another policy.
     """
     if policy not in POLICIES:
-        raise ValueError(f"norms must be one of {', '.join(POLICIES)}; got {policy!r}; the paper lets them adapt")
+        raise ValueError(
+            f"norms must be one of {', '.join(POLICIES)}; got {policy!r}; the paper lets them adapt; to"
+            " recalibrate, freeze them and call submasking.recalibrate after training"
+        )
     if policy == "freeze":
         for layer in _norms(model):
             layer.eval()
@@ -48,24 +51,39 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> None:
     The third policy beside adapt and freeze: train with frozen statistics, then recalibrate under the final masks.
 
     Args:
-        model: any module; it is called with each batch, its other layers in eval mode.
+        model: any module; it is called with each batch, its other layers in eval mode; batch and instance norms that
+            track statistics are recalibrated.
         batches: what the model is called with, one positional argument each; at least one batch.
+
+    Raises:
+        ValueError: if there is no batch. Then, and when the model raises, the statistics stay as they were.
     """
     layers = list(_norms(model))
     before = [(module, module.training) for module in model.modules()]
-    momenta = [layer.momentum for layer in layers]
-    model.eval()
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.training, layer.momentum = True, None
-    seen = sum(1 for batch in batches if model(batch) is not None)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-    for module, training in before:
-        module.training = training
+    held = [(layer.momentum, [buffer.clone() for buffer in layer.buffers(recurse=False)]) for layer in layers]
+    seen = 0
+    try:
+        model.eval()
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.training, layer.momentum = True, None
+        for batch in batches:
+            model(batch)
+            seen += 1
+    except BaseException:
+        seen = 0
+        raise
+    finally:
+        for layer, (momentum, buffers) in zip(layers, held, strict=True):
+            layer.momentum = momentum
+            for buffer, value in zip(layer.buffers(recurse=False), buffers, strict=True):
+                if not seen:
+                    buffer.copy_(value)
+        for module, training in before:
+            module.training = training
     if not seen:
         raise ValueError("recalibration needs at least one batch; got none; pass a list, not a spent iterator")
 
 
-def _norms(model: nn.Module) -> Iterable[_BatchNorm]:
-    return (m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats)
+def _norms(model: nn.Module) -> Iterable[_NormBase]:
+    return (m for m in model.modules() if isinstance(m, _NormBase) and m.track_running_stats)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from submasking.handle import Masking
 
 _VELOCITY = "momentum_buffer"
-_LARGE = 10_000_000
 
 
 class MaskSGD(torch.optim.Optimizer):
@@ -30,30 +29,41 @@ class MaskSGD(torch.optim.Optimizer):
         masking: handle of a masked model.
         lr: step size, not negative.
         momentum: in [0, 1).
-        compiled: fuse the update of a tensor into one pass with `torch.compile`, which moves fewer bytes and costs
-            some seconds at the first step. By default from ten million masked weights on. Where no compiler works it
-            warns once and goes on without; `TopK` always does without.
+        compiled: fuse the update of a tensor into one pass with `torch.compile`. It moves fewer bytes, but costs some
+            seconds at the first step and some 80 MiB of memory of the host; on two cores a training step gained
+            nothing that could be measured. Where no compiler works it warns once and goes on without; `TopK` always
+            does without.
 
     Raises:
         ValueError: if lr or momentum is out of range; at a step, if a gradient is not finite (looked for in the first
-            masked tensor, the last that backward reaches) or a parameter was replaced since.
+            masked tensor, the last that backward reaches), a parameter was replaced since, or the model was baked.
     """
 
-    def __init__(
-        self, masking: "Masking", lr: float = 50.0, momentum: float = 0.9, *, compiled: bool | None = None
-    ) -> None:
+    def __init__(self, masking: "Masking", lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False) -> None:
         if not lr >= 0.0:
             raise ValueError(f"lr must not be negative; got {lr}; the paper uses 50 for ResNets and 10 for ViTs")
         if not 0.0 <= momentum < 1.0:
             raise ValueError(f"momentum must be in [0, 1); got {momentum}; the paper uses 0.9")
         self.masking = masking
         parameters = [masking.parameter(target.name) for target in masking.targets]
-        large = sum(parameter.numel() for parameter in parameters) >= _LARGE
-        self.compiled = (large if compiled is None else compiled) and isinstance(masking.criterion, Threshold)
+        self.compiled = compiled and isinstance(masking.criterion, Threshold)
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "masking": self.masking, "compiled": self.compiled}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refuse a second group: see Raises.
+
+        Raises:
+            ValueError: always, but for the group that holds the masked parameters.
+        """
+        if self.param_groups:
+            raise ValueError(
+                "MaskSGD must have one group, the masked parameters; got another; give trained parameters an optimizer"
+                " of their own, and masks several learning rates through masking.attach(SGD(groups))"
+            )
+        super().add_param_group(param_group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -61,7 +71,14 @@ class MaskSGD(torch.optim.Optimizer):
 
         Args:
             closure: re-evaluates the model and returns the loss; optional.
+
+        Returns:
+            The loss that the closure gave, else None.
+
+        Raises:
+            ValueError: see the class.
         """
+        self.masking.require_masked()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -74,7 +91,7 @@ class MaskSGD(torch.optim.Optimizer):
             state = self.state[parameter]
             if _VELOCITY not in state:
                 state[_VELOCITY] = torch.zeros_like(scores)
-            tensors = (parameter, cast(Tensor, parameter.grad), frozen, scores, state[_VELOCITY])
+            tensors = (parameter, cast(Tensor, dense_gradient(parameter)), frozen, scores, state[_VELOCITY])
             self._update(*tensors, group["lr"], group["momentum"], self.masking.criterion, self.masking.rescale)
         return loss
 
@@ -102,11 +119,13 @@ class MaskSGD(torch.optim.Optimizer):
             return update(*arguments)
         *tensors, lr, momentum, criterion, rescale = arguments
         try:
-            return _compiled()(*_flattened(tensors), torch.tensor(lr), momentum, criterion, rescale)
+            _compiled()(*_flattened(tensors), torch.as_tensor(lr), momentum, criterion, rescale)
         except Exception as error:  # whatever a missing or broken compiler raises; nothing has been written yet
             self.compiled = False
-            warnings.warn(f"masks are updated without a compiler, which gave: {error}", stacklevel=5)
+            reason = str(error).partition("\n")[0]
+            warnings.warn(f"masks are updated without a compiler, which gave: {reason}", stacklevel=5)
             return update(*arguments)
+        torch.autograd.graph.increment_version(tensors[0])  # written through a view that autograd does not know
 
 
 def update(
@@ -131,6 +150,12 @@ def update(
     else:
         scores.add_(velocity, alpha=-lr)
     write_effective(parameter, frozen, scores, criterion, rescale)
+
+
+def dense_gradient(parameter: Tensor) -> Tensor | None:
+    """Return the gradient of a parameter; that of a sparse embedding as a dense tensor."""
+    gradient = parameter.grad
+    return gradient.to_dense() if gradient is not None and gradient.is_sparse else gradient
 
 
 def check_finite(named: Iterable[tuple[str, Tensor]]) -> None:

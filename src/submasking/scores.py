@@ -58,10 +58,18 @@ def initial(init: str | float | Init, frozen: Float[Tensor, "*shape"], seed: int
         frozen: the weights the scores are for.
         seed: seed of the random ones.
         name: name of the parameter; each has its own random stream.
+
+    Raises:
+        ValueError: for an unknown init, or one that gives another shape or NaN.
     """
-    if isinstance(init, str) and init not in INITS:
+    if not callable(init) and not isinstance(init, (int, float)) and init not in tuple(INITS):
         raise ValueError(f"init must be one of {', '.join(INITS)}, a number or a callable; got {init!r}")
     make = INITS[init] if isinstance(init, str) else constant(init) if isinstance(init, (int, float)) else init
     values = make(frozen, generator(seed, name))
+    if values.shape != frozen.shape or bool(values.isnan().any()):
+        raise ValueError(
+            f"initial scores must be numbers, one for each weight; for {name!r} of shape {tuple(frozen.shape)} {init!r}"
+            f" gave shape {tuple(values.shape)}, {int(values.isnan().sum())} of them NaN; are the weights finite?"
+        )
     scores = torch.empty_like(frozen, dtype=torch.promote_types(frozen.dtype, torch.float32))
     return scores.copy_(values)

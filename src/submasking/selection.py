@@ -85,17 +85,19 @@ def decide(select: str | Select, name: str, parameter: nn.Parameter) -> Decision
     """Return what a preset's name or a callable says about one parameter.
 
     Raises:
-        ValueError: for an unknown preset, an unknown action, or a parameter that is not real floating point.
+        ValueError: for an unknown preset, an unknown action, or a parameter that is not real floating point of at
+            least 16 bits.
     """
-    if isinstance(select, str) and select not in PRESETS:
+    if not callable(select) and select not in tuple(PRESETS):
         raise ValueError(f"select must be one of {', '.join(PRESETS)} or a callable; got {select!r}")
     said = (PRESETS[select] if isinstance(select, str) else select)(name, parameter)
-    decision = Decision(said, group_of(name)) if isinstance(said, str) else Decision(*said)
+    decision = Decision(*said) if isinstance(said, tuple) else Decision(said, group_of(name))
     if decision.action not in ACTIONS:
         raise ValueError(f"a selection answers mask, train or freeze; got {decision.action!r} for {name!r}")
-    if decision.action != "freeze" and not parameter.is_floating_point():
+    if decision.action != "freeze" and not (parameter.is_floating_point() and parameter.itemsize > 1):
         raise ValueError(
-            f"only floating-point parameters can be masked or trained; {name!r} is {parameter.dtype}; freeze it"
+            "only floating-point parameters of 16 bits or more can be masked or trained;"
+            f" {name!r} is {parameter.dtype}; freeze it"
         )
     return decision
 
@@ -111,6 +113,8 @@ def by_name(model: nn.Module, mask: Iterable[str], train: Iterable[str] = ()) ->
     Raises:
         ValueError: for a pattern that matches no parameter.
     """
+    if isinstance(mask, str) or isinstance(train, str):
+        raise ValueError(f"patterns come in a list; got {mask!r} and {train!r}; write ['conv*.weight']")
     mask, train = tuple(mask), tuple(train)
     names = [name for name, _ in model.named_parameters()]
     for pattern in mask + train:

@@ -1,0 +1,49 @@
+"""What a model must be like before it is masked."""
+
+from torch import Tensor, is_inference_mode_enabled, nn
+from torch.nn.parameter import is_lazy
+
+_COMPUTED = ("_orig", "_g", "_v")  # what prune, spectral_norm and weight_norm call the parameters they keep
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise ``ValueError`` unless this is a module, not wrapped for several processes, outside inference mode."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model must be a torch.nn.Module; got {type(model).__name__}; try timm.create_model(...)")
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        raise ValueError(
+            "a model must be masked before it is wrapped; got DistributedDataParallel, which has gathered what to train"
+            " already; call submasking.mask(model), then DistributedDataParallel(model)"
+        )
+    if is_inference_mode_enabled():
+        raise ValueError("a model must be masked outside torch.inference_mode; got one inside; leave the block first")
+
+
+def check_filled(name: str, parameter: nn.Parameter) -> None:
+    """Raise ``ValueError`` unless a parameter holds numbers of its own that can be changed."""
+    wrong = (
+        "is lazy, without a shape; call the model on a batch first"
+        if is_lazy(parameter)
+        else "is on the meta device; load its weights first"
+        if parameter.is_meta
+        else "was made in inference mode; make or clone the model outside of it"
+        if parameter.is_inference()
+        else "shows one number several times; replace it by its clone()"
+        if any(stride == 0 and size > 1 for stride, size in zip(parameter.stride(), parameter.shape, strict=True))
+        else ""
+    )
+    if wrong:
+        raise ValueError(f"parameters must hold numbers before masking; {name!r} {wrong}")
+
+
+def check_plain(model: nn.Module, name: str) -> None:
+    """Raise ``ValueError`` for a parameter that another weight is computed from: zeros in it are none in the weight."""
+    path, _, attribute = name.rpartition(".")
+    owner = model.get_submodule(path)
+    bases = [attribute.removesuffix(ending) for ending in _COMPUTED if attribute.endswith(ending)]
+    if ".parametrizations." in f".{name}" or any(isinstance(owner.__dict__.get(base), Tensor) for base in bases):
+        raise ValueError(
+            f"a masked parameter must be the weight itself; {name!r} is what a parametrization, a weight norm or a"
+            " pruning computes a weight from; remove that first (remove_parametrizations, remove_weight_norm,"
+            " prune.remove) or freeze the parameter"
+        )
