@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -164,45 +165,68 @@ def compare(outcome: Outcome, reference: Outcome, window: int) -> tuple[dict[str
     return metrics, {"differing": share, "loss": outcome.losses}
 
 
-def recipe(name: str, model: str, lr: float, epochs: int, images: int) -> dict[str, Any]:
-    """Return every hyper-parameter of the experiment, as the record stores it."""
+def recipe(name: str, model: str, lr: float, epochs: int, images: int, weights: str = "") -> dict[str, Any]:
+    """Return every hyper-parameter of the experiment, as the record stores it.
+
+    Raises:
+        ValueError: for an unknown profile or model, or a number out of its range.
+    """
+    for what, value in (("lr", lr), ("epochs", epochs), ("images", images)):
+        if not value > 0:
+            raise ValueError(f"{what} must be positive; got {value}: the notebook's parameters say what is usual")
     chosen = settings(name, "FS", model) | {"lr": lr, "epochs": epochs, "momentum": MOMENTUM, "train_images": images}
-    chosen |= {"variants": [asdict(variant) for variant in variants(lr)], "pretraining": backbones.recipe(model, name)}
+    pretraining = backbones.recipe(model, name, weights=weights)
+    chosen |= {"variants": [asdict(variant) for variant in variants(lr)], "pretraining": pretraining}
     return json.loads(json.dumps(chosen))
+
+
+def training_images(name: str, dataset: str, images: int) -> ImageSet:
+    """Return at most that many training images: the first of a rendered set, evenly spread ones of a folder.
+
+    A rendered set is in random order; a folder is in order of its classes, so its first images are of few classes.
+    """
+    train = data.load(name, dataset, "train")
+    count = min(images, len(train))
+    chosen = torch.arange(count)
+    return train.subset(chosen * len(train) // count if name == "images" else chosen)
 
 
 def run(
     name: str, model: str, dataset: str, *, seed: int = 0, lr: float = 50.0, epochs: int = 4, images: int = 1088,
-    notebook: dict[str, Any] | None = None,
+    weights: str = "", notebook: dict[str, Any] | None = None,
 ) -> Record:  # fmt: skip
     """Return the record of the experiment: read where it exists with the same recipe, else computed and written.
 
     Args:
         name: profile.
-        model: name in `submasking.backbones.MODELS`.
-        dataset: one of the paper's names.
+        model: name in `submasking.backbones.MODELS`; in profile images the timm architecture.
+        dataset: one of the paper's names; in profile images a folder.
         seed: order of the images, augmentation, head.
         lr: learning rate of the reference, positive.
         epochs: of each run, at least 1.
-        images: number of training images, the first of the set; all where it has fewer.
+        images: number of training images, at least 1 (`training_images`); all where the set has fewer.
+        weights: safetensors file of the backbone, for profile images.
         notebook: name and parameters of the notebook that asks.
+
+    Raises:
+        ValueError: for an unknown profile, model or data set, a missing or foreign weights file, a number out of range.
+        FileNotFoundError: there is no such record and the environment variable SUBMASKING_READ_ONLY is set.
     """
-    wanted = recipe(name, model, lr, epochs, images)
-    file = results.results_folder(name) / "records" / results.record_path(model, dataset, METHOD, 100.0, seed)
+    wanted, dataset_name = recipe(name, model, lr, epochs, images, weights), Path(dataset).name
+    file = results.results_folder(name) / "records" / results.record_path(model, dataset_name, METHOD, 100.0, seed)
     if file.exists() and (found := results.read_one(file)).recipe == wanted:
         return found
     if os.environ.get(READ_ONLY):
         raise FileNotFoundError(f"no record of this recipe at {file}: run the notebook invariance first (make book)")
     started = time.perf_counter()
-    backbone = backbones.load(model, name)
-    train, test = (data.load(name, dataset, split) for split in ("train", "test"))
-    train = train.subset(torch.arange(min(images, len(train))))
+    backbone = backbones.load(model, name, weights=weights)
+    train, test = training_images(name, dataset, images), data.load(name, dataset, "test")
     plan = replace(profile(name).method("FS", model), epochs=epochs)
     metrics, series = _observe_all(variants(lr), backbone, train, test, plan, name, seed)
     record = Record(
         profile=name,
         model=model,
-        dataset=dataset,
+        dataset=dataset_name,
         method=METHOD,
         labels=100.0,
         seed=seed,
@@ -213,7 +237,7 @@ def run(
         backbone=_describe(backbone),
         data={"classes": len(train.classes), "train": len(train), "labelled": len(train), "test": len(test)},
         timings={"total_s": time.perf_counter() - started},
-        notebook=notebook or {},
+        notebook=_portable(notebook or {}),
         **results.surroundings(),
     )
     results.write(record, results.results_folder(name) / "records")
@@ -236,6 +260,13 @@ def _observe_all(
         text = f"{measured['differing']:.4%} of bits differ at the end, equal for {same:.0f} of {steps} steps"
         print(f"[{number}/{len(chosen)}] {variant.key}: top-1 {outcome.top1:.3f}, {text}", flush=True)
     return metrics, series
+
+
+def _portable(notebook: dict[str, Any]) -> dict[str, Any]:
+    """What asked, with folders and files by their last name: a record can be shown to others."""
+    given = notebook.get("parameters", {})
+    names = {key: Path(given[key]).name for key in ("dataset", "weights") if key in given}
+    return notebook | {"parameters": given | names} if names else notebook
 
 
 def _describe(backbone: Backbone) -> dict[str, Any]:
