@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from submasking import backbones, data, maskfile
 from submasking.adaptation import adapt, augmented, head_for, sgd, swav_loss, views
 from submasking.backbones import Backbone
-from submasking.codec.sizes import report
+from submasking.codec.sizes import report, weights_report
 from submasking.data import ImageSet
 from submasking.evaluate import features, knn, label_subset, linear_probe, top1
 from submasking.masks import Masking
@@ -194,7 +194,7 @@ def _finish(
     task: Run, backbone: Backbone, trunk: nn.Module, head: nn.Module | None, masking: Masking | None,
     history: History, metrics: dict[str, float],
 ) -> Found:  # fmt: skip
-    """The fields of a trained run, with the mask's sparsity and sizes."""
+    """The fields of a trained run, with the sizes of what a task must store: the mask or the trained weights."""
     found = _describe(task, backbone, masking) | {"metrics": metrics}
     found["timings"] = {"train_s": history.seconds}
     found["series"] = {"loss": history.loss}
@@ -207,6 +207,9 @@ def _finish(
         found["layers"] = masking.sparsities()
         found["sizes"] |= report(masking.masks(), masking.frozen())
         found["sizes"]["file_bytes"] = float(_save_mask(task, backbone, masking, head, metrics))
+    else:
+        trained = {name: weights for name, weights in trunk.named_parameters() if weights.requires_grad}
+        found["sizes"] |= weights_report(trained, dict(backbone.trunk.named_parameters()))
     return found
 
 

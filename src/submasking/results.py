@@ -36,7 +36,7 @@ class Record:
         data: number of classes and of training, labelled and test images.
         metrics: finite numbers; accuracies and sparsity as shares in [0, 1].
         layers: sparsity of each masked tensor by name.
-        sizes: bits and bytes of the mask and of what travels with it.
+        sizes: bits and bytes of the mask, or of the fine-tuned weights, and of what travels with it.
         timings: seconds.
         series: values per epoch or per step, by name.
     """
