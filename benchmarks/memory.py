@@ -1,10 +1,16 @@
-"""Peak memory of training, each way in its own process: `python -m benchmarks.memory MODEL PIXELS BATCH WAY`."""
+"""Peak memory of training, each way in its own process: `python -m benchmarks.memory MODEL PIXELS BATCH WAY`.
+
+The peak of a process differs from run to run by some MiB, with several threads by tens: each has one thread, and the
+median of a few runs counts.
+"""
 
 import json
+import os
 import resource
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -13,13 +19,21 @@ from torch import nn
 from benchmarks.ways import WAYS, network
 from submasking.selection import decide
 
-CASES = (("resnet50", 32, 16), ("resnet50", 96, 16))
-COMPARED = ("full fine-tuning", "masks", "masks, not compiled", "mask in forward")
+CASES = (("resnet18", 32, 64), ("resnet50", 32, 16), ("resnet50", 96, 16))
+COMPARED = ("full fine-tuning", "masks", "masks, compiled", "mask in forward")
+RUNS = 3
 
 
 def measure(model: str, pixels: int, batch: int) -> list[dict[str, Any]]:
-    """Return one row per way: peak memory in MiB, and how many copies of the masked weights it is above the first."""
-    peaks = {way: _in_new_process(model, pixels, batch, way) for way in COMPARED}
+    """Return one row per way: peak memory in MiB, and how many copies of the masked weights it is above the first.
+
+    Args:
+        model: name of a timm network.
+        pixels: side of its square images.
+        batch: images a step.
+    """
+    seen = [{way: _in_new_process(model, pixels, batch, way) for way in COMPARED} for _ in range(RUNS)]
+    peaks = {way: median(run[way] for run in seen) for way in COMPARED}
     weights = sum(p.numel() * 4 for n, p in network(model).named_parameters() if decide("resnet", n, p)[0] == "mask")
     return [
         {
@@ -28,6 +42,8 @@ def measure(model: str, pixels: int, batch: int) -> list[dict[str, Any]]:
             "batch": batch,
             "way": way,
             "peak_mib": round(peak / 2**20, 1),
+            "spread_mib": round((max(run[way] for run in seen) - min(run[way] for run in seen)) / 2**20, 1),
+            "runs": RUNS,
             "copies": round((peak - peaks[COMPARED[0]]) / weights, 2),
         }
         for way, peak in peaks.items()
@@ -36,7 +52,8 @@ def measure(model: str, pixels: int, batch: int) -> list[dict[str, Any]]:
 
 def _in_new_process(*arguments: object) -> int:
     command = [sys.executable, "-m", "benchmarks.memory", *map(str, arguments)]
-    return int(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
+    return int(json.loads(subprocess.run(command, check=True, capture_output=True, env=surroundings).stdout))
 
 
 def peak(model: str, pixels: int, batch: int, way: str) -> int:

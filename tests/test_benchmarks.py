@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from benchmarks import __main__ as program
 from benchmarks import step, ways
@@ -83,3 +84,15 @@ def test_a_peer_is_measured_beside_ours(tmp_path, monkeypatch, capsys):
     assert all(row["seconds"] > 0 and row["ratio"] > 0 for row in record["rows"])
     assert {"processor", "cores", "threads", "torch"} <= record["machine"].keys()
     assert "full fine-tuning" in capsys.readouterr().out
+
+
+def test_the_peer_on_the_page_works(tmp_path):
+    text = (program.RECORDS.parents[1] / "speed.md").read_text(encoding="utf-8")
+    (tmp_path / "peer.py").write_text(text.split("```python\n")[1].split("```")[0])
+    model = ways.network("test_resnet")
+    scores, _ = ways.peer(tmp_path / "peer.py")(model)
+    assert len(scores.param_groups[0]["params"]) > 5
+    model(torch.randn(2, 3, 32, 32)).sum().backward()
+    held = scores.param_groups[0]["params"]
+    assert all(score.grad is not None for score in held)
+    assert any(bool(score.grad.any()) for score in held)  # not all: a block's last norm starts from zero

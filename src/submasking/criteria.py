@@ -56,7 +56,7 @@ class TopK:
             raise ValueError(f"density must be in (0, 1]; got {self.density!r}; 0.5 keeps half of the weights")
 
     def kept(self, maskable: int) -> int:
-        """Return how many of this many maskable weights stay on."""
+        """Return how many of this many maskable weights, at least 0, stay on."""
         return min(max(round(self.density * maskable), 1), maskable)
 
     def __call__(self, scores: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
@@ -100,6 +100,12 @@ def alpha(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
     """Return the square root of the share of weights that are on: the factor by which masking shrinks the spread.
 
     A tensor that is wholly off counts as having one weight on, so that nothing divides by zero.
+
+    Args:
+        mask: true where the weight is on; of one tensor.
+
+    Returns:
+        A float32 scalar in (0, 1].
     """
     return (mask.count_nonzero().clamp_min(1) / mask.numel()).sqrt()
 
@@ -107,7 +113,16 @@ def alpha(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
 def effective(
     frozen: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"], rescale: str = "none"
 ) -> Float[Tensor, "*shape"]:
-    """Return the weight the network computes with: ``frozen * mask``, over alpha if ``rescale`` is "variance"."""
+    """Return the weight the network computes with: ``frozen * mask``, over alpha if ``rescale`` is "variance".
+
+    Args:
+        frozen: the untouched weights theta of one tensor.
+        mask: true where the weight is on.
+        rescale: "none" or "variance".
+
+    Returns:
+        A new tensor of the dtype and memory format of ``frozen``.
+    """
     kept = (frozen * mask.to(frozen.dtype)).add_(0.0)  # times a number is faster than a choice; -0 becomes 0
     return kept if rescale == "none" else kept.div_(alpha(mask))
 
@@ -138,6 +153,12 @@ def mask_gradient(
     With :math:`g` the gradient of the effective weight this is :math:`g_i \theta_i`; with rescaling, where the
     gradient also flows through :math:`\alpha`, it is
     :math:`g_i \theta_i / \alpha - \sum_j g_j \theta_j M_j / (2 N \alpha^3)`.
+
+    Args:
+        gradient: g, what backward left for the effective weight.
+        frozen: the untouched weights theta.
+        mask: true where the weight was on.
+        rescale: "none" or "variance".
 
     Returns:
         dL/dM in float32, or in float64 when the gradient is.

@@ -44,7 +44,10 @@ class Masking:
         self._hook: Any = None
 
     def parameter(self, name: str) -> nn.Parameter:
-        """Return the model's parameter of this name, as it is now.
+        """Return the model's parameter of this name, theta * M, as it is now.
+
+        Args:
+            name: of a masked parameter, one of the keys of `scores`.
 
         Raises:
             ValueError: if it is not where it was.
@@ -58,7 +61,11 @@ class Masking:
             ) from None
 
     def tensors(self, name: str) -> tuple[Tensor, Tensor]:
-        """Return the frozen weights and the scores of one masked parameter, not copied."""
+        """Return the frozen weights theta and the scores S of one masked parameter, each of its shape, not copied.
+
+        Args:
+            name: of a masked parameter, one of the keys of `scores`.
+        """
         if self._kept is not None:
             return self._kept[name]
         owner, attribute = owner_of(self.model, name)
@@ -76,7 +83,10 @@ class Masking:
         return dict(self._before)
 
     def scores(self) -> dict[str, Float[Tensor, "*shape"]]:
-        """Return the scores S by parameter name, not copied: what an ordinary optimizer is given (see `attach`)."""
+        """Return the scores S by parameter name, not copied: what an ordinary optimizer is given (see `attach`).
+
+        They are float32, or float64 where the weights are. Call `apply` after changing them by hand.
+        """
         return {target.name: self.tensors(target.name)[1] for target in self.targets}
 
     def masks(self) -> dict[str, Bool[Tensor, "*shape"]]:
@@ -93,7 +103,16 @@ class Masking:
         return sum(off for off, _ in counts) / max(sum(maskable for _, maskable in counts), 1)
 
     def optimizer(self, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False) -> MaskSGD:
-        """Return the optimizer that updates scores and weights together: see `MaskSGD` for the arguments."""
+        """Return the optimizer that updates scores and weights together, in place of one over the masked parameters.
+
+        Args:
+            lr: step size, not negative; see `submasking.find_lr`.
+            momentum: in [0, 1).
+            compiled: fuse the update with `torch.compile`: see `MaskSGD`.
+
+        Raises:
+            ValueError: if lr or momentum is out of range, or the model was baked.
+        """
         self.require_masked()
         return MaskSGD(self, lr=lr, momentum=momentum, compiled=compiled)
 
@@ -122,6 +141,9 @@ class Masking:
         """Set the masks, and with them the weights.
 
         The scores become one above the threshold where a weight is on, one below where it is off.
+
+        Args:
+            masks: by parameter name, true where the weight is on; each of the shape of its parameter.
 
         Raises:
             ValueError: for a name or shape that is not masked here, a missing name, a density that the criterion does
@@ -155,7 +177,11 @@ class Masking:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """Write theta * M into the model, after scores were changed by hand."""
+        """Write theta * M into the model, after scores were changed by hand.
+
+        Raises:
+            ValueError: if the model was baked.
+        """
         self.require_masked()
         for target in self.targets:
             frozen, scores = self.tensors(target.name)
@@ -166,6 +192,9 @@ class Masking:
 
         Returns:
             The model, without hooks or extra buffers. The handle keeps the frozen weights and scores.
+
+        Raises:
+            ValueError: if that was done already.
         """
         self.require_masked()
         self._kept = {target.name: self.tensors(target.name) for target in self.targets}
@@ -182,7 +211,11 @@ class Masking:
 
     @torch.no_grad()
     def unbake(self) -> nn.Module:
-        """Give the original model back, bit for bit: weights, trained parameters and buffers (norm statistics)."""
+        """Give the original model back, bit for bit: weights, trained parameters and buffers (norm statistics).
+
+        Returns:
+            The model, plain, masked or baked before. The handle keeps the frozen weights and scores.
+        """
         if self._kept is None:
             self.bake()
         for name, frozen in self.frozen().items():

@@ -36,12 +36,14 @@ def mask(
         model: any module; its parameters keep their names.
         select: a preset ("resnet", "vit", "faithful", "weights") or a callable (name, parameter) -> "mask", "train",
             "freeze" or a `Decision`. Tied parameters are asked about once, under their first name.
-        criterion: `Threshold` (the default, with mu = 0) or `TopK`.
-        init: first scores: "constant" (1), "normal", "kaiming", "magnitude", a number S0, or a callable.
+        criterion: `Threshold` (the default, with mu = 0), `TopK`, or a callable: the scores of one tensor -> a bool
+            mask of their shape.
+        init: first scores: "constant" (1), "normal", "kaiming", "magnitude", a finite number S0, or a callable (frozen
+            weights, generator) -> scores of their shape; see `submasking.scores`.
         rescale: "none" (draft) or "variance" (arXiv 2409.07577): divide by alpha, see `submasking.criteria.alpha`.
         norms: "adapt" lets the running statistics of norms follow the task, "freeze" keeps these layers in eval mode;
-            see also `submasking.norms.recalibrate`.
-        seed: seed of random scores and of random partial masks.
+            `submasking.recalibrate` is the third policy.
+        seed: any integer; seed of random scores.
 
     Returns:
         The handle.
@@ -103,6 +105,9 @@ def mask(
 
 def of(model: nn.Module) -> Masking:
     """Return the handle of a masked model, of a copy of one, or of a module that contains one.
+
+    Args:
+        model: a module; the first masked one found in it counts.
 
     Raises:
         ValueError: if it holds no masked model.

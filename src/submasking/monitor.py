@@ -71,7 +71,11 @@ class Monitor:
         )
 
     def postfix(self) -> dict[str, str]:
-        """Return the last reading for a progress bar: ``bar.set_postfix(monitor.postfix())``."""
+        """Return the last reading for a progress bar: ``bar.set_postfix(monitor.postfix())``.
+
+        Returns:
+            Sparsity and flip rate as text, both shares in [0, 1]; empty before the first reading.
+        """
         if not self.readings:
             return {}
         return {"sparsity": f"{self.readings[-1].sparsity:.4f}", "flips": f"{self.readings[-1].flip_rate:.1e}"}
@@ -132,7 +136,7 @@ def find_lr(
     Args:
         masking: handle of a masked model with a `Threshold`.
         backward: computes a loss on a fresh batch and calls its ``backward()``.
-        flip_rate: wanted share of the maskable weights per step, positive.
+        flip_rate: wanted share of the maskable weights per step, positive; ``flip_rate * steps`` is below 1.
         steps: gradients to gather, at least 1.
         momentum: that of the optimizer to come, in [0, 1).
 

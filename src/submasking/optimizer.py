@@ -53,10 +53,10 @@ class MaskSGD(torch.optim.Optimizer):
         return {**super().__getstate__(), "masking": self.masking, "compiled": self.compiled}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Refuse a second group: see Raises.
+        """Take the group of masked parameters, and no other.
 
         Raises:
-            ValueError: always, but for the group that holds the masked parameters.
+            ValueError: for a second group.
         """
         if self.param_groups:
             raise ValueError(

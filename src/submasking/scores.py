@@ -19,25 +19,50 @@ def generator(seed: int, name: str) -> torch.Generator:
 
 
 def constant(value: float = 1.0) -> Init:
-    """Start every score from one value: the paper's S0."""
+    """Start every score from one value: the paper's S0.
+
+    Args:
+        value: any finite number; above the threshold, or every weight starts off.
+
+    Raises:
+        ValueError: if it is not finite.
+    """
     if not math.isfinite(value):
         raise ValueError(f"the initial score must be a finite number; got {value}; the paper uses 1")
     return lambda frozen, random: torch.full(frozen.shape, value)
 
 
 def normal(frozen: Float[Tensor, "*shape"], random: torch.Generator) -> Float[Tensor, "*shape"]:
-    """Draw scores from the standard normal distribution."""
+    """Draw scores from the standard normal distribution.
+
+    Args:
+        frozen: the weights; their shape counts.
+        random: the source of randomness.
+    """
     return torch.randn(frozen.shape, generator=random)
 
 
 def kaiming(frozen: Float[Tensor, "*shape"], random: torch.Generator) -> Float[Tensor, "*shape"]:
-    """Draw scores uniformly from +-1 / sqrt(fan in): Kaiming's rule with slope sqrt(5), as for top-k masks."""
+    """Draw scores uniformly from +-1 / sqrt(fan in): Kaiming's rule with slope sqrt(5), as for top-k masks.
+
+    Args:
+        frozen: the weights; their shape counts, the fan in is that of one output (the first dimension).
+        random: the source of randomness.
+    """
     fan_in = max(frozen[0].numel() if frozen.dim() > 1 else frozen.numel(), 1)
     return (torch.rand(frozen.shape, generator=random) * 2 - 1) / math.sqrt(fan_in)
 
 
 def magnitude(frozen: Float[Tensor, "*shape"], random: torch.Generator) -> Float[Tensor, "*shape"]:
-    """Start from the size of the frozen weight, relative to the mean size in its tensor."""
+    """Start from the size of the frozen weight, relative to the mean size in its tensor.
+
+    Args:
+        frozen: the weights, finite.
+        random: unused; every init takes one.
+
+    Returns:
+        Scores of mean 1, at least 0, in float32.
+    """
     size = frozen.detach().to("cpu", torch.float32).abs()
     return size / size.mean().clamp_min(torch.finfo(torch.float32).tiny)
 

@@ -20,8 +20,8 @@ class Decision(NamedTuple):
     Args:
         action: "mask", "train" or "freeze".
         group: the heading under which the parameter is reported, such as "layer1".
-        part: for a partial mask, a callable (name, frozen weights) -> which of them may be switched off. Only their
-            scores remember it (the others get plus infinity): no index is stored.
+        part: for a partial mask, a callable (name, frozen weights) -> a bool tensor of their shape, true where they
+            may be switched off. Only the scores remember it (the other weights get plus infinity): no index is stored.
     """
 
     action: str
@@ -36,6 +36,9 @@ def group_of(name: str) -> str:
     """Return the block a parameter name belongs to: its first part, or up to the first number.
 
     ``layer1.0.conv1.weight`` gives ``layer1``, ``blocks.3.attn.qkv.weight`` gives ``blocks.3``.
+
+    Args:
+        name: of a parameter, with dots.
     """
     found = re.match(r"((?:[a-zA-Z_]+\.)*?(?:blocks|resblocks|layers|stages|features)\.\d+)(?:\.|$)", name)
     return found.group(1) if found else name.split(".")[0]
@@ -111,7 +114,7 @@ def by_name(model: nn.Module, mask: Iterable[str], train: Iterable[str] = ()) ->
         train: patterns of those to train; a name that matches both is masked.
 
     Raises:
-        ValueError: for a pattern that matches no parameter.
+        ValueError: for a pattern that matches no parameter, or a string in place of a list.
     """
     if isinstance(mask, str) or isinstance(train, str):
         raise ValueError(f"patterns come in a list; got {mask!r} and {train!r}; write ['conv*.weight']")
@@ -138,6 +141,9 @@ def first_layers(model: nn.Module, select: str | Select, share: float) -> Select
         model: the model the tensors are counted in.
         select: the selection that is narrowed; what it would mask further on is frozen.
         share: in (0, 1]; the tensor that reaches the share is the last one masked.
+
+    Raises:
+        ValueError: if the share is out of range.
     """
     _check_share(share)
     masked = {n: p.numel() for n, p in model.named_parameters() if decide(select, n, p).action == "mask"}
@@ -162,6 +168,9 @@ def random_part(select: str | Select, share: float, seed: int = 0) -> Select:
         select: the selection that is narrowed.
         share: in (0, 1]; of n weights ``round(share * n)`` can be switched off.
         seed: decides which; with the parameter's name it is all that is needed to find them again.
+
+    Raises:
+        ValueError: if the share is out of range.
     """
     _check_share(share)
     return _with_part(select, lambda name, frozen: _random_share(name, frozen, share, seed))
@@ -172,7 +181,10 @@ def largest_part(select: str | Select, share: float) -> Select:
 
     Args:
         select: the selection that is narrowed.
-        share: in (0, 1]; of n weights ``round(share * n)`` can be switched off.
+        share: in (0, 1]; of n weights ``round(share * n)`` can be switched off, at least one.
+
+    Raises:
+        ValueError: if the share is out of range.
     """
     _check_share(share)
     return _with_part(select, lambda name, frozen: TopK(share)(frozen.abs()))
