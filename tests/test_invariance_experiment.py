@@ -1,12 +1,24 @@
+import sys
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from matplotlib.figure import Figure
+from PIL import Image
+from safetensors.torch import save_file
 
-from submasking import results
+from submasking import profiles, results
 from submasking.invariance import SGD, Setup, equivalent, experiment, report
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "book" / "_ext"))
+
+from bookext import invariance as page  # noqa: E402
+from bookext.shelf import Shelf  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +100,124 @@ def test_the_answer_tells_which_runs_parted_and_when(record):
     assert "scaled by 3: first different at step 3, in 1 bit, 2 % at the end" in text
     assert "In bfloat16, scaled by 2: every mask of all 5 equal" in text
     assert "24 test images" in text
+
+
+# ---- photographs -----------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three classes of noise, six training and two test pictures each, and weights for timm's smallest ResNet."""
+    place, random = tmp_path_factory.mktemp("pictures") / "noise", np.random.default_rng(0)
+    for name in ("train/a", "train/b", "train/c", "test/a", "test/b", "test/c"):
+        (place / name).mkdir(parents=True)
+        for number in range(6 if name.startswith("train") else 2):
+            pixels = random.integers(0, 255, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(place / name / f"{number}.png")
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet", num_classes=3).state_dict(), place.parent / "small.safetensors")
+    return place
+
+
+@pytest.fixture
+def photographs(monkeypatch, tmp_path):
+    """Profile images for a network of a few weights; results in a folder of their own."""
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
+    chosen = replace(
+        profiles.IMAGES, image_size=16, batch_size=5, pretraining=profiles.IMAGES.pretraining | {"create_model": {}}
+    )
+    monkeypatch.setitem(profiles.PROFILES, "images", chosen)
+    return tmp_path / "images" / "records" / "test_resnet" / "noise" / "invariance-labels100-seed0.json"
+
+
+def on_photographs(folder, **changed):
+    given = {"weights": str(folder.parent / "small.safetensors"), "epochs": 1, "images": 9} | changed
+    notebook = {"name": "invariance", "parameters": {"dataset": str(folder), "weights": given["weights"], "epochs": 1}}
+    return experiment.run("images", "test_resnet", str(folder), notebook=notebook, **given)
+
+
+def test_a_folder_of_pictures_gives_a_record_that_names_no_folder(folder, photographs):
+    record = on_photographs(folder)
+    assert results.read_one(photographs) == record
+    assert str(folder.parent) not in photographs.read_text()
+    assert record.notebook["parameters"] == {"dataset": "noise", "weights": "small.safetensors", "epochs": 1}
+    assert (record.dataset, record.model, record.backbone["weights"]) == ("noise", "test_resnet", "small.safetensors")
+    assert (record.data["classes"], record.data["train"], record.data["test"]) == (3, 9, 6)
+    for key in ("float32 repeated", "float32 scaled by 2", "bfloat16 scaled by 2"):
+        assert record.metrics[f"{key}/identical_steps"] == 3
+    assert record.metrics["float32 learning rate only/differing"] > 0
+    report.curves(record).draw_without_rendering()
+    assert "profile images" in report.answer(record)
+
+
+def test_few_images_of_a_folder_are_of_all_classes(folder, photographs):
+    assert experiment.training_images("images", str(folder), 6).labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert len(experiment.training_images("images", str(folder), 100)) == 18
+
+
+def test_few_rendered_images_are_the_first(smoke_results):
+    few = experiment.training_images("smoke", "dtd", 7)
+    assert torch.equal(few.images, experiment.training_images("smoke", "dtd", 32).images[:7])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"weights": "nowhere"}, "weights must be a safetensors file, there is none at 'nowhere'"),
+        ({"images": 0}, "images must be positive; got 0"),
+        ({"epochs": 0}, "epochs must be positive; got 0"),
+        ({"lr": -1.0}, r"lr must be positive; got -1\.0"),
+    ],
+)
+def test_a_bad_parameter_is_refused_before_anything_is_trained(folder, photographs, monkeypatch, changed, message):
+    monkeypatch.setattr(experiment, "observe", None)
+    with pytest.raises(ValueError, match=message):
+        on_photographs(folder, **changed)
+    assert not photographs.exists()
+
+
+# ---- the book's role -------------------------------------------------------------------------------------------------
+@pytest.fixture
+def shipped():
+    return Shelf.load("tiny")
+
+
+@pytest.mark.parametrize("profile", ["tiny"])
+def test_a_number_of_the_page_is_that_of_the_record(shipped, profile):
+    record, file = page.find(shipped, profile)
+    share = record.metrics["float32 shifted by 1000/differing"]
+    number = page.evaluate(f"{profile} float32 shifted by 1000/differing", shipped)
+    assert number.text == f"{100 * share:.2g} %"
+    assert f"{record.model} on {record.dataset}, seed 0, n = 1; profile {profile}" in number.hover
+    assert file in number.files
+    assert page.evaluate(f"{profile} data test", shipped).text == f"{record.data['test']:g}"
+    gap = report.accuracy_gaps(record)["equivalent"]
+    assert page.evaluate(f"{profile} gap equivalent", shipped).text == f"{100 * gap:.1f} points"
+    assert page.evaluate(f"{profile} float32 both/top1", shipped).text == f"{record.metrics['float32 both/top1']:.3f}"
+
+
+def test_steps_are_told_with_their_number(shipped):
+    record, _ = page.find(shipped, "tiny")
+    steps = len(record.series["float32 repeated"]["differing"])
+    assert page.evaluate("float32 repeated/identical_steps", shipped).text == f"all {steps}"
+    first = record.metrics["float32 another seed/identical_steps"]
+    assert page.evaluate("float32 another seed/identical_steps", shipped).text == f"the first {first:.0f} of {steps}"
+
+
+@pytest.mark.parametrize("text", ["", "float32 bosh/top1", "gap bosh", "data bosh", "recipe variants"])
+def test_an_unknown_number_is_an_error(shipped, text):
+    with pytest.raises(ValueError, match="must be a metric of a run, such as float32 both/differing"):
+        page.evaluate(text, shipped)
+
+
+def test_a_profile_without_the_record_is_an_error_but_a_book_without_records_is_none(shipped):
+    with pytest.raises(ValueError, match="profile smoke has no record of the invariance experiment"):
+        page.evaluate("smoke data test", shipped)
+    assert page.evaluate("data test", replace(shipped, records=[])).text == page.MISSING
+
+
+def test_the_gap_is_that_of_equivalent_runs_and_the_seeds_its_own(record):
+    metrics = {key: 0.5 if key.endswith("top1") else value for key, value in record.metrics.items()}
+    changed = {"bfloat16 both/top1": 0.47, "float32 another seed/top1": 0.6, "float32 threshold only/top1": 0.9}
+    gaps = report.accuracy_gaps(replace(record, metrics=metrics | changed))
+    assert gaps["equivalent"] == pytest.approx(0.03)
+    assert gaps["seed"] == pytest.approx(0.1)
+    assert gaps["error"] == pytest.approx((2 * 0.25 / record.data["test"]) ** 0.5)

@@ -7,6 +7,7 @@ grids.py        {record-table}: the paper's tables, ours beside the reported num
 plots.py        {record-figure}: figures drawn from records during the build
 pages.py        executed notebooks as pages, and which records were used
 settings.py     tables of models, data sets and hyper-parameters, read from the library
+invariance.py   {invariance}, {invariance-figure}: the invariance experiment
 benchmarks.py   {benchmark-table}: what make bench measured
 offline.py      MathJax from a package instead of from another host
 contents.py     which pages this build has
@@ -22,6 +23,7 @@ from bookext import (
     benchmarks,
     contents,
     grids,
+    invariance,
     offline,
     pages,
     paper,
@@ -34,6 +36,19 @@ from bookext import (
 
 
 def setup(app: Any) -> dict[str, Any]:
-    for part in (shelf, contents, roles, grids, plots, pages, settings, offline, paper, theorems, benchmarks):
+    for part in (
+        shelf,
+        contents,
+        roles,
+        grids,
+        plots,
+        pages,
+        settings,
+        offline,
+        paper,
+        theorems,
+        benchmarks,
+        invariance,
+    ):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

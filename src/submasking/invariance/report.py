@@ -94,15 +94,25 @@ def _format(record: Record, dtype: str) -> str:
 
 def _accuracy(record: Record) -> str:
     """How far the accuracies of equivalent settings lie apart, beside two yardsticks: a seed, and chance."""
+    equal, seed, error = (100 * value for value in accuracy_gaps(record).values())
+    return (
+        f"Top-1 accuracy of equivalent settings differs by at most {equal:.1f} points; another seed changes it by"
+        f" {seed:.1f} points, and the standard error of such a difference is {error:.1f} points"
+        f" on {record.data['test']} test images. One seed, profile {record.profile}."
+    )
+
+
+def accuracy_gaps(record: Record) -> dict[str, float]:
+    """Return differences of top-1 from the reference of the same number format, as shares in [0, 1].
+
+    Returns:
+        "equivalent": the largest of the equivalent settings; "seed": that of another seed; "error": the standard error
+        of the difference of two such accuracies, as if each were measured on test images of its own.
+    """
     equal, seed = 0.0, 0.0
     for variant in shown(record):
         change = abs(record.metrics[f"{variant.key}/top1"] - record.metrics[f"{variant.dtype} {REFERENCE}/top1"])
         equal = max(equal, change) if variant.equivalent else equal
         seed = change if variant.name == "another seed" else seed
-    accuracy, images = record.metrics[f"float32 {REFERENCE}/top1"], record.data["test"]
-    error = (2 * accuracy * (1 - accuracy) / images) ** 0.5
-    return (
-        f"Top-1 accuracy of equivalent settings differs by at most {100 * equal:.1f} points; another seed changes it by"
-        f" {100 * seed:.1f} points, and the standard error of such a difference is {100 * error:.1f} points"
-        f" on {images} test images. One seed, profile {record.profile}."
-    )
+    accuracy = record.metrics[f"float32 {REFERENCE}/top1"]
+    return {"equivalent": equal, "seed": seed, "error": (2 * accuracy * (1 - accuracy) / record.data["test"]) ** 0.5}
