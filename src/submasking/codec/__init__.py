@@ -1,7 +1,8 @@
 """Entropy coding of masks given the frozen weights, which the decoder holds anyway (draft, section 1).
 
 Every bit is coded with a probability from the weight's magnitude and sign, its tensor, its filter, its input channel,
-its kernel position and the bits coded before; all in whole numbers, so bytes and masks are the same on every machine.
+its kernel position and the bits coded before, also by way of filters and channels that behaved alike; all in numbers
+that are exact or rounded alike everywhere, so bytes and masks are the same on every machine.
 The book's page on the mask file describes it byte for byte.
 """
 

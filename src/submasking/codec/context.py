@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from submasking.codec.layout import STAGES, Layout
+from submasking.codec.layout import Layout
 
 Ints = NDArray[np.int64]
 LEVELS = 256
@@ -50,8 +50,8 @@ class Context:
         means: mean level of each row, column and kernel position, against the middle.
     """
 
-    def __init__(self, weights: NDArray[np.float32]) -> None:
-        self.layout = Layout.of(weights.shape)
+    def __init__(self, weights: NDArray[np.float32], stages: int | None = None) -> None:
+        self.layout = Layout.of(weights.shape, stages)
         bits = weights.reshape(self.layout.rows, self.layout.columns, self.layout.kernel).view(np.int32)
         magnitude = (bits >> 19) & 0xFFF
         centre = int(magnitude.sum(dtype=np.int64)) // max(magnitude.size, 1)
@@ -84,7 +84,7 @@ class Context:
         return lifts
 
     def update(self, stage: int, off: NDArray[np.bool_]) -> None:
-        """Take in the decoded bits of a stage: (blocks, 8, places)."""
+        """Take in the decoded bits of a stage: (blocks, rows of a block, places)."""
         found = np.flatnonzero(off)
         row, place = self.layout.places_of(stage, found)
         sign = self.negative[stage].reshape(-1)[found].astype(np.intp)
@@ -95,23 +95,21 @@ class Context:
         """The index of each place of a stage: 32 times the model's log odds of being off.
 
         Args:
-            stage: 0..7.
+            stage: which.
             curve: what each code contributes.
             terms: what each row, column and kernel position contributes by sign: (length, signs).
         """
+        return self.spread(stage, terms, curve[self.codes[stage]])
+
+    def spread(self, stage: int, terms: Sequence[Ints], index: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Add to the index of each place what its row, column and kernel position contribute, in place."""
         layout = self.layout
         row, column, kernel = (np.clip(term, -8000, 8000).astype(np.int16) for term in terms)
         across = (column[:, None] + kernel[None]).reshape(-1, 2)
         negative = self.negative[stage]
-        index = curve[self.codes[stage]]
         index += np.where(negative, layout.along_rows(row[:, 1]), layout.along_rows(row[:, 0]))
-        index += np.where(negative, layout.along_width(across[:, 1])[stage], layout.along_width(across[:, 0])[stage])
+        index += np.where(negative, layout.along_width(across[:, 1], stage), layout.along_width(across[:, 0], stage))
         return index
-
-
-def stages() -> range:
-    """The stages in the order in which they are coded."""
-    return range(STAGES)
 
 
 def _sums(values: NDArray[Any], axis: int) -> Ints:

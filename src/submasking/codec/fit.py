@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 
 from submasking.codec.context import LEVELS, OCTAVE, Context, Ints
 from submasking.codec.model import ALL_OFF, ALL_ON, AXES, CLASSES, FINE, KNOTS, SHIFTS, SLOPES, Model
+from submasking.codec.plane import Plane
+from submasking.codec.refinement import PLAIN, TERMS, Refinement
 
 Floats = NDArray[np.float64]
-SAMPLE = 12_000
+SAMPLE = 50_000
 ROUNDS = 12
 RIDGE = 1.0
+OWN = 20.0  # the same for a tensor's own coefficients
+PULL = 128  # a pull of so much adds a nat where its coefficient is one
+TERM_UNITS = np.array([SHIFTS, 64, 32, 32, 128, 128, 128, 128])  # what one is, of each coefficient of a refinement
 _HATS = np.stack([np.interp(np.arange(LEVELS), KNOTS, row) for row in np.eye(len(KNOTS))], 1)
 
 
@@ -31,6 +36,7 @@ class Sample:
     def __init__(self, off: int, on: int) -> None:
         self.steps = {True: max(off // SAMPLE, 1), False: max(on // SAMPLE, 1)}
         self.parts: list[tuple[Floats, NDArray[np.bool_], int]] = []
+        self.places: dict[tuple[int, int], NDArray[np.intp]] = {}
 
     def add(self, tensor: int, context: Context, stage: int, lifts: Sequence[Ints], off: NDArray[np.bool_],
             sibling: NDArray[np.bool_] | None) -> None:  # fmt: skip
@@ -41,6 +47,7 @@ class Sample:
         real = ~flat[some] if context.valid is None else ~flat[some] & context.valid[stage].reshape(-1)[some]
         chosen = np.concatenate([*taken, some[real]])
         beside = sibling.reshape(-1)[chosen] if sibling is not None else np.zeros(chosen.size, np.bool_)
+        self.places[tensor, stage] = chosen
         self.parts.append((_features(context, stage, lifts, chosen, beside), flat[chosen], tensor))
 
     def fit(self, flags: NDArray[np.int8]) -> Model:
@@ -58,6 +65,69 @@ class Sample:
         slopes = np.round(beta[len(KNOTS) : -1] * FINE * SLOPES / OCTAVE).astype(np.int64)
         slopes = np.clip(slopes, -32000, 32000).reshape(AXES, 3)
         return Model(whole[: len(KNOTS)], slopes, int(whole[-1]), shifts.astype(np.int8), np.zeros(CLASSES, np.uint8))
+
+    def refine(self, planes: Sequence[Plane], tensors: int) -> Refinement | None:
+        """Coefficients of the planes of large tensors, own ones where these pay; None where none do."""
+        if not planes:
+            return None
+        parts = [self._second(plane) for plane in planes]
+        features, off, steps = (np.concatenate([part[column] for part in parts]) for column in range(3))
+        group = np.repeat(np.arange(len(parts)), [part[1].size for part in parts])
+        beta, shift = newton(features, group, off, steps, len(parts))
+        ones = np.ones((len(features), 1))
+        common = _whole(logistic(np.concatenate([ones, features], 1), off, steps, np.array([0.0, *beta])))
+        coefficients = np.tile(np.array(PLAIN, np.int8), (tensors, 1))
+        saved = 0.0
+        for plane, (own, bits, counts), start in zip(planes, parts, shift, strict=True):
+            rows = np.concatenate([np.ones((len(own), 1)), own], 1)
+            found = _whole(logistic(rows, bits, counts, np.array([start, *beta])))
+            plain, shared, alone = (
+                _bits(rows @ (np.array(kind) / TERM_UNITS), bits, counts) for kind in (PLAIN, common, found)
+            )
+            coefficients[plane.number] = found if alone + 8 * TERMS < shared else common
+            saved += plain - min(alone + 8 * TERMS, shared)
+        return Refinement(coefficients) if saved > 8 * (1 + TERMS) + len(planes) else None
+
+    def _second(self, plane: Plane) -> tuple[Floats, NDArray[np.bool_], Floats]:
+        """Of the sampled weights of a plane: what the refinement weighs, whether they are off, the share of each."""
+        columns: list[Floats] = []
+        off: list[NDArray[np.bool_]] = []
+        for stage in plane.stages:
+            chosen = self.places[plane.number, stage]
+            index, pull = (values[stage].reshape(-1)[chosen] for values in (plane.index, plane.pull))
+            codes = plane.context.codes[stage].reshape(-1)[chosen]
+            row, place = plane.context.layout.places_of(stage, chosen)
+            sign = (codes >= LEVELS).astype(np.intp)
+            (rows, across, _), column = plane.lifts[stage], place // plane.context.layout.kernel
+            lifts = [rows[row, sign], rows[row, 1 - sign], across[column, sign], across[column, 1 - sign]]
+            strength = pull / PULL
+            done = stage / plane.context.layout.stages
+            columns.append(np.stack([index / FINE, strength, strength * done, *(lift / OCTAVE for lift in lifts)], 1))
+            off.append(plane.off[stage].reshape(-1)[chosen])
+        bits = np.concatenate(off)
+        return np.concatenate(columns), bits, np.where(bits, self.steps[True], self.steps[False]).astype(np.float64)
+
+
+def logistic(features: Floats, off: NDArray[np.bool_], steps: Floats, start: Floats) -> Floats:
+    """Coefficients that maximise the likelihood of `off`, less OWN / 2 times their squared distance from `start`."""
+    beta = start
+    for _ in range(ROUNDS):
+        p = 1 / (1 + np.exp(-np.clip(features @ beta, -30, 30)))
+        weighted = features * (steps * p * (1 - p))[:, None]
+        slope = features.T @ (steps * (off - p)) - OWN * (beta - start)
+        change = np.linalg.solve(features.T @ weighted + OWN * np.eye(beta.size), slope)
+        beta = beta + change * min(1.0, 1.0 / max(float(np.abs(change).max()), 1e-9))
+        if np.abs(change).max() < 1e-2:
+            break
+    return beta
+
+
+def _whole(coefficients: Floats) -> NDArray[np.int8]:
+    return np.clip(np.round(coefficients * TERM_UNITS), -127, 127).astype(np.int8)
+
+
+def _bits(log_odds: Floats, off: NDArray[np.bool_], steps: Floats) -> float:
+    return float((steps * np.logaddexp(0, np.where(off, -log_odds, log_odds))).sum() / np.log(2))
 
 
 def newton(

@@ -1,19 +1,22 @@
-"""How a tensor is cut into eight stages, so that later ones can be coded knowing earlier ones, a whole stage at a time.
+"""How a tensor is cut into stages, so that later ones can be coded knowing earlier ones, a whole stage at a time.
 
 A tensor of shape (rows, columns, ...) is seen as a matrix of rows times (columns * kernel positions), its width padded
-to a multiple of 8. Row o is turned right by o mod 8 places; position j of a turned row belongs to stage j mod 8. So
-each stage holds an eighth of every row, every column and every kernel position.
+to a multiple of the number of stages n, 16, or 32 for a small tensor. Row o is turned right by o mod n places; position
+j of a turned row belongs to stage j mod n. So each stage holds an equal share of every row, every column and every
+kernel position.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-STAGES = 8
+STAGES, MANY_STAGES = 16, 32
+SMALL = 1 << 18  # weights up to which a tensor has many stages: they cost time and save bytes
 
 
 @dataclass(frozen=True)
@@ -24,18 +27,27 @@ class Layout:
         rows: filters, the first dimension; 1 for a vector.
         columns: input channels, the second dimension; the length of a vector.
         kernel: positions of the filter, the product of the other dimensions.
+        stages: their number.
     """
 
     rows: int
     columns: int
     kernel: int
+    stages: int
 
     @classmethod
-    def of(cls, shape: tuple[int, ...]) -> Layout:
-        """The layout of a tensor of this shape."""
+    def of(cls, shape: tuple[int, ...], stages: int | None = None) -> Layout:
+        """The layout of a tensor of this shape, in `stages` or in as many as suit its size."""
+        if stages is None:
+            stages = MANY_STAGES if math.prod(shape) <= SMALL else STAGES
         if len(shape) < 2:
-            return cls(1, int(np.prod(shape, dtype=np.int64)), 1)
-        return cls(shape[0], shape[1], int(np.prod(shape[2:], dtype=np.int64)))
+            return cls(1, int(np.prod(shape, dtype=np.int64)), 1, stages)
+        return cls(shape[0], shape[1], int(np.prod(shape[2:], dtype=np.int64)), stages)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns, kernel positions."""
+        return self.rows, self.columns, self.kernel
 
     @property
     def width(self) -> int:
@@ -44,55 +56,56 @@ class Layout:
 
     @property
     def staged_shape(self) -> tuple[int, int, int, int]:
-        """Stages, blocks of eight rows, row within its block, places per stage."""
-        return STAGES, -(-self.rows // STAGES), STAGES, -(-self.width // STAGES)
+        """Stages, blocks of as many rows, row within its block, places per stage."""
+        return self.stages, -(-self.rows // self.stages), self.stages, -(-self.width // self.stages)
 
     @property
     def padded(self) -> bool:
         """Whether the stages have places that no weight belongs to."""
-        return bool(self.rows % STAGES or self.width % STAGES)
+        return bool(self.rows % self.stages or self.width % self.stages)
 
     def split(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Values of the tensor in stage order: (stages, blocks, 8, places), padding zero."""
+        """Values of the tensor in stage order: (stages, blocks, rows of a block, places), padding zero."""
         stages, blocks, _, places = self.staged_shape
-        turned = np.zeros((blocks, STAGES, places * STAGES), values.dtype)
+        turned = np.zeros((blocks, stages, places * stages), values.dtype)
         matrix = values.reshape(self.rows, self.width)
-        for row in range(min(STAGES, self.rows)):
-            part = matrix[row::STAGES]
-            fits = min(self.width, places * STAGES - row)
+        for row in range(min(stages, self.rows)):
+            part = matrix[row::stages]
+            fits = min(self.width, places * stages - row)
             turned[: len(part), row, row : row + fits] = part[:, :fits]
             turned[: len(part), row, : self.width - fits] = part[:, fits:]
-        return np.ascontiguousarray(turned.reshape(blocks, STAGES, places, stages).transpose(3, 0, 1, 2))
+        return np.ascontiguousarray(turned.reshape(blocks, stages, places, stages).transpose(3, 0, 1, 2))
 
     def join(self, staged: NDArray[Any]) -> NDArray[Any]:
         """Undo `split`: (rows, columns, kernel)."""
-        _, blocks, _, places = self.staged_shape
-        turned = staged.transpose(1, 2, 3, 0).reshape(blocks, STAGES, places * STAGES)
+        stages, blocks, _, places = self.staged_shape
+        turned = staged.transpose(1, 2, 3, 0).reshape(blocks, stages, places * stages)
         matrix = np.empty((self.rows, self.width), staged.dtype)
-        for row in range(min(STAGES, self.rows)):
-            part = matrix[row::STAGES]
-            fits = min(self.width, places * STAGES - row)
+        for row in range(min(stages, self.rows)):
+            part = matrix[row::stages]
+            fits = min(self.width, places * stages - row)
             part[:, :fits] = turned[: len(part), row, row : row + fits]
             part[:, fits:] = turned[: len(part), row, : self.width - fits]
         return matrix.reshape(self.rows, self.columns, self.kernel)
 
     def along_rows(self, values: NDArray[Any]) -> NDArray[Any]:
-        """A value per row, shaped to spread over a stage: (blocks, 8, 1)."""
-        _, blocks, _, _ = self.staged_shape
-        padded = np.zeros(blocks * STAGES, values.dtype)
+        """A value per row, shaped to spread over a stage: (blocks, rows of a block, 1)."""
+        stages, blocks, _, _ = self.staged_shape
+        padded = np.zeros(blocks * stages, values.dtype)
         padded[: self.rows] = values
-        return padded.reshape(blocks, STAGES, 1)
+        return padded.reshape(blocks, stages, 1)
 
-    def along_width(self, values: NDArray[Any]) -> NDArray[Any]:
-        """A value per place of a row, shaped to spread over the stages: (stages, 8, places)."""
+    def along_width(self, values: NDArray[Any], stage: int) -> NDArray[Any]:
+        """A value per place of a row, shaped to spread over a stage: (rows of a block, places)."""
         stages, _, _, places = self.staged_shape
-        padded = np.zeros(places * STAGES, values.dtype)
+        padded = np.zeros(places * stages, values.dtype)
         padded[: self.width] = values
-        turned = np.stack([np.roll(padded, row) for row in range(STAGES)])
-        return np.ascontiguousarray(turned.reshape(STAGES, places, stages).transpose(2, 0, 1))
+        spread = padded.reshape(places, stages).T[(stage - np.arange(stages)) % stages]
+        spread[stage + 1 :] = np.concatenate([spread[stage + 1 :, -1:], spread[stage + 1 :, :-1]], 1)
+        return spread
 
     def places_of(self, stage: int, found: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Row, and place in the row, of flat positions within a stage."""
-        _, _, _, places = self.staged_shape
+        stages, _, _, places = self.staged_shape
         row, place = np.divmod(found, places)
-        return row, (place * STAGES + stage - row % STAGES) % (places * STAGES)
+        return row, (place * stages + stage - row % stages) % (places * stages)

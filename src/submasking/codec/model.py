@@ -7,12 +7,13 @@ are off, which the encoder has counted. So the coefficients need only put the we
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from submasking.codec.context import LEVELS, Ints
+from submasking.codec.context import LEVELS, Context, Ints
 
 # levels between which the curve over magnitudes is linear; beyond the ends it is flat
 KNOTS = (0, 64, 88, 104, 116, 128, 136, 144, 152, 160, 168, 176, 192)
@@ -72,20 +73,31 @@ class Model:
         knots, slopes = numbers[: len(KNOTS)], numbers[len(KNOTS) : -1].reshape(AXES, 3)
         return cls(knots, slopes, int(numbers[-1]), shifts, shares), head + count
 
-    def curve(self) -> NDArray[np.int16]:
-        """Index of each code of `Context.codes`, for a tensor of shift 0."""
+    def curve(self, tensor: int) -> NDArray[np.int16]:
+        """Index of each code of `Context.codes`, with the tensor's shift."""
         level = np.arange(LEVELS)
         left = np.clip(np.searchsorted(KNOTS, level, side="right") - 1, 0, len(KNOTS) - 2)
         start, end = np.array(KNOTS)[left], np.array(KNOTS)[left + 1]
         rise = (self.knots[left + 1] - self.knots[left]) * (np.minimum(level, KNOTS[-1]) - start) // (end - start)
-        return np.tile(np.clip(self.knots[left] + rise, -8000, 8000), 2).astype(np.int16)
+        whole = np.clip(self.knots[left] + rise, -8000, 8000) + 2 * int(self.shifts[tensor])
+        return np.tile(whole, 2).astype(np.int16)
 
-    def terms(self, means: list[Ints], lifts: list[Ints]) -> list[Ints]:
+    def terms(self, means: Sequence[Ints], lifts: Sequence[Ints]) -> list[Ints]:
         """Index added per row, column and kernel position by sign: (length, signs) each."""
         return [
             (slope[0] * mean[:, None] + slope[1] * lift + slope[2] * lift[:, ::-1]) >> 6
             for slope, mean, lift in zip(self.slopes, means, lifts, strict=True)
         ]
+
+    def index(
+        self, curve: NDArray[np.int16], context: Context, stage: int, lifts: Sequence[Ints],
+        sibling: NDArray[np.bool_] | None,
+    ) -> NDArray[np.int16]:  # fmt: skip
+        """32 times the log odds of being off, of each place of a stage."""
+        index = context.index(stage, curve, self.terms(context.means, lifts))
+        if sibling is not None:
+            index += np.int16(self.sibling) * sibling
+        return index
 
     def probabilities(self) -> NDArray[np.float32]:
         """Probability of being off by class: exact binary fractions."""

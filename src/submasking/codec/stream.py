@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from submasking.codec.context import Context, Ints, stages
+from submasking.codec.context import Context
+from submasking.codec.factors import Factors
 from submasking.codec.fit import Sample
 from submasking.codec.model import ALL_OFF, ALL_ON, CLASSES, Model, classes, nearest_codes
+from submasking.codec.plane import Plane
+from submasking.codec.refinement import Refinement, refinable
 
 Bits = NDArray[np.bool_]
-VERSION = 1
+VERSION = 2
+STAGES = {1: 8, 2: None}  # of each version that was ever written; the first has no refinement, None is by size
 # its probabilities are exact binary fractions, so that float and rounding are the same everywhere
 BERNOULLI = constriction.stream.model.Bernoulli(perfect=False)
-
-
-@dataclass
-class Plane:
-    """One tensor on its way through the encoder: its bits and its sibling's in stages, the lifts before each stage."""
-
-    number: int
-    context: Context
-    off: Bits
-    sibling: Bits | None
-    lifts: list[list[Ints]] = field(default_factory=list)
-
-    def indexed(self, model: Model) -> Iterator[tuple[NDArray[np.int16], Bits]]:
-        """Class and bit of every weight, stage by stage."""
-        for stage in stages():
-            place = _classes(model, self.number, self.context, stage, self.lifts[stage], self.sibling)
-            real = self.context.valid[stage] if self.context.valid is not None else slice(None)
-            yield place[real].reshape(-1), self.off[stage][real].reshape(-1)
 
 
 def encode(
@@ -51,13 +36,17 @@ def encode(
             beside = None if sibling is None else context.layout.split(sibling[name])
             planes.append(Plane(number, context, context.layout.split(off[name]), beside))
     count = sum(int(off[names[plane.number]].sum()) for plane in planes)
-    model = _fitted(planes, Sample(count, sum(off[names[plane.number]].size for plane in planes) - count), flags)
-    coded = [pair for plane in planes for pair in plane.indexed(model)]
+    sample = Sample(count, sum(off[names[plane.number]].size for plane in planes) - count)
+    model = _fitted(planes, sample, flags)
+    refinement = _refined(planes, sample, len(names))
+    coded = [pair for plane in planes for pair in plane.coded(refinement)]
     model = _counted(model, coded)
     probabilities, coder = model.probabilities(), constriction.stream.queue.RangeEncoder()
     for place, bits in coded:
         coder.encode(bits.astype(np.int32), BERNOULLI, probabilities[place])
-    return bytes([VERSION]) + model.pack() + coder.get_compressed().astype("<u4").tobytes()
+    large = np.array([flag == 0 and refinable(off[name].shape) for flag, name in zip(flags, names, strict=True)])
+    head = model.pack() + (b"\0" if refinement is None else refinement.pack(large))
+    return bytes([VERSION]) + head + coder.get_compressed().astype("<u4").tobytes()
 
 
 def decode(
@@ -68,46 +57,57 @@ def decode(
     Raises:
         ValueError: the data are not a coded mask of these tensors.
     """
-    if not data or data[0] != VERSION:
-        raise ValueError(f"a coded mask starts with its version, {VERSION}; got {data[:1].hex() or 'nothing'}")
-    names = sorted(weights)
+    if not data or data[0] not in STAGES:
+        known = " or ".join(str(version) for version in STAGES)
+        raise ValueError(f"a coded mask starts with its version, {known}; got {data[:1].hex() or 'nothing'}")
+    version, names = data[0], sorted(weights)
     model, used = Model.unpack(data[1:], len(names))
-    words = data[1 + used :]
+    words = memoryview(data)[1 + used :]
+    refinement = None
+    if version > 1:
+        large = [_chosen(model.shifts[number]) and refinable(weights[name].shape) for number, name in enumerate(names)]
+        refinement, used = Refinement.unpack(words, np.array(large, np.bool_))
+        words = words[used:]
     if len(words) % 4:
         raise ValueError(f"the coded bits come in words of 4 bytes, got {len(words)} bytes")
     coder = constriction.stream.queue.RangeDecoder(np.frombuffer(words, "<u4").astype(np.uint32))
+    off = {}
     try:
-        return {
-            name: _decoded(coder, model, number, weights[name], None if sibling is None else sibling[name])
-            for number, name in enumerate(names)
-        }
+        for number, name in enumerate(names):
+            if not _chosen(model.shifts[number]) or weights[name].size == 0:
+                off[name] = np.full(weights[name].shape, model.shifts[number] == ALL_OFF)
+                continue
+            context = Context(weights[name], STAGES[version])
+            beside = None if sibling is None else context.layout.split(sibling[name])
+            off[name] = _decoded(coder, model, refinement, number, context, beside).reshape(weights[name].shape)
     except AssertionError as error:
         raise ValueError(f"the coded bits do not fit the model ({error})") from error
+    return off
 
 
-def _decoded(coder: Any, model: Model, number: int, weights: NDArray[np.float32], sibling: Bits | None) -> Bits:
-    flag = int(model.shifts[number])
-    if flag in (ALL_ON, ALL_OFF) or weights.size == 0:
-        return np.full(weights.shape, flag == ALL_OFF)
-    context, probabilities = Context(weights), model.probabilities()
-    beside = None if sibling is None else context.layout.split(sibling)
-    off = np.zeros(context.layout.staged_shape, np.bool_)
-    for stage in stages():
-        place = _classes(model, number, context, stage, context.lifts(), beside)
-        real = context.valid[stage] if context.valid is not None else np.ones(place.shape, np.bool_)
-        off[stage][real] = coder.decode(BERNOULLI, probabilities[place[real]])
+def _decoded(
+    coder: Any, model: Model, refinement: Refinement | None, number: int, context: Context, sibling: Bits | None
+) -> Bits:
+    probabilities, layout = model.probabilities(), context.layout
+    factors = Factors(layout) if refinement is not None and refinable(layout.shape) else None
+    off = np.zeros(layout.staged_shape, np.bool_)
+    curve = model.curve(number)
+    for stage in range(layout.stages):
+        lifts = context.lifts()
+        index = final = model.index(curve, context, stage, lifts, None if sibling is None else sibling[stage])
+        negative = context.negative[stage]
+        if refinement is not None and factors is not None:
+            final = refinement.index(number, context, stage, index, factors.pull(stage, negative), lifts)
+        real = context.valid[stage] if context.valid is not None else np.ones(index.shape, np.bool_)
+        off[stage][real] = coder.decode(BERNOULLI, probabilities[classes(final[real])])
         context.update(stage, off[stage])
-    return context.layout.join(off).reshape(weights.shape)
+        if factors is not None and stage + 1 < layout.stages:
+            factors.update(stage, off[stage], index, negative)
+    return layout.join(off)
 
 
-def _classes(
-    model: Model, number: int, context: Context, stage: int, lifts: list[Ints], sibling: Bits | None
-) -> NDArray[np.int16]:
-    curve = model.curve() + np.int16(2 * int(model.shifts[number]))
-    index = context.index(stage, curve, model.terms(context.means, lifts))
-    if sibling is not None:
-        index += np.int16(model.sibling) * sibling[stage]
-    return classes(index)
+def _chosen(shift: int) -> bool:
+    return shift not in (ALL_ON, ALL_OFF)
 
 
 def _flag(off: Bits) -> int:
@@ -117,13 +117,33 @@ def _flag(off: Bits) -> int:
 
 
 def _fitted(planes: list[Plane], sample: Sample, flags: NDArray[np.int8]) -> Model:
+    """The model, from a sample of all planes; the planes then have their lifts and their index."""
     for plane in planes:
-        for stage in stages():
+        for stage in plane.stages:
             plane.lifts.append(plane.context.lifts())
             beside = None if plane.sibling is None else plane.sibling[stage]
             sample.add(plane.number, plane.context, stage, plane.lifts[-1], plane.off[stage], beside)
             plane.context.update(stage, plane.off[stage])
-    return sample.fit(flags)
+    model = sample.fit(flags)
+    for plane in planes:
+        curve = model.curve(plane.number)
+        for stage in plane.stages:
+            beside = None if plane.sibling is None else plane.sibling[stage]
+            plane.index.append(model.index(curve, plane.context, stage, plane.lifts[stage], beside))
+    return model
+
+
+def _refined(planes: list[Plane], sample: Sample, tensors: int) -> Refinement | None:
+    """The refinement, None where it would not pay; the planes of large tensors then have their pull."""
+    for plane in planes:
+        if not refinable(plane.context.layout.shape):
+            continue
+        factors = Factors(plane.context.layout)
+        for stage in plane.stages:
+            negative = plane.context.negative[stage]
+            plane.pull.append(factors.pull(stage, negative))
+            factors.update(stage, plane.off[stage], plane.index[stage], negative)
+    return sample.refine([plane for plane in planes if plane.pull], tensors)
 
 
 def _counted(model: Model, coded: list[tuple[NDArray[np.int16], Bits]]) -> Model:

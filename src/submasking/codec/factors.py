@@ -1,0 +1,146 @@
+"""What the bits decoded so far say of one that is to come, by way of the filters and channels that behave alike.
+
+A weight falls where its gradient, summed over training, agrees in sign with it. Such sums are close to a matrix of low
+rank, outer products of what reaches a layer and what comes back to it. So the signed surprises of the earlier stages
+are approached by few factors, found by orthogonal iteration and freed from noise, and read off where nothing is known
+yet. All of it in whole numbers whose sums are exact in floating point, so that every machine gets the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from submasking.codec.layout import MANY_STAGES, Layout
+
+Floats = NDArray[np.floating[Any]]
+RANK = 24
+UNIT = 1024  # of a pull: so many mean a surprise of one bit
+ONE = 16  # of a surprise: a bit that was sure to be on and is off
+NOISE = 2.0
+_NORM = 10  # the columns of the left factor have a length of about 2 ** _NORM
+_RIGHT = 11  # entries of the right factor stay below 2 ** _RIGHT in size
+# index (32 times log odds) from which k + 1 sixteenths are expected: 32 ln((k + 1/2) / (15 1/2 - k)), rounded up
+_EDGES = (-109, -72, -53, -40, -30, -20, -12, -4, 5, 13, 21, 31, 41, 54, 73, 110)
+_EXPECTED = np.searchsorted(_EDGES, np.arange(-128, 128), side="right").astype(np.int8)
+
+
+class Factors:
+    """Signed surprises of one tensor, and what their factors expect of the next stage.
+
+    Args:
+        layout: the tensor's.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        stages, blocks, _, places = layout.staged_shape
+        self.layout = layout
+        self.rank = min(RANK, min(layout.rows, layout.width) // 2)
+        large = max(layout.rows, layout.width) > 1 << 14  # sums stay below 2 ** 24, or else below 2 ** 53
+        self._bits = 48 if large else 20
+        self._surprise = np.zeros((blocks * stages, places * stages), np.float64 if large else np.float32)
+        self._squares = 0
+        spread = np.arange(1, places * stages + 1)[:, None] * (2 * np.arange(self.rank) + 1) * 40503
+        self._right: Floats = ((spread >> 13) % 2 * 2 - 1).astype(self._surprise.dtype)
+
+    def update(self, stage: int, off: NDArray[np.bool_], index: NDArray[np.int16], negative: NDArray[np.bool_]) -> None:
+        """Take in a stage: its bits, the index that each was expected by, and the signs of the weights."""
+        surprise = off * np.int8(ONE) - _EXPECTED[np.clip(index, -128, 127) + 128]
+        if self.layout.padded:
+            surprise[~_real(self.layout, stage)] = 0
+        self._squares += int((surprise.astype(np.int16) ** 2).sum(dtype=np.int64))
+        np.negative(surprise, where=negative, out=surprise)
+        stages = self.layout.stages
+        for row in range(stages):
+            part = self._surprise[row::stages, (stage - row) % stages :: stages]
+            if stage < row:
+                part[:, -1], part[:, :-1] = surprise[:, row, 0], surprise[:, row, 1:]
+            else:
+                part[:] = surprise[:, row]
+
+    def pull(self, stage: int, negative: NDArray[np.bool_]) -> NDArray[np.int16]:
+        """`UNIT` times the surprise that is expected of each place of a stage: (blocks, rows of a block, places)."""
+        _, blocks, stages, places = self.layout.staged_shape
+        if self.rank == 0 or self._squares == 0:
+            return np.zeros((blocks, stages, places), np.int16)
+        left, right, scale = self._split((2 if stages == MANY_STAGES else 1) + 2 * (stage == 1))
+        found = np.empty((blocks, stages, places), self._surprise.dtype)
+        for row in range(stages):
+            product = left[row::stages] @ right[(stage - row) % stages :: stages].T
+            if stage < row:
+                found[:, row, 0], found[:, row, 1:] = product[:, -1], product[:, :-1]
+            else:
+                found[:, row] = product
+        found *= np.asarray(scale * UNIT * stages / stage, found.dtype)
+        pull = np.clip(np.rint(found, out=found), -8191, 8191, out=found).astype(np.int16)
+        np.negative(pull, where=negative, out=pull)
+        return pull
+
+    def _split(self, rounds: int) -> tuple[Floats, Floats, float]:
+        """Factors with whole entries, and what one unit of their product is worth in surprises of one bit."""
+        kind = self._surprise.dtype
+        for _ in range(rounds):
+            left = orthonormal(self._surprise @ self._right).astype(kind)
+            image = self._surprise.T @ left
+            self._right = _below(image, self._bits - len(image).bit_length()).astype(kind)
+        top = math.frexp(float(np.abs(image).max()))[1]
+        shift = 2.0 ** (_RIGHT - top)
+        right = np.rint(image.astype(np.float64) * shift)
+        rows, width = self.layout.rows, self.layout.width
+        noise = self._squares / (rows * width) * (math.sqrt(rows) + math.sqrt(width)) ** 2
+        kept = np.rint(signal(right.T @ right, NOISE * noise * (shift * 2**_NORM) ** 2) * 4096)
+        return left, np.rint(right @ kept / 4096).astype(kind), 1 / (shift * 4**_NORM * ONE)
+
+
+def orthonormal(columns: Floats) -> Floats:
+    """Whole columns of length 2 ** 10 that span what the given ones span, in their order; dependent ones become 0."""
+    columns = _below(columns, 12)
+    gram = columns.T @ columns
+    least = gram.diagonal() * 2.0**-16
+    mixed = np.eye(len(gram))
+    for j in range(len(gram)):
+        if gram[j, j] <= least[j]:
+            gram[j], gram[:, j], mixed[j] = 0, 0, 0
+            continue
+        share = gram[j + 1 :, j] / gram[j, j]
+        mixed[j + 1 :] -= share[:, None] * mixed[j]
+        gram[j + 1 :] -= share[:, None] * gram[j]
+        mixed[j] *= 2.0 ** (_NORM + 20) / math.sqrt(gram[j, j])
+    mixed = np.clip(np.rint(mixed), -(2.0**36), 2.0**36)
+    return np.clip(np.rint(columns @ mixed.T / 2**20), -(2**_NORM), 2**_NORM)
+
+
+def signal(gram: Floats, noise: float) -> Floats:
+    """I - (I + (gram / noise) ** 2) ** -1: near 1 along directions that stand out from the noise, near 0 along others.
+
+    Args:
+        gram: symmetric, of whole numbers.
+        noise: the eigenvalue of `gram` at which half is kept.
+    """
+    share = np.rint(np.clip(gram / noise, -1e3, 1e3) * 4096)
+    matrix = share @ share / 2.0**24
+    inverse = np.eye(len(gram))
+    matrix += inverse
+    for j in range(len(gram)):  # Gauss-Jordan; the matrix is positive definite
+        pivot = matrix[j, j]
+        matrix[j] /= pivot
+        inverse[j] /= pivot
+        share = matrix[:, j].copy()
+        share[j] = 0
+        matrix -= share[:, None] * matrix[j]
+        inverse -= share[:, None] * inverse[j]
+    return np.eye(len(gram)) - inverse
+
+
+def _below(columns: Floats, bits: int) -> Floats:
+    """Each column times a power of two, so that its largest entry lies below 2 ** bits, rounded."""
+    _, top = np.frexp(np.abs(columns).max(0))
+    return np.rint(np.ldexp(columns.astype(np.float64), bits - top))
+
+
+def _real(layout: Layout, stage: int) -> NDArray[np.bool_]:
+    rows = layout.along_rows(np.ones(layout.rows, np.bool_))
+    return rows & layout.along_width(np.ones(layout.width, np.bool_), stage)
