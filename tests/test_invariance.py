@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
-from operator import attrgetter
 from pathlib import Path
 from random import Random
 
@@ -14,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, Phase, assume, find, given, settings
 from hypothesis import strategies as st
 from references_invariance import Network
+from references_notation import nameless, unexplained, unknown_names
 
 import submasking
 from submasking import Threshold, TopK, invariance
@@ -588,7 +588,8 @@ def test_conversion_refuses_to_move_the_threshold_under_weight_decay():
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
-PAGE = (Path(__file__).parents[1] / "book" / "proofs.md").read_text()
+BOOK = Path(__file__).parents[1] / "book"
+PAGE, NOTATION = ((BOOK / name).read_text() for name in ("proofs.md", "notation.md"))
 LABELS = re.findall(r"\{prf:(?:theorem|lemma|corollary)\}[^\n]*\n:label: (\S+)", PAGE)
 
 
@@ -618,24 +619,47 @@ def test_every_equation_and_statement_that_the_page_refers_to_is_on_it():
     assert set(re.findall(r"\{(?:prf:ref|eq)\}`([\w-]+)`", PAGE)) <= known
 
 
-def test_the_names_in_the_code_that_the_page_lists_exist():
-    table = re.search(r"## Symbols\n(.*?)\n## ", PAGE, re.DOTALL).group(1)
-    roots = {
-        "submasking": submasking,
-        "masking": submasking.mask(torch.nn.Linear(2, 2), "weights"),
-        "Threshold": Threshold(),
-        "Network": Network,
-        "Setup": Setup(SGD(1), 1),
-        "SGD": SGD(1),
-        "Rule": invariance.Rule,
-        "Adam": Adam(1),
-        "RMSprop": RMSprop(1),
-        "Adagrad": Adagrad(1),
-    }
-    names = re.findall(r"`(\w+)\.([\w.]+)(?:\(\))?`", table)
-    assert {root for root, _ in names} == set(roots)
-    for name, path in names:
-        if name == "Network":
-            assert path in Network.__dataclass_fields__
-        else:
-            attrgetter(path)(roots[name])
+def test_every_symbol_of_the_theorems_and_proofs_is_in_the_notation_table():
+    assert unexplained(PAGE, NOTATION) == set()
+
+
+@pytest.mark.parametrize(
+    ("page", "notation", "missing"),
+    [
+        (PAGE.replace("Let $T$ be strictly", r"Let $\xi$, $T$ be strictly"), NOTATION, {r"\xi"}),
+        (PAGE, re.sub(r"\| \$\\omega\$.*\n", "", NOTATION), {r"\omega"}),
+        (PAGE, NOTATION.replace(r"$\tilde G^t$", "$G^t$"), {r"\tildeG"}),
+        (PAGE, NOTATION.replace(r"$\delta_1$, ", ""), {r"\delta_1"}),
+        (PAGE, NOTATION.replace("$s_t$", "$s$"), {"s_0", "s_1"}),
+        (PAGE, NOTATION.replace(r"$\mathcal{B}^t$", r"$\mathcal{C}^t$"), {r"\mathcal{B}"}),
+    ],
+    ids=["a new symbol", "a lost row", "a lost accent", "a lost digit", "a lost index", "another letter"],
+)
+def test_a_symbol_that_the_table_lacks_is_found(page, notation, missing):
+    assert unexplained(page, notation) == missing
+
+
+def test_every_symbol_has_its_name_in_the_code_and_the_code_has_the_name():
+    assert nameless(NOTATION) == []
+    assert unknown_names(NOTATION) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("SGD.weight_decay", "SGD.weight_decays"),
+        ('state["velocity"]', 'state["velocitas"]'),
+        ("masking.scores()", "masking.score()"),
+        ("submasking.criteria.mask_gradient", "submasking.criteria.gradient_of_mask"),
+        ("Network.head", "Network.heads"),
+        ('rescale="variance"', 'scale_again="variance"'),
+        ("multiplier", "multiplicator"),
+        ("torch.finfo(dtype).eps", "torch.finfo(dtype).epsilon"),
+    ],
+)
+def test_a_name_that_the_code_lacks_is_found(right, wrong):
+    assert unknown_names(NOTATION.replace(f"`{right}`", f"`{wrong}`")) == [wrong]
+
+
+def test_a_symbol_without_a_name_is_found():
+    assert nameless(NOTATION.replace("`SGD.dampening`", "")) == [r"$\delta$"]
