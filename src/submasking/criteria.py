@@ -107,7 +107,9 @@ def alpha(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
     Returns:
         A float32 scalar in (0, 1].
     """
-    return (mask.count_nonzero().clamp_min(1) / mask.numel()).sqrt()
+    few = mask.numel() < 2**24  # exact in float32 up to there, and many times faster than counting
+    on = mask.sum(dtype=torch.float32) if few else mask.count_nonzero()
+    return (on.clamp_min(1) / mask.numel()).sqrt()
 
 
 def effective(
@@ -135,9 +137,11 @@ def write_effective(
     rescale: str,
 ) -> None:
     """Write the effective weight of these scores into the parameter, as `effective` has it."""
-    if isinstance(criterion, Threshold) and rescale == "none" and frozen.dtype == scores.dtype == parameter.dtype:
+    if isinstance(criterion, Threshold) and frozen.dtype == scores.dtype == parameter.dtype:
         # under a name from elsewhere: frozen where scores > mu, else 0, in one vectorised pass
         torch.ops.aten.threshold_backward.grad_input(frozen, scores, criterion.mu, grad_input=parameter)
+        if rescale != "none":
+            parameter.div_(alpha(criterion(scores)))
     else:
         parameter.copy_(effective(frozen, criterion(scores), rescale))
 

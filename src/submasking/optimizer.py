@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from submasking.criteria import Criterion, Threshold, mask_gradient, write_effective
+from submasking.criteria import Criterion, Threshold, alpha, mask_gradient, write_effective
 
 if TYPE_CHECKING:
     from submasking.handle import Masking
@@ -143,6 +143,13 @@ def update(
     velocity.mul_(momentum)
     if rescale == "none":
         velocity.addcmul_(gradient, frozen)
+    elif parameter.device.type == "cpu" and parameter.dtype == gradient.dtype == scores.dtype:
+        spread = alpha(criterion(scores))
+        # the parameter is theta * M / alpha: with the gradient it gives the sum over the mask without one
+        through = torch.dot(*(t.flatten() for t in _flattened([gradient, parameter]))) / (
+            2 * parameter.numel() * spread**2
+        )
+        velocity.addcmul_(gradient, frozen, value=1 / float(spread)).sub_(through)
     else:
         velocity.add_(mask_gradient(gradient, frozen, criterion(scores), rescale))
     if isinstance(lr, Tensor):  # a number would be compiled in, anew for every step of a schedule

@@ -29,7 +29,7 @@ def constant(value: float = 1.0) -> Init:
     """
     if not math.isfinite(value):
         raise ValueError(f"the initial score must be a finite number; got {value}; the paper uses 1")
-    return lambda frozen, random: torch.full(frozen.shape, value)
+    return lambda frozen, random: torch.tensor(float(value)).expand(frozen.shape)
 
 
 def normal(frozen: Float[Tensor, "*shape"], random: torch.Generator) -> Float[Tensor, "*shape"]:
@@ -91,7 +91,7 @@ def initial(init: str | float | Init, frozen: Float[Tensor, "*shape"], seed: int
         raise ValueError(f"init must be one of {', '.join(INITS)}, a number or a callable; got {init!r}")
     make = INITS[init] if isinstance(init, str) else constant(init) if isinstance(init, (int, float)) else init
     values = make(frozen, generator(seed, name))
-    if values.shape != frozen.shape or bool(values.isnan().any()):
+    if values.shape != frozen.shape or (values.numel() and bool(values.amin().isnan())):  # of any NaN, amin is NaN
         raise ValueError(
             f"initial scores must be numbers, one for each weight; for {name!r} of shape {tuple(frozen.shape)} {init!r}"
             f" gave shape {tuple(values.shape)}, {int(values.isnan().sum())} of them NaN; are the weights finite?"
