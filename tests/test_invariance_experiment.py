@@ -2,6 +2,7 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,6 +64,31 @@ def test_a_record_of_the_same_recipe_is_not_computed_again(record, monkeypatch):
 def test_the_record_is_where_the_book_looks(record):
     path = results.results_folder("smoke") / "records" / "rn18-timm" / "dtd" / "invariance-labels100-seed0.json"
     assert results.read_one(path) == record
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_scores_and_velocity_are_in_the_number_format_of_the_run(dtype):
+    """Each operation of a step is rounded to it: the scores are those of torch's own operations in that format."""
+    torch.manual_seed(0)
+    trunk = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten())
+    backbone = SimpleNamespace(trunk=trunk, preset="weights")
+    masked, masking, optimizer = experiment.masked_trunk(backbone, experiment.Variant("run", 0.75, 1.0, 0.5, dtype))
+    scores = {name: tensor.to(getattr(torch, dtype)) for name, tensor in masking.scores().items()}
+    velocity = {name: torch.zeros_like(tensor) for name, tensor in scores.items()}
+    for _ in range(3):
+        masked(torch.randn(2, 3, 5, 5)).square().sum().backward()
+        for name, tensor in scores.items():
+            gradient = masked.get_parameter(name).grad
+            velocity[name].mul_(0.9).addcmul_(gradient, masking.frozen()[name])
+            tensor.add_(velocity[name], alpha=-0.75)
+        optimizer.step()
+        optimizer.zero_grad()
+        for name, tensor in masking.scores().items():
+            assert torch.equal(tensor, scores[name].to(tensor.dtype))
+            on = (scores[name] > 0.5).to(torch.float32)
+            assert torch.equal(masked.get_parameter(name), masking.frozen()[name] * on)
+    exact = [torch.equal(tensor, tensor.bfloat16().to(tensor.dtype)) for tensor in masking.scores().values()]
+    assert all(exact) if dtype == "bfloat16" else not any(exact)
 
 
 def outcome(bits, losses=(2.0, 1.0)):

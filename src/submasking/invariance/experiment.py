@@ -28,6 +28,7 @@ from submasking.evaluate import features, top1
 from submasking.invariance.rules import SGD
 from submasking.invariance.setup import Setup, scale, translate
 from submasking.masks import Masking, mask
+from submasking.optimizer import MaskSGD, update
 from submasking.profiles import Optimisation, profile, settings
 from submasking.results import Record
 from submasking.runs import READ_ONLY
@@ -106,13 +107,34 @@ class Outcome:
         return [float(np.bitwise_count(one ^ two).sum()) / self.weights for one, two in pairs]
 
 
-def masked_trunk(backbone: Backbone, variant: Variant) -> tuple[nn.Module, Masking]:
-    """Return a copy of the backbone, masked, with scores in the variant's number format."""
-    trunk = copy.deepcopy(backbone.trunk)
+class Narrow(MaskSGD):
+    """The masks' optimizer with scores and velocity in a number format narrower than float32.
+
+    The library widens such scores, since steps of usual size would round to nothing. Here the tensors are float32 too,
+    but each operation of a step is done in the narrow format, and they hold no other values.
+    """
+
+    def __init__(self, masking: Masking, lr: float, momentum: float, dtype: torch.dtype) -> None:
+        super().__init__(masking, lr=lr, momentum=momentum)
+        self.dtype = dtype
+
+    def _update(self, *arguments: Any) -> None:
+        parameter, gradient, frozen, scores, velocity, *rest = arguments
+        narrow = scores.to(self.dtype), velocity.to(self.dtype)
+        update(parameter, gradient, frozen, *narrow, *rest)
+        scores.copy_(narrow[0])
+        velocity.copy_(narrow[1])
+
+
+def masked_trunk(backbone: Backbone, variant: Variant) -> tuple[nn.Module, Masking, MaskSGD]:
+    """Return a copy of the backbone, masked, and an optimizer of the scores in the variant's number format."""
+    trunk, dtype = copy.deepcopy(backbone.trunk), getattr(torch, variant.dtype)
     masking = mask(trunk, backbone.preset, Threshold(variant.mu), init=variant.start)
+    if dtype.itemsize < torch.float32.itemsize:
+        return trunk, masking, Narrow(masking, variant.lr, MOMENTUM, dtype)
     for scores in masking.scores().values():
-        scores.data = scores.data.to(getattr(torch, variant.dtype))
-    return trunk, masking
+        scores.data = scores.data.to(dtype)
+    return trunk, masking, masking.optimizer(lr=variant.lr, momentum=MOMENTUM)
 
 
 def packed(masking: Masking) -> np.ndarray:
@@ -125,9 +147,9 @@ def observe(
 ) -> Outcome:
     """Train one variant as FS does and watch its masks; `name` is the profile's."""
     seed += variant.seed_shift
-    trunk, masking = masked_trunk(backbone, variant)
+    trunk, masking, optimizer = masked_trunk(backbone, variant)
     head = head_for(backbone, train.classes, seed)
-    optimizers: list[torch.optim.Optimizer] = [masking.optimizer(lr=variant.lr, momentum=MOMENTUM)]
+    optimizers: list[torch.optim.Optimizer] = [optimizer]
     if any(parameter.requires_grad for parameter in head.parameters()):
         optimizers.append(sgd(head, plan.head_lr, plan.head_weight_decay))
     loader = Batches(train, profile(name).batch_size, augmented(backbone, name), seed=seed)
@@ -270,7 +292,7 @@ def _portable(notebook: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe(backbone: Backbone) -> dict[str, Any]:
-    _, masking = masked_trunk(backbone, variants()[0])
+    _, masking, _ = masked_trunk(backbone, variants()[0])
     return {
         "architecture": backbone.architecture,
         "weights": backbone.weights,

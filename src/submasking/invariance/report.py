@@ -11,6 +11,7 @@ from submasking.invariance.experiment import REFERENCE, Variant
 from submasking.results import Record
 
 COLOURS = {"float32": "#0072B2", "bfloat16": "#D55E00", "float64": "#009E73"}
+MARKERS = {"scaled by 2": "v", "scaled by 3": "s", "shifted by 0.5": "^", "both": "o", "shifted by 1000": "D"}
 CONTROL = "#999999"
 ALONE = ("learning rate only", "threshold only", "initial score only")
 CONTROLS = {"learning rate only": ":", "threshold only": "--", "initial score only": "-.", "another seed": "-"}
@@ -42,7 +43,9 @@ def _differing(axes: Axes, record: Record) -> None:
             colour = COLOURS[variant.dtype] if variant.equivalent else CONTROL
             style = "-" if variant.equivalent else CONTROLS[variant.name]
             label = f"{variant.name}, {variant.dtype}" if variant.equivalent else variant.name
-            axes.plot(np.where(share > 0, share, np.nan), style, color=colour, label=label)
+            first = int((share > 0).argmax())  # marked, since a bit that differs in one step only draws no line
+            marks = {"marker": MARKERS.get(variant.name, ""), "markevery": (first, 16), "markersize": 4}
+            axes.plot(np.where(share > 0, share, np.nan), style, color=colour, label=label, **marks)
     axes.set_yscale("log")
     axes.set_ylim(0.5 / record.backbone["masked"], 1)
     axes.set_xlabel("step")
@@ -85,7 +88,7 @@ def _format(record: Record, dtype: str) -> str:
         if same == steps:
             phrases.append(f"{variant.name}: every mask of all {steps} equal")
         else:
-            bits = f"{first:.0f} {'bit' if first == 1 else 'bits'}"
+            bits = f"{first:.0f} {'bit' if round(first) == 1 else 'bits'}"
             phrases.append(
                 f"{variant.name}: first different at step {same:.0f}, in {bits}, {100 * end:.2g} % at the end"
             )
