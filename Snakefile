@@ -18,7 +18,7 @@ PROFILE = config.get("profile", "tiny")
 FOLDER = results.results_folder(PROFILE)
 NOTEBOOKS = grid.notebooks(PROFILE)
 # the longest chain first: the backbone that feeds the self-supervised runs
-FIRST = "rn50-swav"
+FIRST = grid.UNLABELLED_MODEL
 watch = Watch(PROFILE)
 
 
@@ -30,8 +30,9 @@ def source(stem):
     return str(notebooks.path(NOTEBOOKS[stem][0]))
 
 
-def model(stem):
-    return NOTEBOOKS[stem][1]["model"]
+def models(stem):
+    given = NOTEBOOKS[stem][1]["model"]
+    return sorted({run.model for run in grid.notebook_runs(stem, PROFILE)}) if given == "all" else [given]
 
 
 onstart:
@@ -71,15 +72,15 @@ for stem in NOTEBOOKS:
             f"notebook_{stem.replace('-', '_')}"
         input:
             source=source(stem),
-            backbone=str(FOLDER / "backbones" / f"{model(stem)}.safetensors"),
+            backbone=[str(FOLDER / "backbones" / f"{name}.safetensors") for name in models(stem)],
             # the runs that two notebooks share are made by one of them
-            before=[str(FOLDER / "notebooks" / "label_sparsity-rn50-swav.ipynb")] if stem == f"submasking-{FIRST}" else [],
+            before=[str(FOLDER / "notebooks" / f"{other}.ipynb") for other in grid.before(stem, PROFILE)],
         output:
             str(FOLDER / "notebooks" / f"{stem}.ipynb"),
         params:
             stem=stem,
             recipes=digest([run.recipe() for run in grid.notebook_runs(stem, PROFILE)]),
-        priority: 2 if model(stem) == FIRST else 1
+        priority: 2 if FIRST in models(stem) else 1
         log:
             str(FOLDER / "logs" / f"{stem}.txt"),
         run:

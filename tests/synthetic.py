@@ -17,12 +17,27 @@ def record(task):
     if task.method in ("FS", "SSM"):
         metrics["sparsity"] = draw.uniform(0.01, 0.3)
     return Record(
+        sizes=sizes(task.method, draw),
         profile=task.profile, model=task.model, dataset=task.dataset_name, method=task.method, labels=task.labels,
         seed=task.seed, recipe=task.recipe(), metrics=metrics, layers={"conv1.weight": 0.1, "layer1.weight": 0.2},
         backbone={"architecture": "made up", "parameters": 1000, "masked": 900 if "sparsity" in metrics else 0},
         data={"classes": 10, "train": 120, "labelled": int(1.2 * task.labels), "test": 100},
         timings={"total_s": 60.0}, created="2026-01-02T03:04:05+00:00", commit="0123456789",
     )  # fmt: skip
+
+
+def sizes(method, draw):
+    """Made-up sizes of a mask, or of fine-tuned weights."""
+    if method not in ("FS", "SSM", "FFT", "SSFT"):
+        return {}
+    found = {"buffers_bytes": 100.0, "head_bytes": draw.uniform(10, 500)}
+    if method in ("FFT", "SSFT"):
+        names = ("raw", "gzip", "bz2", "lzma", "zstd", "delta")
+        return found | {f"weights_{name}_bytes": draw.uniform(2000, 3600) for name in names}
+    found |= {f"{name}_bytes": draw.uniform(40, 112) for name in ("gzip", "bz2", "lzma", "zstd", "coded")}
+    found |= {"raw_bits": 900.0, "entropy_bits_global": draw.uniform(400, 900)}
+    found["entropy_bits_tensor"] = 0.9 * found["entropy_bits_global"]
+    return found | {"file_bytes": found["coded_bytes"] + found["buffers_bytes"] + found["head_bytes"] + 1500}
 
 
 def records(profile="tiny"):

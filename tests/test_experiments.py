@@ -46,6 +46,16 @@ def test_an_output_path_gets_the_notebook_with_its_answer(smoke_results, tmp_pat
     assert "2 data sets" in answer
 
 
+def test_the_compression_notebook_makes_its_runs_or_reads_them_and_answers(smoke_results, tmp_path):
+    output = tmp_path / "out.ipynb"
+    arguments = ("-p", "profile", "smoke", "-p", "dataset", "cifar10", "-p", "seeds", "0")
+    done = papermill("notebooks/compression.ipynb", output, *arguments, results_folder=smoke_results)
+    assert done.returncode == 0, done.stderr[-2000:]
+    answer = json.dumps(nbformat.read(output, as_version=4).cells[-1].outputs)
+    assert "bits per weight" in answer
+    assert "Fine-tuned weights take" in answer
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -6,12 +6,17 @@ import pytest
 import synthetic
 from matplotlib.colors import to_rgb
 
-from submasking import figures, results
+from submasking import figures, results, storage
 
 
 @pytest.fixture(scope="module")
 def frame():
     return results.to_frame(synthetic.records())
+
+
+@pytest.fixture(scope="module")
+def stored(frame):
+    return frame.join(storage.columns(synthetic.records()))
 
 
 def accuracy(frame):
@@ -43,6 +48,29 @@ def test_methods_draws_lp_fs_and_fft_for_each_of_eight_tasks(frame):
     assert len(heights(axes)) == 24
     mean = accuracy(frame).query("method == 'FS' and dataset == 'dtd'").top1.mean()
     assert min(abs(height - mean) for height in heights(axes)) < 1e-9
+
+
+def test_bits_per_weight_draws_a_bar_per_coder_at_the_mean_over_data_sets(stored):
+    figure = figures.bits_per_weight(stored)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert sorted(titles) == ["rn18-timm, FS", "rn50-swav, FS", "rn50-swav, SSM", "vitb32-clip, FS"]
+    rows = stored[(stored.model == "rn18-timm") & (stored.method == "FS")]
+    expected = [rows.groupby("dataset")[f"bits_{name}"].mean().mean() for name in storage.CODERS]
+    assert heights(figure.axes[titles.index("rn18-timm, FS")]) == pytest.approx(expected)
+
+
+def test_the_parts_of_a_file_add_up_to_it(stored):
+    figure = figures.task_bytes(stored[stored.model == "rn18-timm"])
+    rows = stored[(stored.model == "rn18-timm") & (stored.method == "FS") & (stored.dataset == "dtd")]
+    axes = figure.axes[0]
+    place = [label.get_text() for label in axes.get_yticklabels()].index("dtd")
+    ends = [bar.get_x() + bar.get_width() for bar in axes.patches if round(bar.get_y() + bar.get_height() / 2) == place]
+    assert max(ends) == pytest.approx(rows.kb_file.mean())
+
+
+def test_sizes_of_no_mask_cannot_be_drawn(stored):
+    with pytest.raises(ValueError, match="must hold sizes of masks"):
+        figures.task_bytes(stored[stored.method == "LP"])
 
 
 def test_no_runs_with_that_share_of_labels_is_said(frame):

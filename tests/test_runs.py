@@ -46,6 +46,15 @@ def test_the_mask_file_of_a_run_gives_its_masks_back(smoke_results):
     assert 0 < record.sizes["coded_bytes"] < record.sizes["raw_bits"] / 8
 
 
+@pytest.mark.parametrize(("method", "labels"), [("FFT", 100.0), ("SSFT", 0.0)])
+def test_a_run_that_trains_weights_records_what_they_cost(smoke_results, method, labels):
+    found, masked = runs.run(smoke(method, labels), progress=False), runs.run(smoke("FS"), progress=False)
+    assert found.sizes["weights_raw_bytes"] == 4 * masked.backbone["masked"]
+    assert 0 < found.sizes["weights_delta_bytes"] < found.sizes["weights_raw_bytes"]
+    assert {"weights_gzip_bytes", "weights_bz2_bytes", "weights_lzma_bytes", "buffers_bytes"} <= found.sizes.keys()
+    assert masked.sizes["zstd_bytes"] > 0
+
+
 @pytest.mark.parametrize("model", ["rn50-clip", "vitb32-clip"])
 def test_a_clip_tower_learns_masks(smoke_results, model):
     record = runs.run(smoke("FS", model=model), progress=False)

@@ -4,13 +4,10 @@ import gzip
 import lzma
 
 import numpy as np
-import pytest
 import torch
 import zstandard
 
-from submasking import runs
 from submasking.codec import sizes
-from submasking.runs import Run
 
 
 def tuned(seed=0, change=0.01):
@@ -45,13 +42,3 @@ def test_the_difference_to_the_backbone_is_what_its_holder_needs():
     far_bytes, near_bytes = (sizes.weights_report(after, before)["weights_delta_bytes"] for after in (far, near))
     assert near_bytes < far_bytes < sizes.weights_report(far, before)["weights_zstd_bytes"]
     assert sizes.weights_report(before, before)["weights_delta_bytes"] < 100
-
-
-@pytest.mark.parametrize(("method", "labels"), [("FFT", 100.0), ("SSFT", 0.0)])
-def test_a_run_that_trains_weights_records_what_they_cost(smoke_results, method, labels):
-    record = runs.run(Run("smoke", "rn18-timm", "cifar10", method, labels), progress=False)
-    masked = runs.run(Run("smoke", "rn18-timm", "cifar10", "FS"), progress=False)
-    assert record.sizes["weights_raw_bytes"] == 4 * masked.backbone["masked"]
-    assert 0 < record.sizes["weights_delta_bytes"] < record.sizes["weights_raw_bytes"]
-    assert masked.sizes["zstd_bytes"] > 0
-    assert {"weights_gzip_bytes", "weights_bz2_bytes", "weights_lzma_bytes", "buffers_bytes"} <= record.sizes.keys()

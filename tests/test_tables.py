@@ -8,7 +8,7 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submasking import results, tables
+from submasking import results, storage, tables
 from submasking.tables import DRAFT, HERE, MISSING, PUBLISHED, Cell, Query
 
 shares = st.floats(0, 1)
@@ -16,7 +16,8 @@ shares = st.floats(0, 1)
 
 @pytest.fixture(scope="module")
 def frame():
-    return results.to_frame(synthetic.records())
+    records = synthetic.records()
+    return results.to_frame(records).join(storage.columns(records))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def test_latex_has_as_many_cells_in_each_row_as_columns(number, frame, reported)
 
 
 def test_an_unknown_table_lists_those_there_are(frame, reported):
-    with pytest.raises(ValueError, match="table must be one of 1, 2, 3, 4, 5, 6; got '7'"):
+    with pytest.raises(ValueError, match="table must be one of 1, 2, 3, 4, 5, 6, bits, bytes; got '7'"):
         tables.build("7", frame, reported)
 
 

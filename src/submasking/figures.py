@@ -16,6 +16,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from submasking import storage
 from submasking.profiles import DATASETS
 from submasking.verdicts import label_bars
 
@@ -112,6 +113,69 @@ def masking(seed: int = 0, side: int = 8) -> Figure:
     for place, sign in ((1, "⊙"), (2, "=")):
         panels[place].text(-0.14, 0.5, sign, transform=panels[place].transAxes, ha="center", va="center", fontsize=16)
     return figure
+
+
+@_themed
+def bits_per_weight(frame: pd.DataFrame) -> Figure:
+    """Bits per weight of masks by coder, a panel per model and method: the mean as a bar, a dot per data set.
+
+    Args:
+        frame: identity of each run beside its `storage.columns`; a coder that the records lack has no bar.
+    """
+    panels = _masks(frame)
+    figure = Figure(figsize=(7.2, 2.6 * -(-len(panels) // 2)), layout="constrained")
+    for axes, (title, part) in zip(_grid(figure, len(panels)), panels, strict=True):
+        means = part.groupby("dataset")[[f"bits_{name}" for name in storage.CODERS]].mean()
+        colours = [COLOURS["FS"] if name == "coded" else COLOURS["ZS"] for name in storage.CODERS]
+        axes.bar(range(len(storage.CODERS)), means.mean(), color=colours, width=0.7)
+        for place, name in enumerate(means):
+            axes.plot([place] * len(means), means[name], ".", color=_ink(), markersize=3)
+        for name, label, dashes in (("entropy", "entropy", "-"), ("tensor", "entropy per tensor", "--")):
+            axes.axhline(part[f"bits_{name}"].mean(), linestyle=dashes, color=COLOURS["FFT"], label=label)
+        axes.set_xticks(range(len(storage.CODERS)), [name.replace("coded", "ours") for name in storage.CODERS])
+        axes.set(title=title, ylabel="bits per weight")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return figure
+
+
+@_themed
+def task_bytes(frame: pd.DataFrame) -> Figure:
+    """Thousands of bytes of each part of a task file, a panel per model and method: mean over the seeds.
+
+    Args:
+        frame: as for `bits_per_weight`.
+    """
+    panels = _masks(frame)
+    shades = dict(zip(storage.PARTS, (COLOURS["FS"], COLOURS["SSFT"], COLOURS["LP"], COLOURS["ZS"]), strict=True))
+    names = {"mask": "coded mask", "buffers": "norm buffers", "head": "head", "rest": "description"}
+    figure = Figure(figsize=(7.2, 2.6 * -(-len(panels) // 2)), layout="constrained")
+    for axes, (title, part) in zip(_grid(figure, len(panels)), panels, strict=True):
+        means = part.groupby("dataset")[[f"kb_{name}" for name in storage.PARTS]].mean()
+        shown = means.reindex([name for name in DATASETS if name in means.index] or list(means.index))[::-1]
+        left = np.zeros(len(shown))
+        for name in storage.PARTS:
+            axes.barh(range(len(shown)), shown[f"kb_{name}"], left=left, color=shades[name], label=names[name])
+            left += shown[f"kb_{name}"].to_numpy()
+        axes.set_yticks(range(len(shown)), list(shown.index))
+        axes.set(title=title, xlabel="kB")
+        axes.grid(True, axis="x")
+        axes.grid(False, axis="y")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(storage.PARTS))
+    return figure
+
+
+def _masks(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Runs that stored a mask, from all labels or from none, by model and method."""
+    part = frame[frame.method.isin(storage.RIVALS) & frame.labels.isin([0.0, 100.0]) & frame.bits_coded.notna()]
+    if part.empty:
+        raise ValueError("frame must hold sizes of masks; it has none: use runs of FS or SSM")
+    return [(f"{model}, {method}", rows) for (model, method), rows in part.groupby(["model", "method"], sort=False)]
+
+
+def _grid(figure: Figure, count: int) -> list[Axes]:
+    """That many panels in rows of two; one alone is as wide as the page."""
+    columns = min(2, count)
+    return [figure.add_subplot(-(-count // columns), columns, number + 1) for number in range(count)]
 
 
 def _bars(axes: Axes, part: pd.DataFrame, datasets: list[str], shown: list[str]) -> None:

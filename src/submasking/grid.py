@@ -11,6 +11,8 @@ from submasking.runs import Run
 
 # methods whose outcome the seed cannot change when all labels are used
 DETERMINISTIC = ("ZS", "LP")
+# the model that the grid adapts without labels
+UNLABELLED_MODEL = "rn50-swav"
 
 
 def chosen(asked: str, offered: Sequence[str], what: str) -> tuple[str, ...]:
@@ -70,22 +72,69 @@ def label_sparsity_runs(profile_name: str, model: str, dataset: str = "all", see
     return runs
 
 
+def storage_runs(
+    profile_name: str,
+    model: str = "all",
+    dataset: str = "all",
+    methods: str = "FS",
+    seed: str = "all",
+    weights: str = "",
+) -> list[Run]:
+    """Runs whose masks and fine-tuned weights are weighed against each other: FS with FFT, SSM with SSFT.
+
+    "all" models are those that the grid adapts: with labels every one that Tables 1 to 6 show, without labels the one
+    of Figures 1 and 2. These runs belong to other notebooks too, so a grid makes none for this.
+    """
+    wanted, plan = chosen(methods, ("FS", "SSM"), "methods"), profile(profile_name)
+    if profile_name == "images":
+        return accuracy_runs(profile_name, model, dataset, "FS,FFT", seed, weights)
+    runs: list[Run] = []
+    if "FS" in wanted:
+        for name in plan.full_models if model == "all" else chosen(model, MODELS, "model"):
+            runs += accuracy_runs(profile_name, name, dataset, "FS,FFT", seed)
+    if "SSM" in wanted:
+        for name in (UNLABELLED_MODEL,) if model == "all" else chosen(model, MODELS, "model"):
+            every = label_sparsity_runs(profile_name, name, dataset, seed)
+            runs += [run for run in every if run.method in ("SSM", "SSFT")]
+    return runs
+
+
 def notebooks(profile_name: str) -> dict[str, tuple[str, dict[str, Any]]]:
     """The executed notebooks of a profile's grid: file stem -> (notebook, parameters)."""
     plan: dict[str, tuple[str, dict[str, Any]]] = {}
     for model in MODELS:
         plan[f"submasking-{model}"] = ("submasking", {"profile": profile_name, "model": model})
-    plan["label_sparsity-rn50-swav"] = ("label_sparsity", {"profile": profile_name, "model": "rn50-swav"})
+    plan[f"label_sparsity-{UNLABELLED_MODEL}"] = (
+        "label_sparsity",
+        {"profile": profile_name, "model": UNLABELLED_MODEL},
+    )
     plan["invariance-rn18-timm"] = ("invariance", {"profile": profile_name, "model": "rn18-timm"})
+    plan["compression-all"] = ("compression", {"profile": profile_name, "model": "all", "methods": "FS,SSM"})
     return plan
 
 
 def notebook_runs(stem: str, profile_name: str) -> list[Run]:
     """The runs of one executed notebook; empty for a notebook that keeps a record of its own (invariance)."""
     name, given = notebooks(profile_name)[stem]
+    if name == "compression":
+        return storage_runs(profile_name, given["model"], methods=given["methods"])
     if name == "submasking":
         return accuracy_runs(profile_name, given["model"])
     return label_sparsity_runs(profile_name, given["model"]) if name == "label_sparsity" else []
+
+
+def before(stem: str, profile_name: str) -> list[str]:
+    """Notebooks of the grid that must be executed first: those whose records a notebook shares."""
+    if stem == f"submasking-{UNLABELLED_MODEL}":
+        return [f"label_sparsity-{UNLABELLED_MODEL}"]
+    if not stem.startswith("compression"):
+        return []
+    shared = set(notebook_runs(stem, profile_name))
+    return [
+        other
+        for other, (name, _) in notebooks(profile_name).items()
+        if name != "compression" and shared & set(notebook_runs(other, profile_name))
+    ]
 
 
 def runs(profile_name: str) -> list[Run]:

@@ -1,4 +1,4 @@
-"""The paper's Tables 1 to 6: which numbers they hold, ours from records beside the reported ones.
+"""The paper's Tables 1 to 6, and two on sizes: which numbers they hold, ours from records beside the reported ones.
 
 A table is built once and shown three ways, in HTML, in LaTeX and as CSV. A cell keeps its runs: mean, standard
 deviation, n and seeds; a number that nobody has stays missing.
@@ -16,10 +16,13 @@ from itertools import groupby
 
 import pandas as pd
 
-from submasking.profiles import DATASETS
+from submasking import storage
+from submasking.profiles import DATASETS, profile
 
 MISSING = "–"
 HERE, DRAFT, PUBLISHED = "here", "draft", "gcpr2024"
+# decimals of sizes, where 3 would say nothing
+DIGITS = {name: 1 for name in storage.COLUMNS if not name.startswith("bits_")} | {"multiple": 0}
 METHOD_NAMES = {"ZS": "Zero Shot", "LP": "Linear Probe", "FS": "Submasked", "FFT": "Full FT"}
 UNLABELLED = ("SSM", "SSFT")
 
@@ -179,8 +182,8 @@ def build(number: str, frame: pd.DataFrame, reported: pd.DataFrame) -> Table:
     """Table `number` of the paper.
 
     Args:
-        number: "1" to "6".
-        frame: one row per record (`submasking.results.frame`), of one profile.
+        number: "1" to "6", or "bits" and "bytes" for what a task costs to store.
+        frame: one row per record (`submasking.results.frame`), of one profile, for sizes with `storage.columns`.
         reported: the papers' numbers (`submasking.results.reported`).
 
     Raises:
@@ -228,7 +231,9 @@ def measured(
         return Cell()
     values = rows[metric]
     spread = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-    return Cell(float(values.mean()), spread, len(values), tuple(int(seed) for seed in rows.seed), digits=3)
+    return Cell(
+        float(values.mean()), spread, len(values), tuple(int(seed) for seed in rows.seed), DIGITS.get(metric, 3)
+    )
 
 
 def quoted(reported: pd.DataFrame, query: Query) -> Cell:
@@ -238,7 +243,7 @@ def quoted(reported: pd.DataFrame, query: Query) -> Cell:
     rows = reported
     for column, value in (asked | {name: getattr(query, name) for name in ("model", "method", "dataset")}).items():
         rows = rows[rows[column] == value]
-    digits = 3 if query.source == PUBLISHED else 2
+    digits = DIGITS.get(metric, 3 if query.source == PUBLISHED else 2)
     if rows.empty or pd.isna(rows.value.iloc[0]):
         return Cell(origin=query.source, digits=digits)
     row = rows.iloc[0]
@@ -295,6 +300,27 @@ def _knn_table(number: str, model: str, title: str) -> Spec:
     return Spec(number, title, model, heads, (_by_method(model, tuple(columns)),), (f"submasking-{model}",))
 
 
+def _sizes_table(number: str, title: str, columns: dict[str, tuple[str, str]]) -> Spec:
+    """Rows are the data sets of each model and method that the grid stores masks of; columns (heading, name)."""
+    groups = []
+    for model, method, datasets in _STORED:
+        rows = tuple((name, tuple(Query(HERE, "", key, model, method, name) for key in columns)) for name in datasets)
+        groups.append(Group(f"{model}, {method}", rows))
+    return Spec(number, title, "data set", tuple(columns.values()), tuple(groups), ("compression-all",))
+
+
+_STORED = (
+    *((model, "FS", DATASETS) for model, _ in _MASKED),
+    ("rn50-swav", "SSM", profile("tiny").sparse_datasets),
+)
+_BITS = {"bits_entropy": ("entropy", "whole"), "bits_tensor": ("entropy", "per tensor")} | {
+    f"bits_{name}": ("coded by", "ours" if name == "coded" else name) for name in storage.CODERS
+}
+_BYTES = {f"kb_{name}": ("kB in the file of a task", name) for name in (*storage.PARTS, "file")} | {
+    "multiple_lzma": ("fine-tuned weights against it", "lzma on both"),
+    "multiple_mask": ("fine-tuned weights against it", "best of both"),
+    "multiple_task": ("fine-tuned weights against it", "whole task"),
+}
 SPECS = {
     "1": Spec(
         "1",
@@ -328,4 +354,6 @@ SPECS = {
     "4": _methods_table("4", "rn50-swav", "ResNet-50 (SwAV): accuracy and sparsity"),
     "5": _knn_table("5", "rn18-timm", "ResNet-18 (timm): nearest-neighbour accuracy"),
     "6": _knn_table("6", "rn50-swav", "ResNet-50 (SwAV): nearest-neighbour accuracy"),
+    "bits": _sizes_table("bits", "Bits per weight of a mask", _BITS),
+    "bytes": _sizes_table("bytes", "Bytes of a task, and how many times as much fine-tuned weights take", _BYTES),
 }

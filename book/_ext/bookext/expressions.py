@@ -3,13 +3,14 @@
     rn18-timm dtd FS top1                      mean ± std (n) of one experiment; all labels unless @ says otherwise
     rn50-swav sun397 LP@10 top1                with 10 % of the labels
     rn18-timm * FS sparsity                    mean over the data sets
+    rn18-timm * FS bits_coded                  bits per weight, kilobytes, multiples: names of `submasking.storage`
     rn18-timm dtd FS top1 - rn18-timm dtd LP top1     difference in points (hundredths)
     better rn18-timm FS LP top1                on how many data sets FS is clearly better than LP ("5 of 8")
     better rn50-swav SSM+LP LP@10 top1         the same with the bars of Figure 1
     runs | minutes                             number of records, and the time that they took
 
 A word that is no model, data set, method or metric is an error; so is a number without a record, as soon as there
-are records at all.
+are records at all. A size that the records of a run do not hold is missing: records of older versions have fewer.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from pathlib import Path
 import pandas as pd
 
 from bookext.shelf import COMMAND, Shelf
-from submasking import tables, verdicts
+from submasking import storage, tables, verdicts
 from submasking.profiles import DATASETS, METHODS
 from submasking.tables import MISSING, Cell
 
 MODELS = ("rn18-timm", "rn50-timm", "rn50-torch", "rn50-swav", "rn50-clip", "vitb32-clip")
-METRICS = ("top1", "knn", "sparsity", "lp@10", "lp@100")
+METRICS = ("top1", "knn", "sparsity", "lp@10", "lp@100", *storage.COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def evaluate(text: str, shelf: Shelf) -> Number:
     terms = [Term.parse(part) for part in text.split(" - ")]
     cells = [_cell(term, shelf) for term in terms]
     if any(cell.missing for cell in cells):
-        return _absent(text, shelf)
+        return _unknown_size(terms, shelf) or _absent(text, shelf)
     files = tuple(file for term in terms for file in _files(term, shelf))
     hover = "; ".join(f"{_name(term)}: {cell.provenance()}" for term, cell in zip(terms, cells, strict=True))
     shown = _plain(terms[0], cells[0]) if len(cells) == 1 else _difference(cells)
@@ -121,7 +122,8 @@ def _cell(term: Term, shelf: Shelf) -> Cell:
     if not means:
         return Cell()
     runs = sum(cell.n or 0 for cell in cells)
-    return Cell(sum(means) / len(means), math.nan, runs, cells[0].seeds)
+    digits = tables.DIGITS.get(term.metric, 3 if term.metric in storage.COLUMNS else 2)
+    return Cell(sum(means) / len(means), math.nan, runs, cells[0].seeds, digits)
 
 
 def _files(term: Term, shelf: Shelf) -> list[Path]:
@@ -179,6 +181,13 @@ def _total(words: list[str], shelf: Shelf) -> Number:
         return Number(str(len(shelf.records)), f"records of profile {shelf.profile}")
     seconds = sum(record.timings.get("total_s", 0.0) for record in shelf.records)
     return Number(f"{seconds / 60:.0f}", "minutes of one core, summed over the records, pretraining not counted")
+
+
+def _unknown_size(terms: list[Term], shelf: Shelf) -> Number | None:
+    """The missing number of a size that the records of the run do not hold; None where there is no such run."""
+    known = all(term.metric in storage.COLUMNS and _files(term, shelf) for term in terms)
+    hover = f"the records of profile {shelf.profile} do not hold it: they were made by an older version"
+    return Number(MISSING, hover) if known else None
 
 
 def _absent(text: str, shelf: Shelf) -> Number:

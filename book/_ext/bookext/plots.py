@@ -28,7 +28,7 @@ class Drawing:
 
     Attributes:
         draw: rows of the frame -> figure; takes `dark`.
-        model: model whose records are shown; "" for a figure without records.
+        model: model whose records are shown, "all" for every one, "" for a figure without records.
         rows: choice of rows among the model's.
         notebook: executed notebook with the same figure.
     """
@@ -47,6 +47,10 @@ def _all_labels(frame: pd.DataFrame, profile_name: str) -> pd.DataFrame:
     return frame[frame.labels == 100]
 
 
+def _stored(frame: pd.DataFrame, profile_name: str) -> pd.DataFrame:
+    return frame[frame.labels.isin([0.0, 100.0]) & frame.bits_coded.notna()]
+
+
 def _share(percent: float) -> Draw:
     return lambda rows, dark: figures.label_sparsity(rows, percent, dark=dark)
 
@@ -55,6 +59,8 @@ DRAWINGS = {
     "figure-1": Drawing(_share(10.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "figure-2": Drawing(_share(100.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "methods": Drawing(figures.methods, "rn18-timm", _all_labels, "submasking-rn18-timm"),
+    "bits": Drawing(figures.bits_per_weight, "all", _stored, "compression-all"),
+    "bytes": Drawing(figures.task_bytes, "all", _stored, "compression-all"),
     "masking": Drawing(lambda rows, dark: figures.masking(dark=dark)),
 }
 
@@ -81,10 +87,11 @@ class RecordFigure(SphinxDirective):
         if not self.options.get("alt"):
             raise self.error(f"figure {name!r} needs an :alt: text that says what it shows")
         drawing, books = DRAWINGS[name], self.env.app.shelf
-        files = books.files(model=drawing.model) if drawing.model else []
+        chosen = {} if drawing.model == "all" else {"model": drawing.model}
+        files = books.files(**chosen) if drawing.model else []
         shelf.note(self.env, [*files, Path(figures.__file__), Path(figures.STYLE)])
         frame = books.frame
-        rows = frame[frame.model == drawing.model] if drawing.model else frame
+        rows = frame[frame.model == drawing.model] if chosen.get("model") else frame
         if drawing.model and (rows.empty or drawing.rows(rows, books.profile).empty):
             return [self._absent(name)]
         self._draw(name, drawing, drawing.rows(rows, books.profile) if drawing.model else rows)
@@ -115,7 +122,8 @@ class RecordFigure(SphinxDirective):
         if not drawing.model:
             return ""
         books = self.env.app.shelf
-        return f" Profile {books.profile}, stand-in of {drawing.model}, n = {rows.seed.nunique()} seeds."
+        whose = "stand-ins of the models" if drawing.model == "all" else f"stand-in of {drawing.model}"
+        return f" Profile {books.profile}, {whose}, n = {rows.seed.nunique()} seeds."
 
     def _behind(self, name: str, drawing: Drawing) -> nodes.paragraph:
         root = f"{up(self.env)}{MADE}/{name}-light"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from submasking import results
+from submasking import results, storage
 from submasking.results import Record
 
 COMMAND = "make book"
@@ -38,7 +38,7 @@ class Shelf:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        return results.to_frame(self.records)
+        return results.to_frame(self.records).join(storage.columns(self.records))
 
     @cached_property
     def digest(self) -> str:
