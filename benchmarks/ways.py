@@ -119,6 +119,7 @@ WAYS: dict[str, Way] = {
     "masks": _masks(),
     "masks, compiled": _masks(compiled=True),
     "masks, rescaled": _masks(rescale="variance"),
+    "masks, rescaled, compiled": _masks(compiled=True, rescale="variance"),
     "masks, top half": _masks(criterion=TopK(0.5), init="kaiming"),
     "masks, ordinary SGD": ordinary_optimizer,
     "mask in forward": literal_reference,

@@ -25,6 +25,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         *CASE,
         ("way", "training", str),
         ("peak_mib", "peak, MiB", "{:.0f}".format),
+        ("spread_mib", "spread, MiB", "{:.0f}".format),
         ("copies", "copies of the weights more", "{:+.2f}".format),
     ),
     "monitoring": (
