@@ -206,7 +206,7 @@ def shipped():
     return Shelf.load("tiny")
 
 
-@pytest.mark.parametrize("profile", ["tiny"])
+@pytest.mark.parametrize("profile", ["tiny", "images"])
 def test_a_number_of_the_page_is_that_of_the_record(shipped, profile):
     record, file = page.find(shipped, profile)
     share = record.metrics["float32 shifted by 1000/differing"]
