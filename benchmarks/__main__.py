@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from benchmarks import flip_rates, fuzz, memory, monitoring, step
+from benchmarks import codec, flip_rates, fuzz, memory, monitoring, step
 from benchmarks.machine import describe
 from benchmarks.ways import WAYS, PeerError, peer
 from submasking.results import write_atomically
 
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
-TABLES = ("step", "memory", "monitoring", "flip_rates", "fuzz")
+TABLES = ("step", "memory", "monitoring", "flip_rates", "codec", "fuzz")
 
 
 def store(name: str, rows: list[dict[str, Any]]) -> None:
@@ -73,6 +73,8 @@ def measure(arguments: argparse.Namespace) -> None:
         store("monitoring", monitoring.measure())
     if "flip_rates" in arguments.tables:
         store("flip_rates", flip_rates.measure())
+    if "codec" in arguments.tables:
+        store("codec", codec.measure())
     if "fuzz" in arguments.tables:
         store("fuzz", fuzz.measure(arguments.files))
 

@@ -41,6 +41,16 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("lr", "rate found", "{:g}".format),
         ("found", "flips a step at that rate", "{:.1e}".format),
     ),
+    "codec": (
+        ("model", "network", str),
+        ("weights", "weights", "{:,}".format),
+        ("off", "share off", "{:.0%}".format),
+        ("coder", "coder", str),
+        ("bits", "bits a weight", "{:.3f}".format),
+        ("above_ideal", "above ideal", lambda share: "" if share is None else f"{share:.1%}"),
+        ("coding", "coded, million/s", "{:.1f}".format),
+        ("decoding", "decoded, million/s", "{:.1f}".format),
+    ),
     "fuzz": (
         ("damage", "damage", str),
         ("files", "files", "{:,}".format),

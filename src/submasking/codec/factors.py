@@ -82,10 +82,11 @@ class Factors:
     def _split(self, rounds: int) -> tuple[Floats, Floats, float]:
         """Factors with whole entries, and what one unit of their product is worth in surprises of one bit."""
         kind = self._surprise.dtype
-        for _ in range(rounds):
-            left = orthonormal(self._surprise @ self._right).astype(kind)
+        for following in reversed(range(rounds)):
+            image = self._surprise @ self._right
+            left = (self._small(image) if following else orthonormal(image)).astype(kind)
             image = self._surprise.T @ left
-            self._right = _below(image, self._bits - len(image).bit_length()).astype(kind)
+            self._right = self._small(image).astype(kind)
         top = math.frexp(float(np.abs(image).max()))[1]
         shift = 2.0 ** (_RIGHT - top)
         right = np.rint(image.astype(np.float64) * shift)
@@ -93,6 +94,10 @@ class Factors:
         noise = self._squares / (rows * width) * (math.sqrt(rows) + math.sqrt(width)) ** 2
         kept = np.rint(signal(right.T @ right, NOISE * noise * (shift * 2**_NORM) ** 2) * 4096)
         return left, np.rint(right @ kept / 4096).astype(kind), 1 / (shift * 4**_NORM * ONE)
+
+    def _small(self, columns: Floats) -> Floats:
+        """The columns, so that sums of their products with surprises are exact."""
+        return _below(columns, self._bits - len(columns).bit_length())
 
 
 def orthonormal(columns: Floats) -> Floats:

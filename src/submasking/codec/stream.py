@@ -23,10 +23,24 @@ STAGES = {1: 8, 2: None}  # of each version that was ever written; the first has
 BERNOULLI = constriction.stream.model.Bernoulli(perfect=False)
 
 
+Pairs = list[tuple[NDArray[np.int16], Bits]]  # classes and bits, in the order in which they are coded
+
+
 def encode(
     off: Mapping[str, Bits], weights: Mapping[str, NDArray[np.float32]], sibling: Mapping[str, Bits] | None
 ) -> bytes:
     """Code which weights are off; the arguments are those of `submasking.codec.encode` as arrays."""
+    head, model, pairs = prepare(off, weights, sibling)
+    probabilities, coder = model.probabilities(), constriction.stream.queue.RangeEncoder()
+    for place, bits in pairs:
+        coder.encode(bits.astype(np.int32), BERNOULLI, probabilities[place])
+    return head + coder.get_compressed().astype("<u4").tobytes()
+
+
+def prepare(
+    off: Mapping[str, Bits], weights: Mapping[str, NDArray[np.float32]], sibling: Mapping[str, Bits] | None
+) -> tuple[bytes, Model, Pairs]:
+    """All that comes before the range coder: the bytes ahead of its own, the model, and what it has to code."""
     names = sorted(off)
     flags = np.array([_flag(off[name]) for name in names], np.int8)
     planes = []
@@ -39,14 +53,16 @@ def encode(
     sample = Sample(count, sum(off[names[plane.number]].size for plane in planes) - count)
     model = _fitted(planes, sample, flags)
     refinement = _refined(planes, sample, len(names))
-    coded = [pair for plane in planes for pair in plane.coded(refinement)]
-    model = _counted(model, coded)
-    probabilities, coder = model.probabilities(), constriction.stream.queue.RangeEncoder()
-    for place, bits in coded:
-        coder.encode(bits.astype(np.int32), BERNOULLI, probabilities[place])
+    pairs = [pair for plane in planes for pair in plane.coded(refinement)]
+    model = _counted(model, pairs)
     large = np.array([flag == 0 and refinable(off[name].shape) for flag, name in zip(flags, names, strict=True)])
-    head = model.pack() + (b"\0" if refinement is None else refinement.pack(large))
-    return bytes([VERSION]) + head + coder.get_compressed().astype("<u4").tobytes()
+    return bytes([VERSION]) + model.pack() + (b"\0" if refinement is None else refinement.pack(large)), model, pairs
+
+
+def ideal_bits(model: Model, pairs: Pairs) -> float:
+    """What the model says that the bits cost: -log2 of their probabilities, in all."""
+    p = model.probabilities().astype(np.float64)
+    return float(sum(-np.log2(np.where(bits, p[place], 1 - p[place])).sum() for place, bits in pairs))
 
 
 def decode(
@@ -146,7 +162,7 @@ def _refined(planes: list[Plane], sample: Sample, tensors: int) -> Refinement | 
     return sample.refine([plane for plane in planes if plane.pull], tensors)
 
 
-def _counted(model: Model, coded: list[tuple[NDArray[np.int16], Bits]]) -> Model:
+def _counted(model: Model, coded: Pairs) -> Model:
     """The model with the share of each class that is off."""
     total, off = np.zeros(CLASSES), np.zeros(CLASSES)
     for place, bits in coded:
