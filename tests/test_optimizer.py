@@ -10,6 +10,7 @@ from references import literal_mask, mask_in_forward
 from torch import nn
 
 from submasking import Threshold, TopK, mask
+from submasking.optimizer import update
 
 SETTINGS = [
     (Threshold(0.0), "none"),
@@ -114,6 +115,19 @@ def test_compiled_update_gives_the_same_masks_and_compiles_at_most_twice():
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
     # one for the first learning rate, one for any other
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
+
+
+@pytest.mark.parametrize("rescale", ["none", "variance"])
+def test_update_is_one_graph(rescale):
+    torch.manual_seed(0)
+    tensors = [torch.randn(50) for _ in range(5)]
+    twins = [tensor.clone() for tensor in tensors]
+    for held, way in ((tensors, update), (twins, torch.compile(update, fullgraph=True, backend="eager"))):
+        effective = held[2] * (held[3] > 0)
+        held[0].copy_(effective / (held[3] > 0).float().mean().sqrt() if rescale == "variance" else effective)
+        way(*held, torch.tensor(3.0), 0.9, Threshold(), rescale)
+    for found, expected in zip(twins, tensors, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_updates_are_compiled_when_told_and_possible():

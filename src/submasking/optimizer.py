@@ -143,7 +143,7 @@ def update(
     velocity.mul_(momentum)
     if rescale == "none":
         velocity.addcmul_(gradient, frozen)
-    elif parameter.device.type == "cpu" and parameter.dtype == gradient.dtype == scores.dtype:
+    elif _in_one_type(parameter, gradient, scores) and not torch.compiler.is_compiling():
         spread = alpha(criterion(scores))
         # the parameter is theta * M / alpha: with the gradient it gives the sum over the mask without one
         through = torch.dot(*(t.flatten() for t in _flattened([gradient, parameter]))) / (
@@ -157,6 +157,11 @@ def update(
     else:
         scores.add_(velocity, alpha=-lr)
     write_effective(parameter, frozen, scores, criterion, rescale)
+
+
+def _in_one_type(*tensors: Tensor) -> bool:
+    """Whether these lie on the CPU, where reading a number back waits for nothing, and have one dtype."""
+    return tensors[0].device.type == "cpu" and len({tensor.dtype for tensor in tensors}) == 1
 
 
 def dense_gradient(parameter: Tensor) -> Tensor | None:
