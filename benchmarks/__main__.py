@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from benchmarks import codec, flip_rates, fuzz, memory, monitoring, step
+from benchmarks import bank, codec, flip_rates, fuzz, memory, monitoring, step
 from benchmarks.machine import describe
 from benchmarks.ways import WAYS, PeerError, peer
 from submasking.results import write_atomically
 
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
-TABLES = ("step", "memory", "monitoring", "flip_rates", "codec", "fuzz")
+TABLES = ("step", "memory", "monitoring", "flip_rates", "codec", "bank", "fuzz")
 
 
 def store(name: str, rows: list[dict[str, Any]]) -> None:
@@ -75,6 +75,9 @@ def measure(arguments: argparse.Namespace) -> None:
         store("flip_rates", flip_rates.measure())
     if "codec" in arguments.tables:
         store("codec", codec.measure())
+    if "bank" in arguments.tables:
+        store("bank_tasks", bank.many())
+        store("bank_switch", bank.switching())
     if "fuzz" in arguments.tables:
         store("fuzz", fuzz.measure(arguments.files))
 

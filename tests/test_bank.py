@@ -110,6 +110,14 @@ def test_combinations_follow_their_definition(seeds):
         assert torch.equal(bank.vote(names)[key], 2 * all_masks.sum(0) >= len(names))
 
 
+def test_tasks_of_a_bank_are_compared_on_its_backbone_whichever_is_in_use(filled):
+    bank, alone = filled
+    first, second = (alone[name][0] for name in ("task1", "task2"))
+    bank.use("task1")
+    assert bank.similarity("task1", "task2") == similarity(first.masks(), second.masks(), first.frozen())
+    assert bank.similarity("task3", "task3").corrected == 1
+
+
 def test_a_combination_is_a_task_again(filled):
     bank, alone = filled
     bank.put("both", bank.union(["task1", "task2"]))

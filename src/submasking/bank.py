@@ -19,6 +19,7 @@ from submasking.bits import Packed, Plan
 from submasking.criteria import alpha
 from submasking.maskfile import TaskFile, load
 from submasking.masks import Masking
+from submasking.similarity import Similarity, similarity
 
 
 @dataclass
@@ -227,6 +228,11 @@ class Bank:
         return self._combined(names, lambda bits: np.packbits(
             2 * sum(np.unpackbits(one).astype(np.int32) for one in bits) >= len(bits)
         ))  # fmt: skip
+
+    def similarity(self, first: str, second: str) -> Similarity:
+        """How alike two tasks' masks are, beyond what chance and a shared taste for magnitudes explain."""
+        weights = {name: self._original[name] for name in self._plan.shapes}
+        return similarity(self.masks(first), self.masks(second), weights)
 
     @property
     def bytes(self) -> dict[str, int]:

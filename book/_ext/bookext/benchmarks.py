@@ -51,6 +51,23 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("coding", "coded, million/s", "{:.1f}".format),
         ("decoding", "decoded, million/s", "{:.1f}".format),
     ),
+    "bank_tasks": (
+        ("tasks", "tasks", "{:,}".format),
+        ("weights", "masked weights", "{:,}".format),
+        ("mask_bytes", "bytes of a mask", "{:,}".format),
+        ("task_bytes", "with buffers and head", "{:,}".format),
+        ("resident_task_bytes", "memory a task takes", "{:,}".format),
+        ("resident_mib", "whole process, MiB", "{:.0f}".format),
+        ("switch_ms", "switch, ms", "{:.2f}".format),
+    ),
+    "bank_switch": (
+        ("model", "model", str),
+        ("layout", "layout in memory", str),
+        ("weights", "masked weights", "{:,}".format),
+        ("switch_ms", "switch, ms", "{:.1f}".format),
+        ("copy_ms", "plain copy, ms", "{:.1f}".format),
+        ("ratio", "ratio", "{:.2f}".format),
+    ),
     "fuzz": (
         ("damage", "damage", str),
         ("files", "files", "{:,}".format),
@@ -75,7 +92,7 @@ class BenchmarkTable(SphinxDirective):
             raise self.error(f"benchmark must be one of {known}; got {name!r}; `make bench` makes them")
         self.env.note_dependency(str(path))
         record = json.loads(path.read_text(encoding="utf-8"))
-        columns = COLUMNS[name.partition("_")[0]]
+        columns = COLUMNS.get(name) or COLUMNS[name.partition("_")[0]]
         head = [heading for _, heading, _ in columns]
         rows = [[show(row[key]) for key, _, show in columns] for row in record["rows"]]
         spec = "".join("l" if isinstance(record["rows"][0][key], str) else "r" for key, _, _ in columns)
