@@ -64,9 +64,9 @@ class Plan:
         start, wide = self.starts[name], np.empty(min(CHUNK, source.size), source.dtype)
         for first in range(0, source.size, CHUNK):
             part = slice(first, min(first + CHUNK, source.size))
-            on = wide[: part.stop - first]
-            on[:] = np.unpackbits(packed[start + first // 8 :], count=on.size)
-            np.multiply(source[part], on, out=output[part])  # a pattern of bits times 0 or 1, so -0 and NaN go too
+            bits = wide[: part.stop - first]
+            bits[:] = np.unpackbits(packed[start + first // 8 :], count=bits.size)
+            np.multiply(source[part], bits, out=output[part])  # a pattern of bits times 0 or 1, so -0 and NaN go too
 
     def _bits(self, name: str, packed: Packed) -> NDArray[np.bool_]:
         shape, order = self.shapes[name], self.orders[name]
