@@ -313,9 +313,12 @@ _STORED = (
     *((model, "FS", DATASETS) for model, _ in _MASKED),
     ("rn50-swav", "SSM", profile("tiny").sparse_datasets),
 )
-_BITS = {"bits_entropy": ("entropy", "whole"), "bits_tensor": ("entropy", "per tensor")} | {
-    f"bits_{name}": ("coded by", "ours" if name == "coded" else name) for name in storage.CODERS
-}
+# ours first: a narrow screen shows the left of a table
+_BITS = {
+    "bits_coded": ("this project's", "codec"),
+    "bits_entropy": ("entropy", "whole"),
+    "bits_tensor": ("entropy", "per tensor"),
+} | {f"bits_{name}": ("general compressors", name) for name in storage.CODERS if name != "coded"}
 _BYTES = {f"kb_{name}": ("kB in the file of a task", name) for name in (*storage.PARTS, "file")} | {
     "multiple_lzma": ("fine-tuned weights against it", "lzma on both"),
     "multiple_mask": ("fine-tuned weights against it", "best of both"),
