@@ -293,7 +293,7 @@ def test_a_benchmark_is_shown_with_its_machine(project, mini, name):
     html = page.build()
     assert page.warnings.getvalue() == ""
     record = json.loads((BENCHMARKS / f"{name}.json").read_text(encoding="utf-8"))
-    for _, heading, _ in benchmarks.COLUMNS[name.partition("_")[0]]:
+    for _, heading, _ in benchmarks.columns_of(name):
         assert heading in html
     assert html.count("<tr") == len(record["rows"]) + 1
     assert f"Measured {record['created'][:10]} on {record['machine']['cores']} cores" in html

@@ -92,13 +92,18 @@ class BenchmarkTable(SphinxDirective):
             raise self.error(f"benchmark must be one of {known}; got {name!r}; `make bench` makes them")
         self.env.note_dependency(str(path))
         record = json.loads(path.read_text(encoding="utf-8"))
-        columns = COLUMNS.get(name) or COLUMNS[name.partition("_")[0]]
+        columns = columns_of(name)
         head = [heading for _, heading, _ in columns]
         rows = [[show(row[key]) for key, _, show in columns] for row in record["rows"]]
         spec = "".join("l" if isinstance(record["rows"][0][key], str) else "r" for key, _, _ in columns)
         before = nodes.raw("", "\\begingroup\\footnotesize", format="latex")
         table = [before, tabular_col_spec(spec=spec), plain([head, *rows]), nodes.raw("", "\\endgroup", format="latex")]
         return [*table, nodes.paragraph("", source(record), classes=["behind"])]
+
+
+def columns_of(name: str) -> tuple[Column, ...]:
+    """Columns of a benchmark: its own, or those of all whose names begin alike."""
+    return COLUMNS.get(name) or COLUMNS[name.partition("_")[0]]
 
 
 def source(record: dict[str, Any]) -> str:
