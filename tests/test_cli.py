@@ -202,6 +202,23 @@ def test_a_checkpoint_of_other_settings_is_not_continued(place, tmp_path, capsys
     assert main([*arguments(place, out), "--quiet", "--restart"]) == 0
 
 
+@pytest.mark.parametrize(("target", "code"), [("pipe", 0), ("/dev/full", 1)])
+def test_output_that_nobody_takes_ends_without_a_traceback(task, target, code):
+    """A reader such as `head` may leave early; a full disk is an error, and one line says so."""
+    script = f"from submasking.cli import main; raise SystemExit(main(['inspect', {str(task)!r}]))"
+    if target == "pipe":
+        reading, writing = os.pipe()
+        os.close(reading)
+    else:
+        writing = os.open(target, os.O_WRONLY)
+    process = subprocess.run([sys.executable, "-c", script], stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert process.returncode == code
+    lines = process.stderr.decode().splitlines()
+    assert len(lines) == code
+    assert code == 0 or "No space left" in lines[0]
+
+
 def wait_for(path, process, seconds=120):
     until = time.monotonic() + seconds
     while not path.exists() and time.monotonic() < until and process.poll() is None:
@@ -223,6 +240,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_never_interrupted(place,
     errors = process.communicate()[1].decode()
     assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
     assert "Traceback" not in errors
+    assert how != signal.SIGINT or "the same command goes on" in errors
     assert not cut.exists()
     assert main(arguments(place, cut, *more)) == 0
     first, second = maskfile.load(cut), maskfile.load(whole)

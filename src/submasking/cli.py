@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -41,14 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    given = parser().parse_args(arguments)
+    given = parser().parse_args(arguments, argparse.Namespace(after=""))
     try:
-        return int(given.run(given))
+        code = int(given.run(given))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        return 0
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"submasking {given.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\nsubmasking {given.command}: interrupted", file=sys.stderr)
+        print(f"\nsubmasking {given.command}: interrupted{given.after}", file=sys.stderr)
         return 130
 
 

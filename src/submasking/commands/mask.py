@@ -58,7 +58,7 @@ def add(commands: Any) -> None:
     command.add_argument("--restart", action="store_true", help="forget the checkpoint of an earlier run")
     command.add_argument("--quiet", action="store_true", help="show no progress")
     add_json(command)
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, after="; the same command goes on after the last whole epoch")
 
 
 @dataclass

@@ -44,8 +44,9 @@ def _differing(axes: Axes, record: Record) -> None:
             style = "-" if variant.equivalent else CONTROLS[variant.name]
             label = f"{variant.name}, {variant.dtype}" if variant.equivalent else variant.name
             first = int((share > 0).argmax())  # marked, since a bit that differs in one step only draws no line
-            marks = {"marker": MARKERS.get(variant.name, ""), "markevery": (first, 16), "markersize": 4}
-            axes.plot(np.where(share > 0, share, np.nan), style, color=colour, label=label, **marks)
+            (line,) = axes.plot(np.where(share > 0, share, np.nan), style, color=colour, label=label, markersize=4)
+            line.set_marker(MARKERS.get(variant.name, ""))
+            line.set_markevery((first, 16))
     axes.set_yscale("log")
     axes.set_ylim(0.5 / record.backbone["masked"], 1)
     axes.set_xlabel("step")
