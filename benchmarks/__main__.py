@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from benchmarks import bank, codec, flip_rates, fuzz, memory, monitoring, step
+from benchmarks import bank, codec, flip_rates, fuzz, memory, monitoring, round_trips, step
 from benchmarks.machine import describe
 from benchmarks.ways import WAYS, PeerError, peer
 from submasking.results import write_atomically
 
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
-TABLES = ("step", "memory", "monitoring", "flip_rates", "codec", "bank", "fuzz")
+TABLES = ("step", "memory", "monitoring", "flip_rates", "codec", "bank", "round_trips", "fuzz")
 
 
 def store(name: str, rows: list[dict[str, Any]]) -> None:
@@ -44,13 +44,17 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)} (default: all)")
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)} (default: all; round_trips needs make grid)"
+    )
     parser.add_argument("--peer", type=Path, metavar="FILE", help="another implementation for the table step")
     parser.add_argument(
         "--files", type=int, metavar="N", default=fuzz.FILES, help="damaged files in the table fuzz (%(default)s)"
     )
     arguments = parser.parse_args(words)
-    arguments.tables = arguments.tables or list(TABLES)
+    arguments.tables = arguments.tables or [
+        table for table in TABLES if table != "round_trips" or round_trips.folder().is_dir()
+    ]
     unknown = set(arguments.tables) - set(TABLES)
     if unknown:
         parser.error(f"tables are {', '.join(TABLES)}; got {', '.join(sorted(unknown))}")
@@ -78,17 +82,19 @@ def measure(arguments: argparse.Namespace) -> None:
     if "bank" in arguments.tables:
         store("bank_tasks", bank.many())
         store("bank_switch", bank.switching())
+    if "round_trips" in arguments.tables:
+        store("round_trips", round_trips.measure())
     if "fuzz" in arguments.tables:
         store("fuzz", fuzz.measure(arguments.files))
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run the program; a peer that does not work ends it with one line and exit code 2."""
+    """Run the program; a peer that does not work, or no grid, ends it with one line and exit code 2."""
     arguments = read(words)
     torch.set_num_threads(os.cpu_count() or 1)  # make gives each program one, for the grid of experiments
     try:
         measure(arguments)
-    except PeerError as error:
+    except (PeerError, round_trips.NoGridError) as error:
         print(f"python -m benchmarks: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 

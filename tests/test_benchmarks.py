@@ -96,3 +96,12 @@ def test_the_peer_on_the_page_works(tmp_path):
     held = scores.param_groups[0]["params"]
     assert all(score.grad is not None for score in held)
     assert any(bool(score.grad.any()) for score in held)  # not all: a block's last norm starts from zero
+
+
+def test_round_trips_need_a_grid(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
+    with pytest.raises(SystemExit) as end:
+        program.main(["round_trips"])
+    assert end.value.code == 2
+    assert "run make grid first" in capsys.readouterr().err
+    assert "round_trips" not in program.read([]).tables

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from benchmarks import round_trips
 from submasking import backbones, grid, maskfile, results, runs
 from submasking.runs import Run
 
@@ -44,6 +45,14 @@ def test_the_mask_file_of_a_run_gives_its_masks_back(smoke_results):
     assert kept.score == record.metrics
     assert record.sizes["file_bytes"] == task.mask_file.stat().st_size
     assert 0 < record.sizes["coded_bytes"] < record.sizes["raw_bits"] / 8
+
+
+def test_a_mask_file_gives_the_accuracy_that_its_run_recorded(smoke_results):
+    task = smoke("FS", seed=5)
+    runs.run(task, progress=False)
+    found = round_trips.read("smoke", "rn18-timm")[task.mask_file.relative_to(round_trips.folder("smoke")).as_posix()]
+    assert found["same_bits"]
+    assert found["top1"] == found["recorded"]
 
 
 @pytest.mark.parametrize(("method", "labels"), [("FFT", 100.0), ("SSFT", 0.0)])

@@ -68,6 +68,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("copy_ms", "plain copy, ms", "{:.1f}".format),
         ("ratio", "ratio", "{:.2f}".format),
     ),
+    "round_trips": (
+        ("model", "backbone", str),
+        ("files", "files", str),
+        ("weights", "weights", "{:,}".format),
+        ("same_bits", "same bits", str),
+        ("same_outputs", "same outputs", str),
+        ("with_head", "with a head", str),
+        ("same_top1", "same accuracy", str),
+    ),
     "fuzz": (
         ("damage", "damage", str),
         ("files", "files", "{:,}".format),

@@ -1,0 +1,94 @@
+"""Every mask file of a finished grid, read in fresh processes: `python -m benchmarks round_trips`.
+
+A file must give masks that code to the same bits again, the same outputs of the network in two processes, bit for bit,
+and where it has a head the very accuracy that the run wrote into its record when the mask was still in training.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from submasking import backbones, codec, data, maskfile, results
+from submasking.evaluate import features, top1
+
+PROFILE = "tiny"
+
+
+class NoGridError(Exception):
+    """There is no finished grid to read."""
+
+
+def folder(profile: str = PROFILE) -> Path:
+    """Where the mask files of a profile's grid lie."""
+    return results.results_folder(profile) / "masks"
+
+
+def measure(profile: str = PROFILE) -> list[dict[str, Any]]:
+    """Return a row for each model: files, and how many of them pass each of the three tests."""
+    masks = folder(profile)
+    models = sorted(path.name for path in masks.iterdir() if path.is_dir()) if masks.is_dir() else []
+    if not models:
+        raise NoGridError(f"mask files of profile {profile} are needed in {masks}, there are none; run make grid first")
+    rows = []
+    for model in models:
+        first, second = (_fresh(profile, model) for _ in range(2))
+        judged = [found for found in first.values() if found["recorded"] is not None]
+        rows.append(
+            {
+                "model": model,
+                "files": len(first),
+                "weights": sum(found["weights"] for found in first.values()),
+                "same_bits": sum(found["same_bits"] for found in first.values()),
+                "same_outputs": sum(first[name]["outputs"] == second[name]["outputs"] for name in first),
+                "with_head": len(judged),
+                "same_top1": sum(found["top1"] == found["recorded"] for found in judged),
+            }
+        )
+    return rows
+
+
+def _fresh(profile: str, model: str) -> dict[str, dict[str, Any]]:
+    command = [sys.executable, "-m", "benchmarks.round_trips", profile, model]
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=surroundings).stdout)
+
+
+def read(profile: str, model: str) -> dict[str, dict[str, Any]]:
+    """What each mask file of a model gives in this process."""
+    masks = folder(profile)
+    return {
+        path.relative_to(masks).as_posix(): _one(profile, model, path, masks)
+        for path in sorted((masks / model).rglob("*.safetensors"))
+    }
+
+
+def _one(profile: str, model: str, path: Path, masks_folder: Path) -> dict[str, Any]:
+    backbone = backbones.load(model, profile)
+    task = maskfile.load(path)
+    masking = task.apply(backbone.trunk.eval())
+    masks, frozen = masking.masks(), masking.frozen()
+    again = codec.decode(codec.encode(masks, frozen), frozen)
+    test = data.load(profile, path.parent.name, "test")
+    outputs, top = features(backbone.trunk, test, backbone.normalise), None
+    if head := task.head(backbone.text_head):
+        with torch.inference_mode():
+            outputs = head(outputs)
+        top = top1(outputs, test.labels)
+    record = results.read_one((masks_folder.parent / "records" / path.relative_to(masks_folder)).with_suffix(".json"))
+    return {
+        "weights": sum(mask.numel() for mask in masks.values()),
+        "same_bits": all(torch.equal(again[name], masks[name]) for name in masks),
+        "outputs": hashlib.sha256(outputs.numpy().tobytes()).hexdigest(),
+        "top1": top,
+        "recorded": record.metrics.get("top1"),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(read(*sys.argv[1:])))
