@@ -70,11 +70,12 @@ def break_over_pages(table: nodes.table) -> None:
     """Have a table set as longtable, ragged right."""
     rows = [[length(entry) for entry in row.children] for row in table.findall(nodes.row)]
     longest = [min(max(*column, NARROW), WIDE) for column in zip(*rows, strict=True)]
-    shares = [0.94 * width / sum(longest) for width in longest]
+    shares = [width / sum(longest) for width in longest]
     table["classes"].append("longtable")
     for column, width in zip(table.findall(nodes.colspec), longest, strict=True):
         column["colwidth"] = width
-    spec = "".join(f">{{\\raggedright\\arraybackslash}}p{{{share:.3f}\\linewidth}}" for share in shares)
+    wide = (f"\\dimexpr{share:.3f}\\linewidth-2\\tabcolsep\\relax" for share in shares)
+    spec = "".join(f">{{\\raggedright\\arraybackslash}}p{{{width}}}" for width in wide)
     table.parent.insert(table.parent.index(table), addnodes.tabular_col_spec(spec=spec))
 
 
