@@ -288,6 +288,12 @@ def test_bytes_that_are_no_coded_mask_are_a_value_error_or_some_mask(version, da
     assert {name: mask.shape for name, mask in decoded.items()} == {name: w.shape for name, w in weights.items()}
 
 
+@pytest.mark.parametrize("data", [b"", b"\0abc", bytes([stream.VERSION + 1]) + b"abc"])
+def test_other_versions_are_named(data):
+    with pytest.raises(ValueError, match="starts with its version, 1 or 2; got"):
+        codec.decode(data, {"a": torch.ones(4, 4)})
+
+
 def test_the_entropy_of_a_share():
     assert sizes.entropy_bits(0, 9) == sizes.entropy_bits(9, 9) == 0
     assert sizes.entropy_bits(4, 8) == pytest.approx(8)
