@@ -99,7 +99,9 @@ class TaskFile:
         try:
             masks = codec.decode(self.coded, chosen, sibling=sibling if self.sibling else None)
         except ValueError as error:
-            raise MaskFileError(f"the coded mask cannot be read ({error}); update submasking, or copy or train it again") from error
+            raise MaskFileError(
+                f"the coded mask cannot be read ({error}); update submasking, or copy or train it again"
+            ) from error
         if _digest(masks) != self.digest:
             raise MaskFileError("the decoded mask is not the one that was saved: other weights or another sibling")
         return masks
