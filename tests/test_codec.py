@@ -140,7 +140,7 @@ def test_the_factors_do_not_depend_on_the_order_of_sums(shape):
     """Sums of whole numbers are exact, so a wider type, which adds in another order, gives the same factors."""
     made = context.Context(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
     plan = made.layout
-    narrow, wide = factors.Factors(plan), factors.Factors(plan)
+    narrow, wide = factors.Factors(made), factors.Factors(made)
     wide._surprise, wide._right = wide._surprise.astype(np.longdouble), wide._right.astype(np.longdouble)
     random = np.random.default_rng(1)
     for stage in range(plan.stages):
@@ -151,9 +151,9 @@ def test_the_factors_do_not_depend_on_the_order_of_sums(shape):
         off = random.random(negative.shape) < 0.1
         index = random.integers(-200, 100, negative.shape).astype(np.int16)
         for each in (narrow, wide):
-            each.update(stage, off, index, negative)
+            each.update(stage, off, index)
             assert np.abs(each._surprise).max() <= factors.ONE
-    assert narrow.pull(plan.stages - 1, negative).any()
+    assert narrow.pull(plan.stages - 1).any()
 
 
 def test_the_factors_foresee_a_mask_of_low_rank():
@@ -161,11 +161,11 @@ def test_the_factors_foresee_a_mask_of_low_rank():
     weights = random.standard_normal((128, 128)).astype(np.float32)
     off = weights * (random.standard_normal((128, 2)) @ random.standard_normal((2, 128))) > 1.5
     made = context.Context(weights)
-    plan, found = made.layout, factors.Factors(made.layout)
+    plan, found = made.layout, factors.Factors(made)
     staged, flat = plan.split(off), np.full(plan.staged_shape[1:], -64, np.int16)
     for stage in range(plan.stages - 1):
-        found.update(stage, staged[stage], flat, made.negative[stage])
-    pull = found.pull(plan.stages - 1, made.negative[-1])
+        found.update(stage, staged[stage], flat)
+    pull = found.pull(plan.stages - 1)
     assert pull[staged[-1]].mean() > pull[~staged[-1]].mean() + factors.UNIT / 8
 
 
@@ -219,7 +219,7 @@ def test_stored_bytes_are_decoded_to_the_same_masks_on_every_machine(version, na
 def refined(data, names):
     """The refinement in a coded mask of the present version."""
     fitted, used = model.Model.unpack(data[1:], len(names))
-    large = [refinement.refinable(SHAPES[name]) for name in sorted(names)]
+    large = [layout.Layout.of(SHAPES[name]).large for name in sorted(names)]
     return fitted, refinement.Refinement.unpack(data[1 + used :], np.array(large))[0]
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from submasking.codec.layout import MANY_STAGES, Layout
+from submasking.codec.context import Context
+from submasking.codec.layout import MANY_STAGES
 
 Floats = NDArray[np.floating[Any]]
 RANK = 24
@@ -32,12 +33,13 @@ class Factors:
     """Signed surprises of one tensor, and what their factors expect of the next stage.
 
     Args:
-        layout: the tensor's.
+        context: the tensor's.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, context: Context) -> None:
+        layout = context.layout
         stages, blocks, _, places = layout.staged_shape
-        self.layout = layout
+        self.context, self.layout = context, layout
         self.rank = min(RANK, min(layout.rows, layout.width) // 2)
         large = max(layout.rows, layout.width) > 1 << 14  # sums stay below 2 ** 24, or else below 2 ** 53
         self._bits = 48 if large else 20
@@ -46,13 +48,15 @@ class Factors:
         spread = np.arange(1, places * stages + 1)[:, None] * (2 * np.arange(self.rank) + 1) * 40503
         self._right: Floats = ((spread >> 13) % 2 * 2 - 1).astype(self._surprise.dtype)
 
-    def update(self, stage: int, off: NDArray[np.bool_], index: NDArray[np.int16], negative: NDArray[np.bool_]) -> None:
-        """Take in a stage: its bits, the index that each was expected by, and the signs of the weights."""
+    def update(self, stage: int, off: NDArray[np.bool_], index: NDArray[np.int16]) -> None:
+        """Take in the bits of a stage and the index that each was expected by; of the last, no other can learn."""
+        if stage + 1 == self.layout.stages:
+            return
         surprise = off * np.int8(ONE) - _EXPECTED[np.clip(index, -128, 127) + 128]
-        if self.layout.padded:
-            surprise[~_real(self.layout, stage)] = 0
+        if self.context.valid is not None:
+            surprise[~self.context.valid[stage]] = 0
         self._squares += int((surprise.astype(np.int16) ** 2).sum(dtype=np.int64))
-        np.negative(surprise, where=negative, out=surprise)
+        np.negative(surprise, where=self.context.negative[stage], out=surprise)
         stages = self.layout.stages
         for row in range(stages):
             part = self._surprise[row::stages, (stage - row) % stages :: stages]
@@ -61,7 +65,7 @@ class Factors:
             else:
                 part[:] = surprise[:, row]
 
-    def pull(self, stage: int, negative: NDArray[np.bool_]) -> NDArray[np.int16]:
+    def pull(self, stage: int) -> NDArray[np.int16]:
         """`UNIT` times the surprise that is expected of each place of a stage: (blocks, rows of a block, places)."""
         _, blocks, stages, places = self.layout.staged_shape
         if self.rank == 0 or self._squares == 0:
@@ -76,7 +80,7 @@ class Factors:
                 found[:, row] = product
         found *= np.asarray(scale * UNIT * stages / stage, found.dtype)
         pull = np.clip(np.rint(found, out=found), -8191, 8191, out=found).astype(np.int16)
-        np.negative(pull, where=negative, out=pull)
+        np.negative(pull, where=self.context.negative[stage], out=pull)
         return pull
 
     def _split(self, rounds: int) -> tuple[Floats, Floats, float]:
@@ -144,8 +148,3 @@ def _below(columns: Floats, bits: int) -> Floats:
     """Each column times a power of two, so that its largest entry lies below 2 ** bits, rounded."""
     _, top = np.frexp(np.abs(columns).max(0))
     return np.rint(np.ldexp(columns.astype(np.float64), bits - top))
-
-
-def _real(layout: Layout, stage: int) -> NDArray[np.bool_]:
-    rows = layout.along_rows(np.ones(layout.rows, np.bool_))
-    return rows & layout.along_width(np.ones(layout.width, np.bool_), stage)

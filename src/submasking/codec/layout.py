@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 STAGES, MANY_STAGES = 16, 32
 SMALL = 1 << 18  # weights up to which a tensor has many stages: they cost time and save bytes
+LARGE = 128  # weights from which a tensor may have a refinement
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,14 @@ class Layout:
         return cls(shape[0], shape[1], int(np.prod(shape[2:], dtype=np.int64)), stages)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns, kernel positions."""
-        return self.rows, self.columns, self.kernel
-
-    @property
     def width(self) -> int:
         """Length of a row before padding."""
         return self.columns * self.kernel
+
+    @property
+    def large(self) -> bool:
+        """Whether the tensor is large enough for a refinement."""
+        return self.rows * self.width >= LARGE and min(self.rows, self.width) >= 4
 
     @property
     def staged_shape(self) -> tuple[int, int, int, int]:

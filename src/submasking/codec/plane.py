@@ -41,6 +41,10 @@ class Plane:
         """The stages in the order in which they are coded."""
         return range(self.context.layout.stages)
 
+    def beside(self, stage: int) -> Bits | None:
+        """The sibling's bits of a stage."""
+        return None if self.sibling is None else self.sibling[stage]
+
     def coded(self, refinement: Refinement | None) -> Iterator[tuple[NDArray[np.int16], Bits]]:
         """Class and bit of every weight, stage by stage."""
         for stage in self.stages:

@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from submasking.codec.context import Context, Ints
-from submasking.codec.layout import Layout
 
 TERMS = 8
 PLAIN = (0, 64, 0, 0, 0, 0, 0, 0)  # a tensor without a second look
-SMALLEST = 128  # weights
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,3 @@ class Refinement:
         coefficients[large] = numbers[1:flags]
         coefficients[np.flatnonzero(large)[own]] = numbers[start:end].reshape(-1, TERMS)
         return cls(coefficients), end
-
-
-def refinable(shape: tuple[int, ...]) -> bool:
-    """Whether a tensor is large enough for a second look."""
-    layout = Layout.of(shape)
-    return layout.rows * layout.width >= SMALLEST and min(layout.rows, layout.width) >= 4

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from submasking.codec.context import Context
 from submasking.codec.factors import Factors
 from submasking.codec.fit import Sample
+from submasking.codec.layout import Layout
 from submasking.codec.model import ALL_OFF, ALL_ON, CLASSES, Model, classes, nearest_codes
 from submasking.codec.plane import Plane
-from submasking.codec.refinement import Refinement, refinable
+from submasking.codec.refinement import Refinement
 
 Bits = NDArray[np.bool_]
 VERSION = 2
@@ -55,8 +56,8 @@ def prepare(
     refinement = _refined(planes, sample, len(names))
     pairs = [pair for plane in planes for pair in plane.coded(refinement)]
     model = _counted(model, pairs)
-    large = np.array([flag == 0 and refinable(off[name].shape) for flag, name in zip(flags, names, strict=True)])
-    return bytes([VERSION]) + model.pack() + (b"\0" if refinement is None else refinement.pack(large)), model, pairs
+    refined = b"\0" if refinement is None else refinement.pack(_large(model, off))
+    return bytes([VERSION]) + model.pack() + refined, model, pairs
 
 
 def ideal_bits(model: Model, pairs: Pairs) -> float:
@@ -81,8 +82,7 @@ def decode(
     words = memoryview(data)[1 + used :]
     refinement = None
     if version > 1:
-        large = [_chosen(model.shifts[number]) and refinable(weights[name].shape) for number, name in enumerate(names)]
-        refinement, used = Refinement.unpack(words, np.array(large, np.bool_))
+        refinement, used = Refinement.unpack(words, _large(model, weights))
         words = words[used:]
     if len(words) % 4:
         raise ValueError(f"the coded bits come in words of 4 bytes, got {len(words)} bytes")
@@ -105,25 +105,30 @@ def _decoded(
     coder: Any, model: Model, refinement: Refinement | None, number: int, context: Context, sibling: Bits | None
 ) -> Bits:
     probabilities, layout = model.probabilities(), context.layout
-    factors = Factors(layout) if refinement is not None and refinable(layout.shape) else None
+    factors = Factors(context) if refinement is not None and layout.large else None
     off = np.zeros(layout.staged_shape, np.bool_)
     curve = model.curve(number)
     for stage in range(layout.stages):
         lifts = context.lifts()
         index = final = model.index(curve, context, stage, lifts, None if sibling is None else sibling[stage])
-        negative = context.negative[stage]
         if refinement is not None and factors is not None:
-            final = refinement.index(number, context, stage, index, factors.pull(stage, negative), lifts)
+            final = refinement.index(number, context, stage, index, factors.pull(stage), lifts)
         real = context.valid[stage] if context.valid is not None else np.ones(index.shape, np.bool_)
         off[stage][real] = coder.decode(BERNOULLI, probabilities[classes(final[real])])
         context.update(stage, off[stage])
-        if factors is not None and stage + 1 < layout.stages:
-            factors.update(stage, off[stage], index, negative)
+        if factors is not None:
+            factors.update(stage, off[stage], index)
     return layout.join(off)
 
 
 def _chosen(shift: int) -> bool:
     return shift not in (ALL_ON, ALL_OFF)
+
+
+def _large(model: Model, tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Which tensors, by name, a refinement speaks of."""
+    pairs = zip(model.shifts, sorted(tensors), strict=True)
+    return np.array([_chosen(shift) and Layout.of(tensors[name].shape).large for shift, name in pairs], np.bool_)
 
 
 def _flag(off: Bits) -> int:
@@ -137,28 +142,25 @@ def _fitted(planes: list[Plane], sample: Sample, flags: NDArray[np.int8]) -> Mod
     for plane in planes:
         for stage in plane.stages:
             plane.lifts.append(plane.context.lifts())
-            beside = None if plane.sibling is None else plane.sibling[stage]
-            sample.add(plane.number, plane.context, stage, plane.lifts[-1], plane.off[stage], beside)
+            sample.add(plane.number, plane.context, stage, plane.lifts[-1], plane.off[stage], plane.beside(stage))
             plane.context.update(stage, plane.off[stage])
     model = sample.fit(flags)
     for plane in planes:
         curve = model.curve(plane.number)
         for stage in plane.stages:
-            beside = None if plane.sibling is None else plane.sibling[stage]
-            plane.index.append(model.index(curve, plane.context, stage, plane.lifts[stage], beside))
+            plane.index.append(model.index(curve, plane.context, stage, plane.lifts[stage], plane.beside(stage)))
     return model
 
 
 def _refined(planes: list[Plane], sample: Sample, tensors: int) -> Refinement | None:
     """The refinement, None where it would not pay; the planes of large tensors then have their pull."""
     for plane in planes:
-        if not refinable(plane.context.layout.shape):
+        if not plane.context.layout.large:
             continue
-        factors = Factors(plane.context.layout)
+        factors = Factors(plane.context)
         for stage in plane.stages:
-            negative = plane.context.negative[stage]
-            plane.pull.append(factors.pull(stage, negative))
-            factors.update(stage, plane.off[stage], plane.index[stage], negative)
+            plane.pull.append(factors.pull(stage))
+            factors.update(stage, plane.off[stage], plane.index[stage])
     return sample.refine([plane for plane in planes if plane.pull], tensors)
 
 
