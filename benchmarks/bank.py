@@ -5,12 +5,9 @@ those of the process, which other programs disturb least, and the two sides of t
 """
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -18,6 +15,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from benchmarks.process import fresh, held
 from submasking import networks
 from submasking.bank import Bank
 from submasking.heads import linear_head
@@ -34,9 +32,7 @@ OFF = 0.05  # share of the weights that a made-up task switches off
 
 def many(tasks: int = TASKS) -> list[dict[str, Any]]:
     """Return one row on a bank of that many tasks, measured in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.bank", str(tasks)]
-    surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
-    return [json.loads(subprocess.run(command, check=True, capture_output=True, env=surroundings).stdout)]
+    return [fresh("benchmarks.bank", tasks)]
 
 
 def fill(tasks: int) -> dict[str, Any]:
@@ -96,9 +92,7 @@ def _switching(name: str, layout: torch.memory_format) -> dict[str, Any]:
 
 def resident() -> int:
     """Return the memory that this process holds now, in bytes; 0 where there is no /proc."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    return held("VmRSS") or 0
 
 
 def _masked(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -4,18 +4,15 @@ The peak of a process differs from run to run by some MiB, with several threads 
 median of a few runs counts.
 """
 
-import json
-import os
 import resource
-import subprocess
 import sys
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 from torch import nn
 
+from benchmarks.process import fresh, held
 from benchmarks.ways import WAYS, network
 from submasking.selection import decide
 
@@ -32,7 +29,7 @@ def measure(model: str, pixels: int, batch: int) -> list[dict[str, Any]]:
         pixels: side of its square images.
         batch: images a step.
     """
-    seen = [{way: _in_new_process(model, pixels, batch, way) for way in COMPARED} for _ in range(RUNS)]
+    seen = [{way: fresh("benchmarks.memory", model, pixels, batch, way) for way in COMPARED} for _ in range(RUNS)]
     peaks = {way: median(run[way] for run in seen) for way in COMPARED}
     weights = sum(p.numel() * 4 for n, p in network(model).named_parameters() if decide("resnet", n, p)[0] == "mask")
     return [
@@ -48,12 +45,6 @@ def measure(model: str, pixels: int, batch: int) -> list[dict[str, Any]]:
         }
         for way, peak in peaks.items()
     ]
-
-
-def _in_new_process(*arguments: object) -> int:
-    command = [sys.executable, "-m", "benchmarks.memory", *map(str, arguments)]
-    surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
-    return int(json.loads(subprocess.run(command, check=True, capture_output=True, env=surroundings).stdout))
 
 
 def peak(model: str, pixels: int, batch: int, way: str) -> int:
@@ -74,11 +65,7 @@ def high_water() -> int:
 
     Linux hands ru_maxrss of the parent down to what it starts, so there the number is read from /proc.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

@@ -6,14 +6,13 @@ and where it has a head the very accuracy that the run wrote into its record whe
 
 import hashlib
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.process import fresh
 from submasking import backbones, codec, data, maskfile, results
 from submasking.evaluate import features, top1
 
@@ -38,7 +37,7 @@ def measure(profile: str = PROFILE) -> list[dict[str, Any]]:
         raise NoGridError(f"mask files of profile {profile} are needed in {masks}, there are none; run make grid first")
     rows = []
     for model in models:
-        first, second = _fresh(profile, model), _fresh(profile, model, OUTPUTS)
+        first, second = (fresh("benchmarks.round_trips", profile, model, *only) for only in ((), (OUTPUTS,)))
         judged = [found for found in first.values() if found["recorded"] is not None]
         rows.append(
             {
@@ -52,12 +51,6 @@ def measure(profile: str = PROFILE) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _fresh(profile: str, model: str, *only: str) -> dict[str, dict[str, Any]]:
-    command = [sys.executable, "-m", "benchmarks.round_trips", profile, model, *only]
-    surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=surroundings).stdout)
 
 
 def read(profile: str, model: str, only: str = "") -> dict[str, dict[str, Any]]:
