@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from submasking import codec
-from submasking.codec import context, factors, layout, model, refinement, sizes, stream
+from submasking.codec import context, factors, kernels, layout, model, refinement, sizes, stream
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -87,19 +87,48 @@ def test_stages_hold_every_weight_once_in_its_place(rows, columns, kernel, stage
         assert np.array_equal(values.reshape(rows, -1)[row, place], staged[stage].reshape(-1)[found])
 
 
-@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 9), STAGES)
-def test_values_of_rows_and_columns_spread_to_their_places(rows, columns, kernel, stages):
-    plan = layout.Layout(rows, columns, kernel, stages)
-    both = np.arange(1, rows + 1)[:, None] * 1000 + np.arange(plan.width)[None]
-    along = plan.along_rows(np.arange(1, rows + 1) * 1000)
-    spread = np.stack([along + plan.along_width(np.arange(plan.width), stage) for stage in range(stages)])
-    staged = plan.split(both)
-    assert np.array_equal(np.broadcast_to(spread, staged.shape)[staged > 0], staged[staged > 0])
+@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 9), STAGES, st.integers(0, 99))
+def test_compiled_loops_give_each_weight_what_belongs_to_its_place(rows, columns, kernel, stages, seed):
+    """What the loops over a stage find is what plain arithmetic over the whole tensor does."""
+    random = np.random.default_rng(seed)
+    shape = (rows, columns, kernel)
+    made = context.Context(random.standard_normal(shape).astype(np.float32), stages)
+    plan, codes = made.layout, made.layout.join(made.codes)
+    curve = random.integers(-99, 99, 512).astype(np.int16)
+    terms = [random.integers(-9999, 9999, (length, 2)) for length in shape]
+    sign = (codes >= 256).astype(int)
+    places = np.indices(shape)
+    along = sum(np.clip(term, -8000, 8000)[place, sign] for term, place in zip(terms, places, strict=True))
+    index = np.stack([made.index(stage, curve, terms) for stage in range(stages)])
+    assert np.array_equal(plan.join(index), curve[codes] + along)
+
+    off, given_index = random.random(shape) < 0.3, random.integers(-300, 300, shape).astype(np.int16)
+    signed = np.where(sign, -1, 1) * (16 * off - factors._EXPECTED[np.clip(given_index, -128, 127) + 128])
+    width, rank = columns * kernel, 3
+    _, blocks, _, wide = plan.staged_shape
+    found = np.zeros((blocks * stages, wide * stages), np.float32)
+    left, right = (random.integers(-50, 50, (size, rank)).astype(np.float32) for size in found.shape)
+    squares, pulls = 0, []
+    for stage, (bits, values) in enumerate(zip(plan.split(off), plan.split(given_index), strict=True)):
+        here = made.codes[stage]
+        squares += kernels.surprises(found, bits, values, here, stage, 16, factors._EXPECTED, rows, width)
+        pulls.append(kernels.pulls(left, right, here, stage, np.float32(0.25), 900))
+    assert squares == (signed**2).sum()
+    assert np.array_equal(found[:rows, :width], signed.reshape(rows, width))
+    assert not found[rows:].any()
+    assert not found[:, width:].any()
+    product = np.clip(np.rint(left[:rows] @ right[:width].T / 4), -900, 900).reshape(shape)
+    assert np.array_equal(plan.join(np.stack(pulls)), np.where(sign, -product, product))
+
+
+def test_loops_are_compiled_where_no_folder_can_keep_them(monkeypatch):
+    monkeypatch.setattr("numba.core.caching.CompileResultCacheImpl._locator_classes", [])
+    assert kernels.compiled(kernels.bounded.py_func)(9000) == kernels.LIMIT
 
 
 @given(st.integers(1, 2**40))
 def test_the_whole_number_logarithm_is_close_and_never_falls(value):
-    found, after = context.log2(np.array([value, value + 1]))
+    found, after = kernels.log2(value), kernels.log2(value + 1)
     assert abs(found / 16 - (math.log2(value) + 127)) < 0.15
     assert after >= found
 
@@ -141,15 +170,14 @@ def test_the_factors_do_not_depend_on_the_order_of_sums(shape):
     made = context.Context(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
     plan = made.layout
     narrow, wide = factors.Factors(made), factors.Factors(made)
-    wide._surprise, wide._right = wide._surprise.astype(np.longdouble), wide._right.astype(np.longdouble)
+    wide._surprise, wide._right = wide._surprise.astype(np.float64), wide._right.astype(np.float64)
     random = np.random.default_rng(1)
     for stage in range(plan.stages):
-        negative = made.negative[stage]
         if stage:
             for one, other in zip(narrow._split(1), wide._split(1), strict=True):
                 assert np.array_equal(one, other)
-        off = random.random(negative.shape) < 0.1
-        index = random.integers(-200, 100, negative.shape).astype(np.int16)
+        off = random.random(made.codes[stage].shape) < 0.1
+        index = random.integers(-200, 100, off.shape).astype(np.int16)
         for each in (narrow, wide):
             each.update(stage, off, index)
             assert np.abs(each._surprise).max() <= factors.ONE

@@ -8,15 +8,15 @@ falls when the gradient and the weight disagree for long, and gradients share fa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from submasking.codec import kernels
 from submasking.codec.layout import Layout
 
 Ints = NDArray[np.int64]
-LEVELS = 256
+LEVELS = kernels.NEGATIVE
 OCTAVE = 16  # levels per factor of two
 MIDDLE = LEVELS // 2
 AXES = ("row", "column", "kernel")
@@ -33,11 +33,6 @@ def _square(level: int) -> int:
 SQUARES = np.array([_square(level) for level in range(-MIDDLE, LEVELS - MIDDLE)], dtype=np.int64)
 
 
-def log2(values: NDArray[Any]) -> Ints:
-    """16 times the base-2 logarithm of positive numbers, linear between powers of two, rounded down: exact."""
-    return (values.astype(np.float32).view(np.int32) >> 19).astype(np.int64)
-
-
 class Context:
     """The running context of one tensor.
 
@@ -45,7 +40,6 @@ class Context:
         layout: its shape in stages.
         codes: level of the magnitude (0..255, 128 = the tensor's geometric mean, 16 per octave), plus 256 where the
             weight is negative; in stage order.
-        negative: sign, in stage order.
         valid: which places hold a weight, in stage order; None where all do.
         means: mean level of each row, column and kernel position, against the middle.
     """
@@ -58,17 +52,10 @@ class Context:
         level = np.clip(magnitude - (centre - MIDDLE), 0, LEVELS - 1).astype(np.uint16)
         negative = bits < 0
         self.codes = self.layout.split(level + negative.astype(np.uint16) * LEVELS)
-        self.negative = self.codes >= LEVELS
         self.valid = self.layout.split(np.ones(bits.shape, np.bool_)) if self.layout.padded else None
-        self.means = [
-            _sums(level, axis) // max(level.size // length, 1) - MIDDLE for axis, length in enumerate(level.shape)
-        ]
-        squares = SQUARES[level]
-        below = np.where(negative, squares, 0)
-        self._squares = [
-            np.stack([_sums(squares, axis) - minus, minus], 1)
-            for axis, minus in ((axis, _sums(below, axis)) for axis in range(3))
-        ]
+        sums = np.split(kernels.sums(level, negative, SQUARES), np.cumsum(level.shape)[:2])
+        self.means = [part[:, 0] // max(level.size // len(part), 1) - MIDDLE for part in sums]
+        self._squares = [np.ascontiguousarray(part[:, 1:]) for part in sums]
         self._offs = [np.zeros_like(squares) for squares in self._squares]
 
     def lifts(self) -> list[Ints]:
@@ -77,19 +64,14 @@ class Context:
         # of 62 bits: the count, 8 bits of fraction, and what is left for the share of the squares
         shift = max(int(self._squares[0].sum()).bit_length() - (54 - total.bit_length()), 0)
         whole = max(int(self._squares[0].sum()) >> shift, 1)
-        lifts = []
-        for offs, squares in zip(self._offs, self._squares, strict=True):
-            expected = total * 256 * (squares >> shift) // whole
-            lifts.append(log2(offs * 256 + 256) - log2(expected + 256))
-        return lifts
+        return [
+            kernels.lifts(offs, squares, total, shift, whole)
+            for offs, squares in zip(self._offs, self._squares, strict=True)
+        ]
 
     def update(self, stage: int, off: NDArray[np.bool_]) -> None:
         """Take in the decoded bits of a stage: (blocks, rows of a block, places)."""
-        found = np.flatnonzero(off)
-        row, place = self.layout.places_of(stage, found)
-        sign = self.negative[stage].reshape(-1)[found].astype(np.intp)
-        for offs, index in zip(self._offs, (row, place // self.layout.kernel, place % self.layout.kernel), strict=True):
-            offs += np.bincount(index * 2 + sign, minlength=offs.size).reshape(offs.shape)
+        kernels.count(off, self.codes[stage], stage, self.layout.columns, self.layout.kernel, *self._offs)
 
     def index(self, stage: int, curve: NDArray[np.int16], terms: Sequence[Ints]) -> NDArray[np.int16]:
         """The index of each place of a stage: 32 times the model's log odds of being off.
@@ -99,19 +81,5 @@ class Context:
             curve: what each code contributes.
             terms: what each row, column and kernel position contributes by sign: (length, signs).
         """
-        return self.spread(stage, terms, curve[self.codes[stage]])
-
-    def spread(self, stage: int, terms: Sequence[Ints], index: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Add to the index of each place what its row, column and kernel position contribute, in place."""
-        layout = self.layout
-        row, column, kernel = (np.clip(term, -8000, 8000).astype(np.int16) for term in terms)
-        across = (column[:, None] + kernel[None]).reshape(-1, 2)
-        negative = self.negative[stage]
-        index += np.where(negative, layout.along_rows(row[:, 1]), layout.along_rows(row[:, 0]))
-        index += np.where(negative, layout.along_width(across[:, 1], stage), layout.along_width(across[:, 0], stage))
-        return index
-
-
-def _sums(values: NDArray[Any], axis: int) -> Ints:
-    others = tuple(other for other in range(3) if other != axis)
-    return values.sum(axis=others, dtype=np.int64)
+        rows, columns, kernel = terms
+        return kernels.index(self.codes[stage], curve, rows, kernels.across_width(columns, kernel), stage)

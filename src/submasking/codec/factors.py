@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from submasking.codec import kernels
 from submasking.codec.context import Context
 from submasking.codec.layout import MANY_STAGES
 
@@ -52,18 +53,8 @@ class Factors:
         """Take in the bits of a stage and the index that each was expected by; of the last, no other can learn."""
         if stage + 1 == self.layout.stages:
             return
-        surprise = off * np.int8(ONE) - _EXPECTED[np.clip(index, -128, 127) + 128]
-        if self.context.valid is not None:
-            surprise[~self.context.valid[stage]] = 0
-        self._squares += int((surprise.astype(np.int16) ** 2).sum(dtype=np.int64))
-        np.negative(surprise, where=self.context.negative[stage], out=surprise)
-        stages = self.layout.stages
-        for row in range(stages):
-            part = self._surprise[row::stages, (stage - row) % stages :: stages]
-            if stage < row:
-                part[:, -1], part[:, :-1] = surprise[:, row, 0], surprise[:, row, 1:]
-            else:
-                part[:] = surprise[:, row]
+        codes, size = self.context.codes[stage], (self.layout.rows, self.layout.width)
+        self._squares += kernels.surprises(self._surprise, off, index, codes, stage, ONE, _EXPECTED, *size)
 
     def pull(self, stage: int) -> NDArray[np.int16]:
         """`UNIT` times the surprise that is expected of each place of a stage: (blocks, rows of a block, places)."""
@@ -71,17 +62,8 @@ class Factors:
         if self.rank == 0 or self._squares == 0:
             return np.zeros((blocks, stages, places), np.int16)
         left, right, scale = self._split((2 if stages == MANY_STAGES else 1) + 2 * (stage == 1))
-        found = np.empty((blocks, stages, places), self._surprise.dtype)
-        for row in range(stages):
-            product = left[row::stages] @ right[(stage - row) % stages :: stages].T
-            if stage < row:
-                found[:, row, 0], found[:, row, 1:] = product[:, -1], product[:, :-1]
-            else:
-                found[:, row] = product
-        found *= np.asarray(scale * UNIT * stages / stage, found.dtype)
-        pull = np.clip(np.rint(found, out=found), -8191, 8191, out=found).astype(np.int16)
-        np.negative(pull, where=self.context.negative[stage], out=pull)
-        return pull
+        unit = self._surprise.dtype.type(scale * UNIT * stages / stage)
+        return kernels.pulls(left, right, self.context.codes[stage], stage, unit, 8191)
 
     def _split(self, rounds: int) -> tuple[Floats, Floats, float]:
         """Factors with whole entries, and what one unit of their product is worth in surprises of one bit."""
@@ -101,23 +83,13 @@ class Factors:
 
     def _small(self, columns: Floats) -> Floats:
         """The columns, so that sums of their products with surprises are exact."""
-        return _below(columns, self._bits - len(columns).bit_length())
+        return kernels.below(columns, self._bits - len(columns).bit_length())
 
 
 def orthonormal(columns: Floats) -> Floats:
     """Whole columns of length 2 ** 10 that span what the given ones span, in their order; dependent ones become 0."""
-    columns = _below(columns, 12)
-    gram = columns.T @ columns
-    least = gram.diagonal() * 2.0**-16
-    mixed = np.eye(len(gram))
-    for j in range(len(gram)):
-        if gram[j, j] <= least[j]:
-            gram[j], gram[:, j], mixed[j] = 0, 0, 0
-            continue
-        share = gram[j + 1 :, j] / gram[j, j]
-        mixed[j + 1 :] -= share[:, None] * mixed[j]
-        gram[j + 1 :] -= share[:, None] * gram[j]
-        mixed[j] *= 2.0 ** (_NORM + 20) / math.sqrt(gram[j, j])
+    columns = kernels.below(columns, 12)
+    mixed = kernels.mixing(columns.T @ columns, 2.0 ** (_NORM + 20))
     mixed = np.clip(np.rint(mixed), -(2.0**36), 2.0**36)
     return np.clip(np.rint(columns @ mixed.T / 2**20), -(2**_NORM), 2**_NORM)
 
@@ -130,21 +102,5 @@ def signal(gram: Floats, noise: float) -> Floats:
         noise: the eigenvalue of `gram` at which half is kept.
     """
     share = np.rint(np.clip(gram / noise, -1e3, 1e3) * 4096)
-    matrix = share @ share / 2.0**24
-    inverse = np.eye(len(gram))
-    matrix += inverse
-    for j in range(len(gram)):  # Gauss-Jordan; the matrix is positive definite
-        pivot = matrix[j, j]
-        matrix[j] /= pivot
-        inverse[j] /= pivot
-        share = matrix[:, j].copy()
-        share[j] = 0
-        matrix -= share[:, None] * matrix[j]
-        inverse -= share[:, None] * inverse[j]
-    return np.eye(len(gram)) - inverse
-
-
-def _below(columns: Floats, bits: int) -> Floats:
-    """Each column times a power of two, so that its largest entry lies below 2 ** bits, rounded."""
-    _, top = np.frexp(np.abs(columns).max(0))
-    return np.rint(np.ldexp(columns.astype(np.float64), bits - top))
+    identity = np.eye(len(gram))
+    return identity - kernels.inverted(share @ share / 2.0**24 + identity)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from submasking.codec import kernels
 from submasking.codec.context import LEVELS, OCTAVE, Context, Ints
 from submasking.codec.model import ALL_OFF, ALL_ON, AXES, CLASSES, FINE, KNOTS, SHIFTS, SLOPES, Model
 from submasking.codec.plane import Plane
@@ -151,7 +152,7 @@ def newton(
         p = 1 / (1 + np.exp(-np.clip(features @ beta + shift[tensor], -30, 30)))
         curved, left = steps * p * (1 - p), steps * (off - p)
         weighted = features * curved[:, None]
-        within = np.stack([np.bincount(tensor, column, tensors) for column in weighted.T], 1)  # (tensors, features)
+        within = kernels.by_group(weighted, tensor, tensors)  # (tensors, features)
         diagonal = np.bincount(tensor, curved, tensors) + RIDGE
         slope = np.bincount(tensor, left, tensors) - RIDGE * (shift - start)
         system = features.T @ weighted + RIDGE * np.eye(beta.size) - within.T @ (within / diagonal[:, None])

@@ -89,22 +89,6 @@ class Layout:
             part[:, fits:] = turned[: len(part), row, : self.width - fits]
         return matrix.reshape(self.rows, self.columns, self.kernel)
 
-    def along_rows(self, values: NDArray[Any]) -> NDArray[Any]:
-        """A value per row, shaped to spread over a stage: (blocks, rows of a block, 1)."""
-        stages, blocks, _, _ = self.staged_shape
-        padded = np.zeros(blocks * stages, values.dtype)
-        padded[: self.rows] = values
-        return padded.reshape(blocks, stages, 1)
-
-    def along_width(self, values: NDArray[Any], stage: int) -> NDArray[Any]:
-        """A value per place of a row, shaped to spread over a stage: (rows of a block, places)."""
-        stages, _, _, places = self.staged_shape
-        padded = np.zeros(places * stages, values.dtype)
-        padded[: self.width] = values
-        spread = padded.reshape(places, stages).T[(stage - np.arange(stages)) % stages]
-        spread[stage + 1 :] = np.concatenate([spread[stage + 1 :, -1:], spread[stage + 1 :, :-1]], 1)
-        return spread
-
     def places_of(self, stage: int, found: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Row, and place in the row, of flat positions within a stage."""
         stages, _, _, places = self.staged_shape

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from submasking.codec import kernels
 from submasking.codec.context import LEVELS, Context, Ints
 
 # levels between which the curve over magnitudes is linear; beyond the ends it is flat
@@ -84,10 +85,7 @@ class Model:
 
     def terms(self, means: Sequence[Ints], lifts: Sequence[Ints]) -> list[Ints]:
         """Index added per row, column and kernel position by sign: (length, signs) each."""
-        return [
-            (slope[0] * mean[:, None] + slope[1] * lift + slope[2] * lift[:, ::-1]) >> 6
-            for slope, mean, lift in zip(self.slopes, means, lifts, strict=True)
-        ]
+        return [kernels.term(slope, mean, lift) for slope, mean, lift in zip(self.slopes, means, lifts, strict=True)]
 
     def index(
         self, curve: NDArray[np.int16], context: Context, stage: int, lifts: Sequence[Ints],

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from submasking.codec import kernels
 from submasking.codec.context import Context, Ints
 
 TERMS = 8
@@ -30,16 +31,14 @@ class Refinement:
         lifts: Sequence[Ints],
     ) -> NDArray[np.int16]:  # fmt: skip
         """The refined index of each place of a stage."""
-        shift, scale, early, late, *along = self.coefficients[tensor].astype(np.int32)
-        refined = (index * scale >> 6) + (pull * (early + late * stage // context.layout.stages) >> 7) + 2 * shift
-        refined = np.clip(refined, -8000, 8000).astype(np.int16)
-        row, column, _ = lifts
-        terms = [
-            (along[0] * row + along[1] * row[:, ::-1]) >> 6,
-            (along[2] * column + along[3] * column[:, ::-1]) >> 6,
-            np.zeros((context.layout.kernel, 2), np.int64),
-        ]
-        return context.spread(stage, terms, refined)
+        shift, scale, early, late, *along = self.coefficients[tensor].tolist()
+        rows, columns = (
+            kernels.term(np.array([0, *slopes]), np.zeros(len(lift), np.int64), lift)
+            for slopes, lift in ((along[:2], lifts[0]), (along[2:], lifts[1]))
+        )
+        across = kernels.across_width(columns, np.zeros((context.layout.kernel, 2), np.int64))
+        strength = early + late * stage // context.layout.stages
+        return kernels.refined(index, pull, context.codes[stage], scale, strength, 2 * shift, rows, across, stage)
 
     def pack(self, large: NDArray[np.bool_]) -> bytes:
         """A 1, the coefficients that most large tensors share, a bit per large tensor for own ones, and these."""
