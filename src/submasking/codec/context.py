@@ -19,7 +19,6 @@ Ints = NDArray[np.int64]
 LEVELS = kernels.NEGATIVE
 OCTAVE = 16  # levels per factor of two
 MIDDLE = LEVELS // 2
-AXES = ("row", "column", "kernel")
 # 2 ** (k / 8) for k = 0..7, times 2 ** 16
 _POWERS = (65536, 71468, 77936, 84990, 92682, 101070, 110218, 120194)
 

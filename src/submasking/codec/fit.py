@@ -15,13 +15,14 @@ from submasking.codec import kernels
 from submasking.codec.context import LEVELS, OCTAVE, Context, Ints
 from submasking.codec.model import ALL_OFF, ALL_ON, AXES, CLASSES, FINE, KNOTS, SHIFTS, SLOPES, Model
 from submasking.codec.plane import Plane
-from submasking.codec.refinement import PLAIN, TERMS, Refinement
+from submasking.codec.refinement import PLAIN, Refinement
 
 Floats = NDArray[np.float64]
 SAMPLE = 50_000
 ROUNDS = 12
 RIDGE = 1.0
 OWN = 20.0  # the same for a tensor's own coefficients
+OWN_BITS = (40, 50, 64, 100, np.inf)  # what these may have to save, tried in turn
 PULL = 128  # a pull of so much adds a nat where its coefficient is one
 TERM_UNITS = np.array([SHIFTS, 64, 32, 32, 128, 128, 128, 128])  # what one is, of each coefficient of a refinement
 _HATS = np.stack([np.interp(np.arange(LEVELS), KNOTS, row) for row in np.eye(len(KNOTS))], 1)
@@ -77,17 +78,13 @@ class Sample:
         beta, shift = newton(features, group, off, steps, len(parts))
         ones = np.ones((len(features), 1))
         common = _whole(logistic(np.concatenate([ones, features], 1), off, steps, np.array([0.0, *beta])))
-        coefficients = np.tile(np.array(PLAIN, np.int8), (tensors, 1))
-        saved = 0.0
-        for plane, (own, bits, counts), start in zip(planes, parts, shift, strict=True):
-            rows = np.concatenate([np.ones((len(own), 1)), own], 1)
-            found = _whole(logistic(rows, bits, counts, np.array([start, *beta])))
-            plain, shared, alone = (
-                _bits(rows @ (np.array(kind) / TERM_UNITS), bits, counts) for kind in (PLAIN, common, found)
-            )
-            coefficients[plane.number] = found if alone + 8 * TERMS < shared else common
-            saved += plain - min(alone + 8 * TERMS, shared)
-        return Refinement(coefficients) if saved > 8 * (1 + TERMS) + len(planes) else None
+        bits, own = [], []
+        for (seen, fallen, counts), start in zip(parts, shift, strict=True):
+            rows = np.concatenate([np.ones((len(seen), 1)), seen], 1)
+            own.append(_whole(logistic(rows, fallen, counts, np.array([start, *beta]))))
+            kinds = (np.array(PLAIN, np.int8), common, own[-1])
+            bits.append([_bits(rows @ (kind / TERM_UNITS), fallen, counts) for kind in kinds])
+        return _smallest(np.array(bits), common, np.array(own), np.array([plane.number for plane in planes]), tensors)
 
     def _second(self, plane: Plane) -> tuple[Floats, NDArray[np.bool_], Floats]:
         """Of the sampled weights of a plane: what the refinement weighs, whether they are off, the share of each."""
@@ -107,6 +104,31 @@ class Sample:
             off.append(plane.off[stage].reshape(-1)[chosen])
         bits = np.concatenate(off)
         return np.concatenate(columns), bits, np.where(bits, self.steps[True], self.steps[False]).astype(np.float64)
+
+
+def _smallest(
+    bits: Floats, common: NDArray[np.int8], own: NDArray[np.int8], numbers: NDArray[np.intp], tensors: int
+) -> Refinement | None:
+    """The refinement that makes the mask smallest, itself included; None where none does.
+
+    Args:
+        bits: of each large tensor without one, with common and with own coefficients: (large tensors, 3).
+        common: coefficients that fit all of them.
+        own: those that fit each: (large tensors, 8).
+        numbers: places of the large tensors among all.
+        tensors: number of all.
+    """
+    best, least = None, bits[:, 0].sum() + 8
+    large = np.isin(np.arange(tensors), numbers)
+    for worth in OWN_BITS:
+        alone = bits[:, 2] + worth < bits[:, 1]
+        coefficients = np.tile(np.array(PLAIN, np.int8), (tensors, 1))
+        coefficients[numbers] = np.where(alone[:, None], own, common)
+        refinement = Refinement(coefficients)
+        total = np.where(alone, bits[:, 2], bits[:, 1]).sum() + 8 * len(refinement.pack(large))
+        if total < least:
+            best, least = refinement, total
+    return best
 
 
 def logistic(features: Floats, off: NDArray[np.bool_], steps: Floats, start: Floats) -> Floats:

@@ -18,8 +18,8 @@ from submasking.codec.plane import Plane
 from submasking.codec.refinement import Refinement
 
 Bits = NDArray[np.bool_]
-VERSION = 2
-STAGES = {1: 8, 2: None}  # of each version that was ever written; the first has no refinement, None is by size
+VERSION = 3
+STAGES = {1: 8, 2: None, 3: None}  # of each version that was ever written; None is by size; the first has no refinement
 # its probabilities are exact binary fractions, so that float and rounding are the same everywhere
 BERNOULLI = constriction.stream.model.Bernoulli(perfect=False)
 
@@ -82,7 +82,7 @@ def decode(
     words = memoryview(data)[1 + used :]
     refinement = None
     if version > 1:
-        refinement, used = Refinement.unpack(words, _large(model, weights))
+        refinement, used = Refinement.unpack(words, _large(model, weights), version)
         words = words[used:]
     if len(words) % 4:
         raise ValueError(f"the coded bits come in words of 4 bytes, got {len(words)} bytes")
