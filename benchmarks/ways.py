@@ -46,10 +46,10 @@ def full_fine_tuning(model: nn.Module) -> list[torch.optim.Optimizer]:
     return [_sgd(model.get_parameter(name) for name, action in decisions.items() if action == "mask"), _head(model)]
 
 
-def _masks(compiled: bool = False, **options: object) -> Way:
+def _masks(compiled: bool = False, in_backward: bool = False, **options: object) -> Way:
     def way(model: nn.Module) -> list[torch.optim.Optimizer]:
         masking = mask(model, _preset(model), **options)  # type: ignore[arg-type]
-        return [masking.optimizer(lr=50.0, compiled=compiled), _head(model)]
+        return [masking.optimizer(lr=50.0, compiled=compiled, in_backward=in_backward), _head(model)]
 
     return way
 
@@ -118,6 +118,7 @@ WAYS: dict[str, Way] = {
     "full fine-tuning": full_fine_tuning,
     "masks": _masks(),
     "masks, compiled": _masks(compiled=True),
+    "masks, in backward": _masks(in_backward=True),
     "masks, rescaled": _masks(rescale="variance"),
     "masks, rescaled, compiled": _masks(compiled=True, rescale="variance"),
     "masks, top half": _masks(criterion=TopK(0.5), init="kaiming"),

@@ -50,13 +50,13 @@ def literal(criterion, rescale, count=50, lr=3.0, momentum=0.9):
 
 
 @pytest.mark.parametrize(("criterion", "rescale"), SETTINGS)
-@pytest.mark.parametrize("way", ["fused", "attached"])
+@pytest.mark.parametrize("way", ["fused", "in backward", "attached"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_fifty_steps_give_the_masks_of_the_literal_reference(criterion, rescale, way, layout):
     model = network().to(memory_format=layout)
     masking = mask(model, "weights", criterion, rescale=rescale)
-    if way == "fused":
-        optimizer = masking.optimizer(lr=3.0)
+    if way in ("fused", "in backward"):
+        optimizer = masking.optimizer(lr=3.0, in_backward=way == "in backward")
     else:
         optimizer = masking.attach(torch.optim.SGD(masking.scores().values(), lr=3.0, momentum=0.9))
     learn(model, optimizer, 50)

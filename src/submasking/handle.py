@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from submasking.attached import attach
 from submasking.criteria import Criterion, effective, write_effective
+from submasking.in_backward import MaskSGDInBackward
 from submasking.norms import let_train
 from submasking.optimizer import MaskSGD
 
@@ -42,6 +43,11 @@ class Masking:
         self._flags: dict[str, bool] = {}
         self._kept: dict[str, tuple[Tensor, Tensor]] | None = None
         self._hook: Any = None
+
+    @property
+    def baked(self) -> bool:
+        """Whether the model was made plain again, by `bake` or `unbake`."""
+        return self._kept is not None
 
     def parameter(self, name: str) -> nn.Parameter:
         """Return the model's parameter of this name, theta * M, as it is now.
@@ -102,19 +108,24 @@ class Masking:
         counts = self._counts().values()
         return sum(off for off, _ in counts) / max(sum(maskable for _, maskable in counts), 1)
 
-    def optimizer(self, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False) -> MaskSGD:
+    def optimizer(
+        self, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False, in_backward: bool = False
+    ) -> MaskSGD:
         """Return the optimizer that updates scores and weights together, in place of one over the masked parameters.
 
         Args:
             lr: step size, not negative; see `submasking.find_lr`.
             momentum: in [0, 1).
             compiled: fuse the update with `torch.compile`: see `MaskSGD`.
+            in_backward: update each tensor as soon as backward has its gradient, and drop the gradient: saves a copy
+                of the masked weights, for some time: see `MaskSGDInBackward`.
 
         Raises:
             ValueError: if lr or momentum is out of range, or the model was baked.
         """
         self.require_masked()
-        return MaskSGD(self, lr=lr, momentum=momentum, compiled=compiled)
+        kind = MaskSGDInBackward if in_backward else MaskSGD
+        return kind(self, lr=lr, momentum=momentum, compiled=compiled)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Let any torch optimizer over the scores train the masks, as ``SGD(masking.scores().values(), lr=50)``.
@@ -234,7 +245,7 @@ class Masking:
 
     def require_masked(self) -> None:
         """Raise ``ValueError`` once the model was baked or unbaked."""
-        if self._kept is not None:
+        if self.baked:
             raise ValueError("the model must be masked; this one was baked or unbaked; call submasking.mask again")
 
     def _on_load(self, module: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from submasking.criteria import Threshold, mask_gradient
 from submasking.handle import Masking
+from submasking.in_backward import MaskSGDInBackward
 from submasking.optimizer import check_finite, dense_gradient
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -41,7 +42,8 @@ class Reading:
 class Monitor:
     """Reads masks at every so many steps of an optimizer, `MaskSGD` or an attached one.
 
-    While a step is read, the masks before it are held: one byte per weight.
+    While a step is read, the masks before it are held: one byte per weight; for `MaskSGDInBackward` during its forward
+    and backward too.
 
     Args:
         masking: handle of a masked model.
@@ -65,6 +67,9 @@ class Monitor:
         self.readings: list[Reading] = []
         self.step = 0
         self._before: dict[str, Tensor] | None = None
+        self._in_backward = isinstance(optimizer, MaskSGDInBackward)
+        if self._in_backward:
+            self._prepare()
         self._hooks = (
             optimizer.register_step_pre_hook(self._prepare),
             optimizer.register_step_post_hook(self._read),
@@ -86,7 +91,7 @@ class Monitor:
             hook.remove()
 
     def _prepare(self, *unused: Any) -> None:
-        if self.step % self.every == 0:
+        if self.step % self.every == 0 and self._before is None:
             check_finite((name, self.masking.parameter(name)) for name in self.masking.scores())
             self._before = self.masking.masks()
 
@@ -106,6 +111,8 @@ class Monitor:
             self._before = None
             self._write(self.readings[-1])
         self.step += 1
+        if self._in_backward:  # the next step begins before its hook is called
+            self._prepare()
 
     def _write(self, reading: Reading) -> None:
         if self.writer is None:
@@ -144,8 +151,8 @@ def find_lr(
         The learning rate.
 
     Raises:
-        ValueError: for another criterion, an argument out of range, a gradient that is not finite, or if no rate
-            flips so many weights.
+        ValueError: for another criterion, an argument out of range, a gradient that is not finite, if no rate flips so
+            many weights, or if an optimizer takes the gradients in backward already.
     """
     if not isinstance(masking.criterion, Threshold):
         raise ValueError(f"find_lr needs scores with a fixed threshold; got {masking.criterion}; use Threshold()")
@@ -195,6 +202,7 @@ def _travelled(
         masking.model.zero_grad()
         for name, buffer in masking.model.named_buffers():
             buffer.copy_(buffers[name])
+        masking.apply()  # an optimizer in backward has moved the weights before it was noticed
     return travelled
 
 

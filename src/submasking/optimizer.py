@@ -83,16 +83,10 @@ class MaskSGD(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        (group,) = self.param_groups
-        live = self._live(group["params"])
+        live = self._live(self.param_groups[0]["params"])
         check_finite(live[:1])
         for name, parameter in live:
-            frozen, scores = self.masking.tensors(name)
-            state = self.state[parameter]
-            if _VELOCITY not in state:
-                state[_VELOCITY] = torch.zeros_like(scores)
-            tensors = (parameter, cast(Tensor, dense_gradient(parameter)), frozen, scores, state[_VELOCITY])
-            self._update(*tensors, group["lr"], group["momentum"], self.masking.criterion, self.masking.rescale)
+            self._take(name, parameter)
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -102,6 +96,16 @@ class MaskSGD(torch.optim.Optimizer):
             if index in state_dict["state"]:
                 scores = self.masking.tensors(self.masking.targets[index].name)[1]
                 self.state[parameter][_VELOCITY] = state_dict["state"][index][_VELOCITY].to(scores, copy=True)
+
+    def _take(self, name: str, parameter: Tensor) -> None:
+        """Do the step of one tensor."""
+        (group,) = self.param_groups
+        frozen, scores = self.masking.tensors(name)
+        state = self.state[parameter]
+        if _VELOCITY not in state:
+            state[_VELOCITY] = torch.zeros_like(scores)
+        tensors = (parameter, cast(Tensor, dense_gradient(parameter)), frozen, scores, state[_VELOCITY])
+        self._update(*tensors, group["lr"], group["momentum"], self.masking.criterion, self.masking.rescale)
 
     def _live(self, held: list[Tensor]) -> list[tuple[str, Tensor]]:
         """Return name and parameter of those that have a gradient."""
