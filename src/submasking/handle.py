@@ -117,8 +117,8 @@ class Masking:
             lr: step size, not negative; see `submasking.find_lr`.
             momentum: in [0, 1).
             compiled: fuse the update with `torch.compile`: see `MaskSGD`.
-            in_backward: update each tensor as soon as backward has its gradient, and drop the gradient: saves a copy
-                of the masked weights, for some time: see `MaskSGDInBackward`.
+            in_backward: update each tensor as soon as backward has its gradient, and drop the gradient: saves memory
+                and costs time, see `MaskSGDInBackward`.
 
         Raises:
             ValueError: if lr or momentum is out of range, or the model was baked.

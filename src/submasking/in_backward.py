@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 class MaskSGDInBackward(MaskSGD):
     """`MaskSGD` that does the step of a tensor as soon as backward has its gradient, and then drops the gradient.
 
-    It saves the gradients of all masked weights, as much memory as these weights take, and learns the same masks. In
-    return nothing can be done to the gradients between backward and step: clipping and ``GradScaler`` find none, each
-    step has one backward, in one process.
+    So the gradients of all masked weights are never held at once, as much memory as these weights take, and the masks
+    are the same. A step takes longer, and nothing can be done to the gradients between backward and step: clipping and
+    ``GradScaler`` find none, each step has one backward, in one process.
 
     Args:
         masking, lr, momentum, compiled: as for `MaskSGD`.
