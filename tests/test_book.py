@@ -171,6 +171,22 @@ def test_without_any_record_a_number_is_missing_but_a_wrong_word_is_still_an_err
         expressions.evaluate("rn18 dtd FS top1", bare)
 
 
+def test_a_profile_other_than_the_books_is_named_first(books, monkeypatch):
+    words = "rn18-timm dtd FS top1"
+    of_tiny = expressions.evaluate(words, books)
+    assert expressions.evaluate(f"tiny {words}", books) == of_tiny
+    photographs = [replace(record, model="mobilenetv2_035", profile="images") for record in books.records]
+    shelf = Shelf("images", books.folder, photographs, books.reported)
+    monkeypatch.setattr(expressions.Shelf, "load", lambda profile: {"images": shelf}[profile])
+    number = expressions.evaluate("images mobilenetv2_035 cifar10 FS top1 - mobilenetv2_035 cifar10 LP top1", books)
+    assert number.text.endswith(" points")
+    assert number.hover.endswith("profile images")
+    with pytest.raises(ValueError, match="model must be one of rn18-timm"):
+        expressions.evaluate("mobilenetv2_035 cifar10 FS top1", books)
+    with pytest.raises(ValueError, match="no record of profile images"):
+        expressions.evaluate(f"images {words}", books)
+
+
 def test_sizes_are_numbers_with_their_own_decimals(books):
     rows = books.frame.query("model == 'rn18-timm' and method == 'FS' and dataset == 'dtd'")
     assert expressions.evaluate("rn18-timm dtd FS kb_file", books).text.startswith(f"{rows.kb_file.mean():.1f} ± ")

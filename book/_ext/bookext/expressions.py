@@ -8,6 +8,7 @@
     better rn18-timm FS LP top1                on how many data sets FS is clearly better than LP ("5 of 8")
     better rn50-swav SSM+LP LP@10 top1         the same with the bars of Figure 1
     runs | minutes                             number of records, and the time that they took
+    images mobilenetv2_035 cifar10 FS top1     any of these, in a profile other than the book's
 
 A word that is no model, data set, method or metric is an error; so is a number without a record, as soon as there
 are records at all. A size that the records of a run do not hold is missing: records of older versions have fewer.
@@ -16,6 +17,7 @@ are records at all. A size that the records of a run do not hold is missing: rec
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,7 @@ import pandas as pd
 
 from bookext.shelf import COMMAND, Shelf
 from submasking import storage, tables, verdicts
-from submasking.profiles import DATASETS, METHODS
+from submasking.profiles import DATASETS, METHODS, PROFILES
 from submasking.tables import MISSING, Cell
 
 MODELS = ("rn18-timm", "rn50-timm", "rn50-torch", "rn50-swav", "rn50-clip", "vitb32-clip")
@@ -50,13 +52,13 @@ class Term:
     metric: str
 
     @classmethod
-    def parse(cls, text: str) -> Term:
+    def parse(cls, text: str, models: Sequence[str]) -> Term:
         words = text.split()
         if len(words) != 4:
             raise ValueError(f"{text!r} must be four words: model, data set, method, metric")
         model, dataset, asked, metric = words
         method, labels = method_and_labels(asked)
-        _known("model", model, MODELS)
+        _known("model", model, models)
         _known("data set", dataset, (*DATASETS, "*"))
         _known("metric", metric, METRICS)
         return cls(model, dataset, method, labels, metric)
@@ -78,11 +80,14 @@ def evaluate(text: str, shelf: Shelf) -> Number:
     words = text.split()
     if not words:
         raise ValueError("a number must be named; the expression is empty")
+    if words[0] in PROFILES:
+        return evaluate(" ".join(words[1:]), shelf if words[0] == shelf.profile else Shelf.load(words[0]))
     if words[0] in ("better", "worse"):
         return _count(words, shelf)
     if words[0] in ("runs", "minutes"):
         return _total(words, shelf)
-    terms = [Term.parse(part) for part in text.split(" - ")]
+    models = list(dict.fromkeys([*MODELS, *(record.model for record in shelf.records)]))
+    terms = [Term.parse(part, models) for part in text.split(" - ")]
     cells = [_cell(term, shelf) for term in terms]
     if any(cell.missing for cell in cells):
         return _unknown_size(terms, shelf) or _absent(text, shelf)
@@ -108,7 +113,7 @@ def quote(text: str, shelf: Shelf) -> Number:
     return Number(f"{cell.value:.{cell.digits}f}", f"{cell.provenance()}, Table {query.table}")
 
 
-def _known(what: str, word: str, known: tuple[str, ...]) -> None:
+def _known(what: str, word: str, known: Sequence[str]) -> None:
     if word not in known:
         raise ValueError(f"{what} must be one of {', '.join(known)}; got {word!r}")
 
