@@ -80,5 +80,10 @@ class Context:
             curve: what each code contributes.
             terms: what each row, column and kernel position contributes by sign: (length, signs).
         """
+        return self.spread(stage, terms, curve[self.codes[stage]])
+
+    def spread(self, stage: int, terms: Sequence[Ints], index: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Add to the index of each place what its row, column and kernel position contribute, in place."""
         rows, columns, kernel = terms
-        return kernels.index(self.codes[stage], curve, rows, kernels.across_width(columns, kernel), stage)
+        kernels.spread(index, self.codes[stage], rows, kernels.across_width(columns, kernel), stage)
+        return index

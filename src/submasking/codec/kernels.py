@@ -139,18 +139,18 @@ def term(slope: Array, mean: Array, lift: Array) -> Array:
 
 
 @compiled
-def index(codes: Array, curve: Array, rows: Array, across: Array, stage: int) -> Array:
-    """The model's index of each place of a stage.
+def spread(values: Array, codes: Array, rows: Array, across: Array, stage: int) -> None:
+    """Add to the index of each place of a stage what its row and its place in the row add.
 
     Args:
-        codes: of the stage: (blocks, rows of a block, places).
-        curve: what each code adds.
+        values: the index, changed in place: (blocks, rows of a block, places).
+        codes: of the stage, of the same shape.
         rows: what each row adds by sign.
         across: what each place of a row adds by sign.
         stage: which.
     """
     blocks, stages, places = codes.shape
-    found, lines = np.empty(codes.shape, np.int16), np.empty((2, places), np.int16)
+    lines = np.empty((2, places), np.int16)
     for turn in range(stages):
         fill(across, lines, turn, stage, stages)
         for block in range(blocks):
@@ -158,31 +158,19 @@ def index(codes: Array, curve: Array, rows: Array, across: Array, stage: int) ->
             positive = bounded(rows[row, 0]) if row < rows.shape[0] else 0
             negative = bounded(rows[row, 1]) if row < rows.shape[0] else 0
             for place in range(places):
-                code = codes[block, turn, place]
-                along = negative + lines[1, place] if code >= NEGATIVE else positive + lines[0, place]
-                found[block, turn, place] = curve[code] + along
-    return found
+                if codes[block, turn, place] >= NEGATIVE:
+                    values[block, turn, place] += negative + lines[1, place]
+                else:
+                    values[block, turn, place] += positive + lines[0, place]
 
 
 @compiled
-def refined(given: Array, pull: Array, codes: Array, scale: int, strength: int, shift: int, rows: Array,
-            across: Array, stage: int) -> Array:  # fmt: skip
-    """The refined index of each place of a stage, from the index and the pull that are given."""
-    blocks, stages, places = codes.shape
-    found, lines = np.empty(codes.shape, np.int16), np.empty((2, places), np.int16)
-    for turn in range(stages):
-        fill(across, lines, turn, stage, stages)
-        for block in range(blocks):
-            row = block * stages + turn
-            positive = bounded(rows[row, 0]) if row < rows.shape[0] else 0
-            negative = bounded(rows[row, 1]) if row < rows.shape[0] else 0
-            for place in range(places):
-                value = (int(given[block, turn, place]) * scale >> 6) + shift
-                value += int(pull[block, turn, place]) * strength >> 7
-                along = (
-                    negative + lines[1, place] if codes[block, turn, place] >= NEGATIVE else positive + lines[0, place]
-                )
-                found[block, turn, place] = bounded(value) + along
+def scaled(given: Array, pull: Array, scale: int, strength: int, shift: int) -> Array:
+    """The index that is given times `scale` / 64, plus the pull times `strength` / 128, plus a shift."""
+    found = np.empty(given.shape, np.int16)
+    for at in range(given.size):
+        value = (int(given.flat[at]) * scale >> 6) + (int(pull.flat[at]) * strength >> 7) + shift
+        found.flat[at] = bounded(value)
     return found
 
 

@@ -36,9 +36,8 @@ class Refinement:
             kernels.term(np.array([0, *slopes]), np.zeros(len(lift), np.int64), lift)
             for slopes, lift in ((along[:2], lifts[0]), (along[2:], lifts[1]))
         )
-        across = kernels.across_width(columns, np.zeros((context.layout.kernel, 2), np.int64))
-        strength = early + late * stage // context.layout.stages
-        return kernels.refined(index, pull, context.codes[stage], scale, strength, 2 * shift, rows, across, stage)
+        refined = kernels.scaled(index, pull, scale, early + late * stage // context.layout.stages, 2 * shift)
+        return context.spread(stage, [rows, columns, np.zeros((context.layout.kernel, 2), np.int64)], refined)
 
     def pack(self, large: NDArray[np.bool_]) -> bytes:
         """A 1, the coefficients that most large tensors share, a bit per large tensor for own ones, and how these
