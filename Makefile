@@ -39,19 +39,20 @@ pdf: setup ## build the PDF, where LaTeX is installed
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 bench: setup ## measure and store the tables of benchmarks/
 	$(BIN)/python -m benchmarks
 
 records: setup ## keep this machine's tiny results as the records that the project ships
-	$(BIN)/python -m submasking.records
+	$(BIN)/python -m submasking.report.keep
 
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --quiet pyproject.toml -o requirements.lock
 
 clean: ## delete what was built; results and the environment stay
-	rm -rf _build book/_build book/notebooks .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf _build book/_build book/notebooks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

@@ -11,11 +11,15 @@ import hashlib
 import json
 from pathlib import Path
 
-from submasking import backbones, grid, notebooks, results
-from submasking.progress import Watch
+# nothing that brings torch: a grid with nothing to do is planned in the time that Snakemake itself takes
+from submasking.experiments import grid, notebooks
+from submasking.experiments.progress import Watch
+from submasking.files import atomic
+from submasking.records import places, surroundings
+from submasking.worlds import recipes
 
 PROFILE = config.get("profile", "tiny")
-FOLDER = results.results_folder(PROFILE)
+FOLDER = places.results_folder(PROFILE)
 NOTEBOOKS = grid.notebooks(PROFILE)
 # the longest chain first: the backbone that feeds the self-supervised runs
 FIRST = grid.UNLABELLED_MODEL
@@ -57,11 +61,13 @@ rule backbone:
     output:
         str(FOLDER / "backbones" / "{model}.safetensors"),
     params:
-        recipe=lambda wildcards: digest(backbones.recipe(wildcards.model, PROFILE)),
+        recipe=lambda wildcards: digest(recipes.recipe(wildcards.model, PROFILE)),
     priority: lambda wildcards: 3 if wildcards.model == FIRST else 0
     log:
         str(FOLDER / "logs" / "backbone-{model}.txt"),
     run:
+        from submasking.worlds import backbones
+
         backbones.load(wildcards.model, PROFILE)
 
 
@@ -95,5 +101,5 @@ rule grid:
         str(FOLDER / "grid.json"),
     run:
         runs = grid.runs(PROFILE)
-        content = {"profile": PROFILE, "runs": len(runs), "notebooks": sorted(NOTEBOOKS), "commit": results.commit()}
-        results.write_atomically(Path(output[0]), json.dumps(content, indent=1) + "\n")
+        content = {"profile": PROFILE, "runs": len(runs), "notebooks": sorted(NOTEBOOKS), "commit": surroundings.commit()}
+        atomic.write(Path(output[0]), json.dumps(content, indent=1) + "\n")

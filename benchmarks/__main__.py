@@ -19,7 +19,7 @@ import torch
 from benchmarks import bank, codec, flip_rates, fuzz, memory, monitoring, round_trips, step
 from benchmarks.machine import describe
 from benchmarks.ways import WAYS, PeerError, peer
-from submasking.results import write_atomically
+from submasking.files import atomic
 
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
 TABLES = ("step", "memory", "monitoring", "flip_rates", "codec", "bank", "round_trips", "fuzz")
@@ -36,7 +36,7 @@ def store(name: str, rows: list[dict[str, Any]]) -> None:
         "machine": describe(),
         "rows": rows,
     }
-    write_atomically(RECORDS / f"{name}.json", json.dumps(record, indent=1) + "\n")
+    atomic.write(RECORDS / f"{name}.json", json.dumps(record, indent=1) + "\n")
 
 
 def read(words: Sequence[str] | None = None) -> argparse.Namespace:

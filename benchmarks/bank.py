@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.process import fresh, held
-from submasking import networks
-from submasking.bank import Bank
-from submasking.heads import linear_head
-from submasking.selection import decide
+from submasking.masking.selection import decide
+from submasking.tasks.bank import Bank
+from submasking.tasks.heads import linear_head
+from submasking.worlds import networks
 
 TASKS = 1000
 CLASSES = 10

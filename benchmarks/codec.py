@@ -17,7 +17,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from submasking.codec import stream
+from submasking.tasks.codec import stream
 
 CASES = (("resnet50", 0.05), ("resnet50", 0.2), ("mobilenetv2_100", 0.05), ("vit_tiny_patch16_224", 0.05))
 ROUNDS = 3

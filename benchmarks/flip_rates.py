@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from submasking import Monitor, backbones, data, find_lr, mask
-from submasking.backbones import Backbone
-from submasking.heads import linear_head
+from submasking import Monitor, find_lr, mask
+from submasking.learning.backbone import Backbone
+from submasking.tasks.heads import linear_head
+from submasking.worlds import backbones
+from submasking.worlds import datasets as data
 
 MODELS = ("rn18-timm", "rn50-swav", "vitb32-clip")
 DATASET = "dtd"

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from submasking import container, mask, maskfile
-from submasking.maskfile import MaskFileError, TaskFile
+from submasking import mask
+from submasking.tasks import container, maskfile
+from submasking.tasks.maskfile import MaskFileError, TaskFile
 
 FILES = 100_000
 MEMORY = 2**30  # bytes that reading may take beyond what the process had

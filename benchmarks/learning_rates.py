@@ -4,7 +4,7 @@
     python benchmarks/learning_rates.py SSM SSFT      about 10 minutes
 
 Every setting runs once (seed 0) on three data sets; `book/records/tiny/learning_rates.json` keeps all that was
-tried. The numbers in `submasking.profiles` are those of the best mean over the three (top-1 for FS and FFT, the
+tried. The numbers in `submasking.records.profiles` are those of the best mean over the three (top-1 for FS and FFT, the
 linear probe with 10 % of the labels for SSM and SSFT); no test image is touched.
 """
 
@@ -18,7 +18,8 @@ import os
 import tempfile
 from typing import Any
 
-from submasking import profiles, results
+from submasking.files import atomic
+from submasking.records import places, profiles
 
 DATASETS = ("cifar100", "dtd", "sun397")
 # by method and model: learning rates of what the method trains, and of the head
@@ -32,7 +33,7 @@ TRIED: dict[tuple[str, str], tuple[tuple[float, ...], tuple[float, ...]]] = {
     ("SSM", "rn50-swav"): ((20.0, 80.0, 300.0), (0.6,)),
     ("SSFT", "rn50-swav"): ((0.05, 0.15, 0.5), (0.6,)),
 }
-RECORD = results.committed_folder("tiny") / "learning_rates.json"
+RECORD = places.committed_folder("tiny") / "learning_rates.json"
 
 
 def main() -> None:
@@ -41,13 +42,13 @@ def main() -> None:
     parser.add_argument("methods", nargs="+", choices=sorted({method for method, _ in TRIED}))
     parser.add_argument("--model", choices=sorted({model for _, model in TRIED}))
     chosen = parser.parse_args()
-    backbones = results.results_folder("tiny") / "backbones"
+    backbones = places.results_folder("tiny") / "backbones"
     with tempfile.TemporaryDirectory() as folder:
         # what is tried out must leave no half-trained run where the grid would resume it
         os.environ["SUBMASKING_RESULTS"] = folder
-        results.results_folder("tiny").mkdir(parents=True)
+        places.results_folder("tiny").mkdir(parents=True)
         backbones.mkdir(parents=True, exist_ok=True)
-        (results.results_folder("tiny") / "backbones").symlink_to(backbones)
+        (places.results_folder("tiny") / "backbones").symlink_to(backbones)
         for (method, model), rates in TRIED.items():
             if method in chosen.methods and chosen.model in (None, model):
                 for lr, head_lr in itertools.product(*rates):
@@ -56,8 +57,8 @@ def main() -> None:
 
 def trial(method: str, model: str, dataset: str, lr: float, head_lr: float) -> dict[str, Any]:
     """One run with the given learning rates, judged on the validation images."""
-    from submasking.methods import METHODS, SELF_SUPERVISED
-    from submasking.runs import Run
+    from submasking.experiments.run import Run
+    from submasking.records.names import METHODS, SELF_SUPERVISED
 
     plan = dataclasses.replace(profiles.TINY.method(method, model), lr=lr, head_lr=head_lr)
     profiles.PROFILES["tiny"] = dataclasses.replace(profiles.TINY, evaluated_on="validation", methods={method: plan})
@@ -79,7 +80,7 @@ def keep(trials: list[dict[str, Any]]) -> None:
     kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
     merged = {tuple(entry[name] for name in identity): entry for entry in [*kept, *trials]}
     ordered = [merged[key] for key in sorted(merged)]
-    results.write_atomically(RECORD, json.dumps(ordered, indent=1, sort_keys=True) + "\n")
+    atomic.write(RECORD, json.dumps(ordered, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

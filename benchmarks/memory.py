@@ -14,7 +14,7 @@ from torch import nn
 
 from benchmarks.process import fresh, held
 from benchmarks.ways import WAYS, network
-from submasking.selection import decide
+from submasking.masking.selection import decide
 
 CASES = (("resnet18", 32, 64), ("resnet50", 32, 16), ("resnet50", 96, 16))
 COMPARED = ("full fine-tuning", "masks", "masks, compiled", "masks, in backward", "mask in forward")

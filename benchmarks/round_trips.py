@@ -13,8 +13,11 @@ from typing import Any
 import torch
 
 from benchmarks.process import fresh
-from submasking import backbones, codec, data, maskfile, results
-from submasking.evaluate import features, top1
+from submasking.learning.evaluate import features, top1
+from submasking.records import places, results
+from submasking.tasks import codec, maskfile
+from submasking.worlds import backbones
+from submasking.worlds import datasets as data
 
 PROFILE = "tiny"
 OUTPUTS = "outputs"
@@ -26,7 +29,7 @@ class NoGridError(Exception):
 
 def folder(profile: str = PROFILE) -> Path:
     """Where the mask files of a profile's grid lie."""
-    return results.results_folder(profile) / "masks"
+    return places.results_folder(profile) / "masks"
 
 
 def measure(profile: str = PROFILE) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from submasking import TopK, mask
-from submasking.selection import decide
+from submasking.masking.selection import decide
 from tests.references import mask_in_forward
 
 Way = Callable[[nn.Module], list[torch.optim.Optimizer]]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from submasking.criteria import Threshold, TopK
+from submasking.masking.criteria import Threshold, TopK
 
 
 def literal_mask(scores: Tensor, criterion: Threshold | TopK) -> Tensor:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from submasking.invariance.rules import root
+from submasking.experiments.invariance.rules import root
 
 
 @dataclass(frozen=True)

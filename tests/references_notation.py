@@ -10,7 +10,7 @@ import references_invariance
 import torch
 
 import submasking
-from submasking import invariance
+from submasking.experiments import invariance
 
 ROOT = Path(__file__).parents[1]
 MATHEMATICS = re.compile(r"```\{math\}\n(?::label: \S+\n)?(.*?)```|\$([^$]+)\$", re.DOTALL)

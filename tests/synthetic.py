@@ -2,8 +2,8 @@
 
 import random
 
-from submasking import grid
-from submasking.results import Record, write
+from submasking.experiments import grid
+from submasking.records.results import Record, write
 
 
 def record(task):

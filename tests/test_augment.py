@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submasking.data import augment
+from submasking.learning import augment
 
 STILL = augment.Style(jittered=0.0, grey=0.0)
 

@@ -6,9 +6,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from submasking import backbones, data, networks, pretrain
-from submasking.fingerprint import fingerprint
-from submasking.profiles import profile
+from submasking.records.names import DATASET_STAND_INS, MODELS
+from submasking.records.profiles import profile
+from submasking.tasks.fingerprint import fingerprint
+from submasking.worlds import backbones, networks, pretrain
+from submasking.worlds import datasets as data
+from submasking.worlds.recipes import recipe
 
 pytestmark = pytest.mark.usefixtures("smoke_results")
 
@@ -21,7 +24,7 @@ def _file(results, model):
     return results / "smoke" / "backbones" / f"{model}.safetensors"
 
 
-@pytest.mark.parametrize("model", backbones.MODELS)
+@pytest.mark.parametrize("model", MODELS)
 def test_a_backbone_is_what_it_says(model):
     backbone = _load(model)
     images = data.load("smoke", "cifar10", "test").images[:3].float() / 255
@@ -37,8 +40,8 @@ def test_a_backbone_is_what_it_says(model):
 
 
 def test_the_six_backbones_differ():
-    assert len({_load(model).fingerprint for model in backbones.MODELS}) == 6
-    assert len({_load(model).weights for model in backbones.MODELS}) == 6
+    assert len({_load(model).fingerprint for model in MODELS}) == 6
+    assert len({_load(model).weights for model in MODELS}) == 6
 
 
 def test_a_second_load_reads_the_file(monkeypatch):
@@ -74,15 +77,15 @@ def test_weights_of_another_recipe_or_damaged_ones_are_made_again(smoke_results)
 
 
 def test_recipes_tell_models_and_profiles_apart():
-    recipes = [json.dumps(backbones.recipe(model, name)) for model in backbones.MODELS for name in ("smoke", "tiny")]
+    recipes = [json.dumps(recipe(model, name)) for model in MODELS for name in ("smoke", "tiny")]
     assert len(set(recipes)) == len(recipes)
 
 
 def test_supervised_pretraining_learns():
-    recipe = backbones.recipe("rn18-timm", "smoke") | {"epochs": 20, "batch_size": 16, "lr": 0.02, "style": "plain"}
+    told = recipe("rn18-timm", "smoke") | {"epochs": 20, "batch_size": 16, "lr": 0.02, "style": "plain"}
     letters = data.load("smoke", data.SOURCE, "train")
-    trunk = networks.trunk(recipe["architecture"], 24).eval()
-    tensors = pretrain.pretrain(recipe, letters, progress=False)
+    trunk = networks.trunk(told["architecture"], 24).eval()
+    tensors = pretrain.pretrain(told, letters, progress=False)
     pixels = pretrain.normalise(letters.images.float() / 255)
 
     def separation():
@@ -111,15 +114,15 @@ def test_text_tower_equals_open_clips_own():
     torch.manual_seed(0)
     whole = networks.CLIP(
         networks.CLIP_WIDTH,
-        networks.CLIPVisionCfg(image_size=24, **networks._VISION["clip-vit"]),
-        networks.CLIPTextCfg(**networks._TEXT),
+        networks.CLIPVisionCfg(image_size=24, **networks.VISION["clip-vit"]),
+        networks.CLIPTextCfg(**networks.TEXT),
     )
     tokens = networks.tokenize(("LATIN SMALL LETTER A", "BOX DRAWINGS LIGHT ARC DOWN AND RIGHT"))
     assert torch.allclose(networks.TextTower(whole)(tokens), whole.encode_text(tokens), atol=1e-6)
 
 
 def test_no_caption_is_cut_short():
-    names = [name for dataset in data.STAND_INS for name in data.load("tiny", dataset, "test").classes]
+    names = [name for dataset in DATASET_STAND_INS for name in data.load("tiny", dataset, "test").classes]
     names += data.rendered("tiny", data.SOURCE, "test", 10).classes
     wide = networks.SimpleTokenizer(context_length=77)(names)
     assert int((wide != 0).sum(1).max()) <= networks.CONTEXT
@@ -158,7 +161,7 @@ def test_local_weights_are_loaded_into_timms_architecture(tmp_path, plain):
         expected = network.eval()(images * 2 - 1)
         assert torch.allclose(backbone.trunk(backbone.normalise(images)), expected, atol=1e-5)
     assert (backbone.weights, backbone.stand_in) == ("weights.safetensors", "")
-    assert backbones.recipe("test_resnet", "images", file)["weights"] == "weights.safetensors"
+    assert recipe("test_resnet", "images", file)["weights"] == "weights.safetensors"
 
 
 def test_local_weights_that_do_not_fit_are_refused(tmp_path, plain):

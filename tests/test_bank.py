@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from test_maskfile import adapted, images, small
 from torch import nn
 
-from submasking import maskfile
-from submasking.bank import Bank
-from submasking.bits import Plan
-from submasking.heads import linear_head
-from submasking.maskfile import MaskFileError
-from submasking.similarity import similarity
+from submasking.tasks import maskfile
+from submasking.tasks.bank import Bank
+from submasking.tasks.bits import Plan
+from submasking.tasks.heads import linear_head
+from submasking.tasks.maskfile import MaskFileError
+from submasking.tasks.similarity import similarity
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import torch
 
 from benchmarks import bank
-from submasking import networks
+from submasking.worlds import networks
 
 
 def test_tasks_cost_a_bit_per_weight_with_buffers_and_head():

@@ -17,7 +17,8 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-from submasking import results, tables
+from submasking.records import places, results
+from submasking.report import frames, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))
@@ -49,7 +50,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def project(made, monkeypatch):
-    monkeypatch.setattr(results, "REPOSITORY", made)
+    monkeypatch.setattr(places, "REPOSITORY", made)
     return made
 
 
@@ -63,7 +64,7 @@ def bare(tmp_path, monkeypatch):
     """A project that has no records yet."""
     (tmp_path / "book" / "data").mkdir(parents=True)
     (tmp_path / "book" / "data" / "reported.csv").write_bytes((ROOT / "book" / "data" / "reported.csv").read_bytes())
-    monkeypatch.setattr(results, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(places, "REPOSITORY", tmp_path)
     return Shelf.load("tiny")
 
 
@@ -369,7 +370,7 @@ def test_an_unnumbered_figure_takes_no_number(project, mini):
 
 def test_a_page_with_numbers_is_read_again_when_a_record_changes(made, monkeypatch, mini, tmp_path):
     shutil.copytree(made / "book", tmp_path / "book")
-    monkeypatch.setattr(results, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(places, "REPOSITORY", tmp_path)
     page = mini("# T\n\n{record}`rn18-timm dtd LP top1`")
     before = page.build()
     path = tmp_path / "book" / "records" / "tiny" / "rn18-timm" / "dtd" / "LP-labels100-seed0.json"
@@ -432,7 +433,7 @@ def test_a_failed_notebook_of_the_reader_fails_the_build(project, monkeypatch, t
     error = nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=[])
     (folder / "notebooks").mkdir()
     nbformat.write(executed(error), folder / "notebooks" / "one.ipynb")
-    own = Shelf("tiny", folder / "records", results.read(folder / "records"), results.reported())
+    own = Shelf("tiny", folder / "records", results.read(folder / "records"), frames.reported())
     monkeypatch.setattr(pages, "content_key", lambda *arguments: "key")
     assert own.own
     with pytest.raises(ExtensionError, match=r"notebook one failed, so the book is not built: cell 1: ValueError: no"):

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from submasking import hub, maskfile
-from submasking.cli import main
+from submasking.commands.cli import main
+from submasking.tasks import hub, maskfile
 
 MODEL = "timm:test_resnet"
 
@@ -205,7 +205,7 @@ def test_a_checkpoint_of_other_settings_is_not_continued(place, tmp_path, capsys
 @pytest.mark.parametrize(("target", "code"), [("pipe", 0), ("/dev/full", 1)])
 def test_output_that_nobody_takes_ends_without_a_traceback(task, target, code):
     """A reader such as `head` may leave early; a full disk is an error, and one line says so."""
-    script = f"from submasking.cli import main; raise SystemExit(main(['inspect', {str(task)!r}]))"
+    script = f"from submasking.commands.cli import main; raise SystemExit(main(['inspect', {str(task)!r}]))"
     if target == "pipe":
         reading, writing = os.pipe()
         os.close(reading)
@@ -231,7 +231,7 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_never_interrupted(place,
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
     more = ("--epochs", "12", "--quiet")
     assert main(arguments(place, whole, *more)) == 0
-    script = "import sys; from submasking.cli import main; sys.exit(main(sys.argv[1:]))"
+    script = "import sys; from submasking.commands.cli import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
         [sys.executable, "-c", script, *arguments(place, cut, *more)], stderr=subprocess.PIPE, env=os.environ
     )

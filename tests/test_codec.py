@@ -10,8 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submasking import codec
-from submasking.codec import context, factors, kernels, layout, model, refinement, rice, sizes, stream
+from submasking.experiments import sizes
+from submasking.tasks import codec
+from submasking.tasks.bits import entropy_bits
+from submasking.tasks.codec import context, factors, kernels, layout, model, refinement, rice, stream
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -289,8 +291,8 @@ def test_the_model_coded_with_fixed_coefficients_gives_the_stored_bytes(name, mo
     data = stored(stream.VERSION, name)
     fitted, second = refined(data, SHAPES)
     assert name == "alone" or len(np.unique(second.coefficients, axis=0)) > (2 if name == "own" else 1)
-    monkeypatch.setattr("submasking.codec.fit.Sample.fit", lambda self, flags: fitted)
-    monkeypatch.setattr("submasking.codec.fit.Sample.refine", lambda self, planes, tensors: second)
+    monkeypatch.setattr("submasking.tasks.codec.fit.Sample.fit", lambda self, flags: fitted)
+    monkeypatch.setattr("submasking.tasks.codec.fit.Sample.refine", lambda self, planes, tensors: second)
     assert codec.encode(masks, weights) == data
 
 
@@ -354,8 +356,8 @@ def test_other_versions_are_named(data):
 
 
 def test_the_entropy_of_a_share():
-    assert sizes.entropy_bits(0, 9) == sizes.entropy_bits(9, 9) == 0
-    assert sizes.entropy_bits(4, 8) == pytest.approx(8)
+    assert entropy_bits(0, 9) == entropy_bits(9, 9) == 0
+    assert entropy_bits(4, 8) == pytest.approx(8)
 
 
 if __name__ == "__main__":  # python tests/test_codec.py: write the vectors of the present version anew

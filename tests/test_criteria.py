@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import literal_mask, literal_weight
 
-from submasking.criteria import Threshold, TopK, alpha, effective, kth_smallest, mask_gradient, write_effective
+from submasking.masking.criteria import Threshold, TopK, alpha, effective, kth_smallest, mask_gradient, write_effective
 
 SHAPES = st.sampled_from([(1,), (7,), (4, 5), (3, 2, 3), (4, 3, 3, 3), (2, 2, 2, 2, 2), (1, 1, 1, 1)])
 SEEDS = st.integers(0, 2**31)

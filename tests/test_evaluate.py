@@ -3,7 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submasking import evaluate
+from submasking.learning import evaluate
+from submasking.learning.probe import linear_probe
 
 
 def clouds(n=30, classes=3, width=5, seed=0):
@@ -35,7 +36,7 @@ def test_neighbours_agree_with_the_literal_rule(seed, k):
 def test_neighbours_and_probe_separate_clouds():
     train, test = clouds(), clouds(seed=1)
     assert evaluate.knn(*train, *test, k=5) == 1
-    assert evaluate.linear_probe(*train, *test) == (1.0, True)
+    assert linear_probe(*train, *test) == (1.0, True)
 
 
 def test_neighbours_take_the_whole_bank_where_k_is_larger():
@@ -55,13 +56,13 @@ def test_neighbours_refuse_bad_arguments():
 def test_probe_does_not_depend_on_the_scale_of_the_features(scale):
     (train, labels), (test, test_labels) = clouds(), clouds(seed=1)
     train = train + torch.randn(train.shape, generator=torch.Generator().manual_seed(2)) * 3
-    one, _ = evaluate.linear_probe(train, labels, test, test_labels)
-    two, _ = evaluate.linear_probe(scale * train, labels, scale * test, test_labels)
+    one, _ = linear_probe(train, labels, test, test_labels)
+    two, _ = linear_probe(scale * train, labels, scale * test, test_labels)
     assert abs(one - two) <= 1 / len(test) + 1e-6
 
 
 def test_probe_says_when_its_solver_has_not_converged():
-    assert evaluate.linear_probe(*clouds(), *clouds(), max_iterations=1)[1] is False
+    assert linear_probe(*clouds(), *clouds(), max_iterations=1)[1] is False
 
 
 @given(st.integers(100, 2000), st.floats(1, 100))

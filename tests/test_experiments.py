@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from submasking import notebooks, results
+from submasking.experiments import notebooks
+from submasking.records import results
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPERMILL = [sys.executable, "-m", "papermill"]

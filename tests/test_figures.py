@@ -6,12 +6,12 @@ import pytest
 import synthetic
 from matplotlib.colors import to_rgb
 
-from submasking import figures, results, storage
+from submasking.report import figures, frames, storage
 
 
 @pytest.fixture(scope="module")
 def frame():
-    return results.to_frame(synthetic.records())
+    return frames.to_frame(synthetic.records())
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@ import pytest
 import torch
 from PIL import Image
 
-from submasking import data
-from submasking.data import folder
+from submasking.worlds import datasets as data
+from submasking.worlds import folder
 
 COLOURS = {"red": (200, 10, 10), "green": (10, 200, 10)}
 

@@ -3,16 +3,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from submasking import data
-from submasking.data import glyphs
-from submasking.profiles import DATASETS
+from submasking.learning.images import ImageSet
+from submasking.records.names import DATASET_STAND_INS, DATASETS
+from submasking.worlds import characters, glyphs
+from submasking.worlds import datasets as data
 
 GLYPH_TASKS = [task for task in glyphs.BY_NAME if task != "digits"]
 
 
 def test_every_data_set_of_the_paper_has_its_own_task():
-    assert tuple(data.STAND_INS) == DATASETS
-    tasks = [task for task, _ in data.STAND_INS.values()]
+    assert tuple(DATASET_STAND_INS) == DATASETS
+    tasks = [task for task, _ in DATASET_STAND_INS.values()]
     assert len(set(tasks)) == 8
     assert data.SOURCE not in tasks
     assert set(tasks) < set(glyphs.BY_NAME)
@@ -95,7 +96,7 @@ def test_recipe_changes_with_every_argument():
         ("box", "train", 10, 25, None),
         ("box", "train", 10, 24, 5),
     ]
-    assert len({glyphs.recipe(*chosen) for chosen in arguments}) == len(arguments)
+    assert len({characters.recipe(*chosen) for chosen in arguments}) == len(arguments)
 
 
 def test_errors_list_what_there_is():
@@ -128,13 +129,13 @@ def test_digits_is_another_name_for_what_stands_in_for_cifar10(tmp_path, monkeyp
 
 def test_image_set_refuses_what_does_not_fit():
     pixels, labels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1])
-    assert len(data.ImageSet(pixels, labels, ("a", "b"), "x").subset([1])) == 1
+    assert len(ImageSet(pixels, labels, ("a", "b"), "x").subset([1])) == 1
     with pytest.raises(ValueError, match="uint8"):
-        data.ImageSet(pixels.float(), labels, ("a", "b"), "x")
+        ImageSet(pixels.float(), labels, ("a", "b"), "x")
     with pytest.raises(ValueError, match="one per image"):
-        data.ImageSet(pixels, labels[:1], ("a", "b"), "x")
+        ImageSet(pixels, labels[:1], ("a", "b"), "x")
     with pytest.raises(ValueError, match="name every class"):
-        data.ImageSet(pixels, labels, ("a",), "x")
+        ImageSet(pixels, labels, ("a",), "x")
 
 
 def test_seeds_differ_between_tasks_and_splits():

@@ -16,8 +16,9 @@ from references_invariance import Network
 from references_notation import nameless, unexplained, unknown_names
 
 import submasking
-from submasking import Threshold, TopK, invariance
-from submasking.invariance import (
+from submasking import Threshold, TopK
+from submasking.experiments import invariance
+from submasking.experiments.invariance import (
     INVARIANCES,
     ROWS,
     SGD,
@@ -35,8 +36,8 @@ from submasking.invariance import (
     translate,
     with_lr,
 )
-from submasking.invariance import verdicts as verdict_tables
-from submasking.invariance.rules import clipped, root
+from submasking.experiments.invariance import verdicts as verdict_tables
+from submasking.experiments.invariance.rules import clipped, root
 
 SGD_ROWS = [row for row in ROWS if "thm-translation" in row.theorems]
 ADAPTIVE_ROWS = [row for row in ROWS if "thm-adaptive" in row.theorems]
@@ -499,7 +500,7 @@ def test_hypothesis_thm_powers_of_two(seed, power, mu, rescale, optimizer):
     init = "kaiming" if mu is None else start
 
     def scaled(frozen, random):
-        from submasking.scores import INITS
+        from submasking.masking.scores import INITS
 
         return alpha * (INITS["kaiming"](frozen, random) if mu is None else torch.full(frozen.shape, start))
 
@@ -650,7 +651,7 @@ def test_every_symbol_has_its_name_in_the_code_and_the_code_has_the_name():
         ("SGD.weight_decay", "SGD.weight_decays"),
         ('state["velocity"]', 'state["velocitas"]'),
         ("masking.scores()", "masking.score()"),
-        ("submasking.criteria.mask_gradient", "submasking.criteria.gradient_of_mask"),
+        ("submasking.masking.criteria.mask_gradient", "submasking.masking.criteria.gradient_of_mask"),
         ("Network.head", "Network.heads"),
         ('rescale="variance"', 'scale_again="variance"'),
         ("multiplier", "multiplicator"),

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.torch import save_file
 
-from submasking import profiles, results
-from submasking.invariance import SGD, Setup, equivalent, experiment, report
+from submasking.experiments.invariance import SGD, Setup, equivalent, experiment, report
+from submasking.records import places, profiles, results
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))
@@ -62,7 +62,7 @@ def test_a_record_of_the_same_recipe_is_not_computed_again(record, monkeypatch):
 
 
 def test_the_record_is_where_the_book_looks(record):
-    path = results.results_folder("smoke") / "records" / "rn18-timm" / "dtd" / "invariance-labels100-seed0.json"
+    path = places.results_folder("smoke") / "records" / "rn18-timm" / "dtd" / "invariance-labels100-seed0.json"
     assert results.read_one(path) == record
 
 

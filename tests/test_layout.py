@@ -46,17 +46,37 @@ def test_the_tree_in_the_readme_names_only_what_exists():
     assert [path for path in readme_tree() if not (ROOT / path).exists()] == []
 
 
-def test_the_tree_in_the_readme_leaves_out_no_module_notebook_or_top_level_file():
+def test_the_tree_in_the_readme_leaves_out_no_room_notebook_or_top_level_file():
     shown = set(readme_tree())
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "src" / "submasking").glob("*.py")}
-    modules.discard("src/submasking/__init__.py")
     notebooks = {path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*.ipynb")}
     top = {path.relative_to(ROOT).parts[0] for path in tracked()}
     top = {name for name in top if not name.startswith(".")}
-    packages = {
-        path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "src" / "submasking").glob("*/__init__.py")
-    }
-    assert (modules | packages | notebooks | top) - shown == set()
+    rooms = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "src" / "submasking").glob("*/__init__.py")}
+    assert (rooms | notebooks | top) - shown == set()
+
+
+def rooms():
+    return sorted(path.parent for path in (ROOT / "src" / "submasking").glob("*/__init__.py"))
+
+
+def test_nothing_stands_beside_the_rooms():
+    beside = {path.name for path in (ROOT / "src" / "submasking").glob("*.py")}
+    assert beside == {"__init__.py", "_moved.py"}
+
+
+@pytest.mark.parametrize("room", rooms(), ids=lambda path: path.name)
+def test_a_room_says_in_three_lines_what_it_is_for_and_what_it_may_not_know(room):
+    said = (room / "__init__.py").read_text()
+    assert re.match(r'"""[^"]+\n\n[^"]+\n"""\n', said)
+    assert len(said.splitlines()) <= 5
+    assert re.search(r"[Kk]nows", said)
+
+
+def test_the_import_rules_name_every_room():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract for contract in contracts if contract["type"] == "layers")["layers"]
+    named = sorted(name.strip() for layer in layers for name in layer.split("|"))
+    assert named == [room.name for room in rooms()]
 
 
 def test_the_readme_is_short():
@@ -88,7 +108,7 @@ def test_conda_and_make_install_the_same_packages():
 def test_every_requirement_is_locked():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = project["dependencies"] + [name for group in project["optional-dependencies"].values() for name in group]
-    names = {re.split(r"[<>=\[ ]", name, maxsplit=1)[0].lower().replace("_", "-") for name in asked}
+    names = {re.split(r"[<>=\[ ]", name, maxsplit=1)[0].lower().replace("_", "-") for name in asked} - {"submasking"}
     assert names - locked() == set()
 
 

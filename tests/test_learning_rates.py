@@ -3,9 +3,9 @@ from statistics import fmean
 
 import pytest
 
-from submasking import profiles, results
+from submasking.records import places, profiles
 
-TRIALS = json.loads((results.committed_folder("tiny") / "learning_rates.json").read_text(encoding="utf-8"))
+TRIALS = json.loads((places.committed_folder("tiny") / "learning_rates.json").read_text(encoding="utf-8"))
 SWEPT = sorted({(trial["method"], trial["model"]) for trial in TRIALS})
 
 

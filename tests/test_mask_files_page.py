@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 
-from submasking import maskfile, results
+from submasking.records import places
+from submasking.tasks import maskfile
 
-PAGE = results.REPOSITORY / "book" / "mask_files.md"
-VECTOR = results.REPOSITORY / "tests" / "vectors" / "format-1.safetensors"
+PAGE = places.REPOSITORY / "book" / "mask_files.md"
+VECTOR = places.REPOSITORY / "tests" / "vectors" / "format-1.safetensors"
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_the_code_on_the_page_sees_damage(reader, tmp_path):
 
 @pytest.mark.parametrize("key", ["library", "backbone", "mask", "trained", "state", "head", "classes", "provenance"])
 def test_every_key_of_a_description_is_on_the_page(key):
-    from submasking import container
+    from submasking.tasks import container
 
     description, _, _ = container.read(VECTOR)
     assert key in description

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from submasking import container, mask, maskfile
-from submasking.fingerprint import fingerprint
-from submasking.heads import CosineHead, linear_head
-from submasking.maskfile import MaskFileError
+from submasking import mask
+from submasking.files import atomic
+from submasking.tasks import container, maskfile
+from submasking.tasks.fingerprint import fingerprint
+from submasking.tasks.heads import CosineHead, linear_head
+from submasking.tasks.maskfile import MaskFileError
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -251,7 +253,7 @@ def test_a_missing_file_and_a_foreign_one_are_told_apart(tmp_path):
 def test_a_failed_write_leaves_the_old_file(saved, monkeypatch):
     path, masking, _ = saved
     before = path.read_bytes()
-    monkeypatch.setattr(container.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(atomic.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         maskfile.save(path, masking)
     assert path.read_bytes() == before

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 import submasking
 from submasking import Threshold, TopK, mask, recalibrate
-from submasking.selection import Decision, largest_part, random_part
+from submasking.masking.selection import Decision, largest_part, random_part
 
 
 class Network(nn.Module):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from submasking import Monitor, TopK, find_lr, mask
-from submasking.selection import random_part
+from submasking.masking.selection import random_part
 
 
 def network() -> nn.Module:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submasking import notebooks
+from submasking.experiments import notebooks
 
 KNOWN = {"profile": ("str", "tiny"), "lr": ("float", 50.0), "seed": ("int", 0), "draw": ("bool", True)}
 

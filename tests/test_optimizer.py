@@ -10,7 +10,7 @@ from references import literal_mask, mask_in_forward
 from torch import nn
 
 from submasking import Threshold, TopK, mask
-from submasking.optimizer import update
+from submasking.masking.optimizer import update
 
 SETTINGS = [
     (Threshold(0.0), "none"),
@@ -151,7 +151,7 @@ def test_without_a_compiler_it_warns_once_and_goes_on(monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no compiler here\nand much else")
 
-    monkeypatch.setattr("submasking.optimizer._compiled", lambda: broken)
+    monkeypatch.setattr("submasking.masking.optimizer._compiled", lambda: broken)
     model = network()
     masking = mask(model, "weights")
     optimizer = masking.optimizer(lr=3.0, compiled=True)

@@ -2,18 +2,19 @@ import importlib.util
 
 import pytest
 
-from submasking import results
+from submasking.files import atomic
+from submasking.records import places
 
 
 @pytest.fixture
 def pdf(tmp_path):
     """book/pdf.py as if its project lay in a folder of the test's own."""
-    spec = importlib.util.spec_from_file_location("pdf", results.REPOSITORY / "book" / "pdf.py")
+    spec = importlib.util.spec_from_file_location("pdf", places.REPOSITORY / "book" / "pdf.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.PROJECT = tmp_path
     for name in ("book/index.md", "src/code.py", "_config.yml", "_toc.yml", "requirements.lock"):
-        results.write_atomically(tmp_path / name, name)
+        atomic.write(tmp_path / name, name)
     return module
 
 
@@ -21,20 +22,20 @@ def pdf(tmp_path):
 def test_a_changed_or_new_file_makes_the_pdf_due(pdf, name):
     before = pdf.inputs()
     assert pdf.inputs() == before
-    results.write_atomically(pdf.PROJECT / name, "changed")
+    atomic.write(pdf.PROJECT / name, "changed")
     assert pdf.inputs() != before
 
 
 @pytest.mark.parametrize("name", ["book/notebooks/a.ipynb", "book/_static/made/a.svg", "results/tiny/data/a.npz"])
 def test_what_a_build_writes_does_not(pdf, name):
     before = pdf.inputs()
-    results.write_atomically(pdf.PROJECT / name, "made")
+    atomic.write(pdf.PROJECT / name, "made")
     assert pdf.inputs() == before
 
 
 def test_the_readers_own_grid_makes_the_pdf_due(pdf):
     before = pdf.inputs()
-    results.write_atomically(pdf.PROJECT / "results" / "tiny" / "grid.json", "{}")
+    atomic.write(pdf.PROJECT / "results" / "tiny" / "grid.json", "{}")
     assert pdf.inputs() != before
 
 

@@ -1,6 +1,7 @@
 import pytest
 
-from submasking import grid, progress, results
+from submasking.experiments import grid, progress
+from submasking.files import atomic
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def test_nothing_done_gives_no_estimate(watch):
 
 def test_backbones_count_as_work(watch):
     for file in watch.backbones:
-        results.write_atomically(file, "")
+        atomic.write(file, "")
     count, share = watch.done()
     assert count == 0
     assert 0 < share < 1
@@ -26,9 +27,9 @@ def test_backbones_count_as_work(watch):
 
 def test_the_estimate_speaks_of_what_was_done_since_watching_began(watch):
     for run in watch.runs:
-        results.write_atomically(run.record_file, "")
+        atomic.write(run.record_file, "")
     for file in watch.backbones[1:]:
-        results.write_atomically(file, "")
+        atomic.write(file, "")
     count, share = watch.done()
     assert count == len(grid.runs("smoke"))
     begun = share - progress.WORTH_AN_ESTIMATE
@@ -39,5 +40,5 @@ def test_the_estimate_speaks_of_what_was_done_since_watching_began(watch):
 
 def test_a_whole_grid_has_nothing_left(watch):
     for file in [*watch.backbones, *(run.record_file for run in watch.runs)]:
-        results.write_atomically(file, "")
+        atomic.write(file, "")
     assert watch.line(0.0, 60.0) == f"{len(watch.runs)} of {len(watch.runs)} runs done (100 % of the work)"

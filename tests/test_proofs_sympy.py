@@ -8,8 +8,8 @@ import sympy
 from sympy import Function, Symbol, symbols
 from sympy.core.function import AppliedUndef
 
-from submasking import invariance
-from submasking.invariance import INVARIANCES, ROWS, SGD, Setup, convert, needed, scale, translate
+from submasking.experiments import invariance
+from submasking.experiments.invariance import INVARIANCES, ROWS, SGD, Setup, convert, needed, scale, translate
 
 LR, M, ALPHA = symbols("eta s alpha", positive=True)
 MU, SHIFT, LAMBDA, C = symbols("mu a lambda c", real=True)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submasking import results
-from submasking.results import Record
+from submasking.records import places, results
+from submasking.records.results import Record
+from submasking.report import frames
 
 
 def record(**changes):
@@ -72,15 +73,15 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypa
 def test_the_frame_has_one_row_per_record_and_one_column_per_metric(tmp_path):
     for seed in (0, 1):
         results.write(record(seed=seed, metrics={"top1": 0.5 + seed / 10}), tmp_path)
-    frame = results.frame(tmp_path)
+    frame = frames.frame(tmp_path)
     assert frame.top1.tolist() == [0.5, 0.6]
     assert frame.seed.tolist() == [0, 1]
-    assert len(results.frame(tmp_path / "nowhere")) == 0
+    assert len(frames.frame(tmp_path / "nowhere")) == 0
 
 
 def test_the_book_shows_the_own_grid_only_when_it_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(places, "REPOSITORY", tmp_path)
     (tmp_path / "results" / "tiny" / "records").mkdir(parents=True)
-    assert results.book_folder() == tmp_path / "book" / "records" / "tiny"
+    assert places.book_folder() == tmp_path / "book" / "records" / "tiny"
     (tmp_path / "results" / "tiny" / "grid.json").write_text(json.dumps({}))
-    assert results.book_folder() == tmp_path / "results" / "tiny" / "records"
+    assert places.book_folder() == tmp_path / "results" / "tiny" / "records"

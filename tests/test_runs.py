@@ -3,8 +3,12 @@ import json
 import pytest
 
 from benchmarks import round_trips
-from submasking import backbones, grid, maskfile, results, runs
-from submasking.runs import Run
+from submasking.experiments import grid, runs
+from submasking.experiments.run import Run
+from submasking.records import results
+from submasking.report import frames
+from submasking.tasks import maskfile
+from submasking.worlds import backbones
 
 
 def smoke(method, labels=100.0, seed=0, model="rn18-timm"):
@@ -97,7 +101,7 @@ def test_one_seed_gives_one_result(smoke_results):
 
 
 def test_read_only_never_trains(smoke_results, monkeypatch):
-    monkeypatch.setenv(runs.READ_ONLY, "1")
+    monkeypatch.setenv(results.READ_ONLY, "1")
     with pytest.raises(FileNotFoundError, match="no record of this recipe"):
         runs.run(smoke("FFT", seed=99), progress=False)
 
@@ -133,7 +137,7 @@ def test_the_grid_holds_every_cell_of_the_tables():
     tasks = grid.runs("tiny")
     assert len(tasks) == len(set(tasks))
     cells = {(task.model, task.dataset, task.method) for task in tasks if task.labels == 100}
-    reported = results.reported()
+    reported = frames.reported()
     wanted = reported[(reported.source == "draft") & (reported.metric == "top1")]
     assert {(row.model, row.dataset, row.method) for row in wanted.itertuples()} <= cells
     trained = [task for task in tasks if task.method in ("FS", "FFT") and task.labels == 100]

@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from submasking import mask
-from submasking.selection import by_name, decide, first_layers, group_of, largest_part, random_part
+from submasking.masking.selection import by_name, decide, first_layers, group_of, largest_part, random_part
 
 
 def chosen(model: nn.Module, select) -> dict[str, set[str]]:

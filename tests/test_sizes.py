@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import zstandard
 
-from submasking.codec import sizes
+from submasking.experiments import sizes
 
 
 def tuned(seed=0, change=0.01):

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import synthetic
 
-from submasking import grid, results, storage
+from submasking.experiments import grid
+from submasking.report import frames, storage
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_a_mask_is_weighed_against_the_fine_tuning_of_its_own_run(records, metho
 
 def test_runs_without_a_mask_have_no_sizes(records):
     found = storage.columns(records)
-    stored = results.to_frame(records).method.isin(storage.RIVALS)
+    stored = frames.to_frame(records).method.isin(storage.RIVALS)
     assert found[~stored].isna().all(axis=None)
     assert found[stored].notna().all(axis=None)
 
@@ -53,13 +54,13 @@ def test_records_of_before_are_missing_what_they_do_not_hold(records):
     ]
     found = storage.columns(old)
     assert found[["bits_zstd", *storage.MULTIPLES]].isna().all(axis=None)
-    frame = results.to_frame(old).join(found)
+    frame = frames.to_frame(old).join(found)
     assert frame[frame.method == "FS"].bits_coded.notna().all()
     assert "do not say what fine-tuned weights cost" in storage.answer(frame)
 
 
 def test_the_answer_reads_its_numbers_from_the_frame(records):
-    frame = results.to_frame(records).join(storage.columns(records))
+    frame = frames.to_frame(records).join(storage.columns(records))
     part = frame[(frame.model == "rn18-timm")]
     text = storage.answer(part)
     assert f"{part.bits_coded.mean():.3f} bits per weight" in text

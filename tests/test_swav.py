@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from submasking.swav import SwavHead, SwavLoss, forward_crops, sinkhorn
+from submasking.learning.swav import SwavHead, SwavLoss, forward_crops, sinkhorn
 
 SEEDS = st.integers(0, 2**31)
 SIZES = st.integers(2, 12)

@@ -8,8 +8,8 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submasking import results, storage, tables
-from submasking.tables import DRAFT, HERE, MISSING, PUBLISHED, Cell, Query
+from submasking.report import frames, storage, tables
+from submasking.report.tables import DRAFT, HERE, MISSING, PUBLISHED, Cell, Query
 
 shares = st.floats(0, 1)
 
@@ -17,12 +17,12 @@ shares = st.floats(0, 1)
 @pytest.fixture(scope="module")
 def frame():
     records = synthetic.records()
-    return results.to_frame(records).join(storage.columns(records))
+    return frames.to_frame(records).join(storage.columns(records))
 
 
 @pytest.fixture(scope="module")
 def reported():
-    return results.reported()
+    return frames.reported()
 
 
 def test_a_cell_prints_as_in_the_draft():
@@ -35,7 +35,7 @@ def test_a_cell_prints_as_in_the_draft():
 @given(st.lists(shares, min_size=1, max_size=5))
 def test_a_measured_cell_is_mean_and_sample_deviation_over_seeds(values):
     identity = {"model": "m", "dataset": "d", "method": "FS", "labels": 100.0}
-    frame = results.pd.DataFrame([identity | {"seed": k, "top1": value} for k, value in enumerate(values)])
+    frame = frames.pd.DataFrame([identity | {"seed": k, "top1": value} for k, value in enumerate(values)])
     cell = tables.measured(frame, "m", "d", "FS", "top1")
     mean = sum(values) / len(values)
     assert cell.value == pytest.approx(mean)
@@ -57,7 +57,7 @@ def test_labels_are_all_unless_asked(frame):
 def test_nothing_measured_is_a_missing_cell(frame):
     assert tables.measured(frame, "rn18-timm", "dtd", "SSM", "lp@10").missing
     assert tables.measured(frame, "rn18-timm", "dtd", "FS", "no such metric").missing
-    assert tables.measured(results.to_frame([]), "rn18-timm", "dtd", "FS", "top1").missing
+    assert tables.measured(frames.to_frame([]), "rn18-timm", "dtd", "FS", "top1").missing
 
 
 def test_a_density_of_the_published_paper_reads_as_sparsity(reported):

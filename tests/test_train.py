@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from submasking.data import ImageSet
-from submasking.train import Batches, cosine, fit
+from submasking.learning.batches import Batches
+from submasking.learning.images import ImageSet
+from submasking.learning.train import cosine, fit
 
 
 def image_set(n=10):

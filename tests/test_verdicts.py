@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from submasking import verdicts
+from submasking.report import verdicts
 
 
 def frame(values, labels=100.0, **extra):

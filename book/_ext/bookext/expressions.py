@@ -3,7 +3,7 @@
     rn18-timm dtd FS top1                      mean ± std (n) of one experiment; all labels unless @ says otherwise
     rn50-swav sun397 LP@10 top1                with 10 % of the labels
     rn18-timm * FS sparsity                    mean over the data sets
-    rn18-timm * FS bits_coded                  bits per weight, kilobytes, multiples: names of `submasking.storage`
+    rn18-timm * FS bits_coded                  bits per weight, kilobytes, multiples: see `submasking.report.storage`
     rn18-timm dtd FS top1 - rn18-timm dtd LP top1     difference in points (hundredths)
     better rn18-timm FS LP top1                on how many data sets FS is clearly better than LP ("5 of 8")
     better rn50-swav SSM+LP LP@10 top1         the same with the bars of Figure 1
@@ -24,9 +24,10 @@ from pathlib import Path
 import pandas as pd
 
 from bookext.shelf import COMMAND, Shelf
-from submasking import storage, tables, verdicts
-from submasking.profiles import DATASETS, METHODS, PROFILES
-from submasking.tables import MISSING, Cell
+from submasking.records.names import DATASETS, METHODS
+from submasking.records.profiles import PROFILES
+from submasking.report import storage, tables, verdicts
+from submasking.report.tables import MISSING, Cell
 
 MODELS = ("rn18-timm", "rn50-timm", "rn50-torch", "rn50-swav", "rn50-clip", "vitb32-clip")
 METRICS = ("top1", "knn", "sparsity", "lp@10", "lp@100", *storage.COLUMNS)

@@ -12,8 +12,8 @@ from sphinx.util.docutils import SphinxDirective
 from bookext import shelf
 from bookext.expressions import Number
 from bookext.roles import link, notebook_link, number_node, up, web
-from submasking import tables
-from submasking.tables import HERE, Cell, Table
+from submasking.report import tables
+from submasking.report.tables import HERE, Cell, Table
 
 MADE = "_static/made"
 
@@ -68,11 +68,11 @@ def inline(directive: SphinxDirective, text: str) -> list[nodes.Node]:
 
 def write(env: Any, name: str, text: str) -> None:
     """Store a made file for the site, and have the page read again where it is gone."""
-    from submasking.results import write_atomically
+    from submasking.files import atomic
 
     path = env.srcdir / MADE / name
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_atomically(path, text)
+        atomic.write(path, text)
     env.note_dependency(str(path))
 
 

@@ -4,7 +4,7 @@ The role's words:
 
     float32 both/differing          a metric of one of its runs: top1, differing, identical_steps, first_bits, ...
     images float32 both/differing   the same in a profile other than the book's
-    gap equivalent                  largest change of top-1; see `submasking.invariance.report.accuracy_gaps`
+    gap equivalent                  largest change of top-1; see `accuracy_gaps`
     data test                       number of test images; also: recipe epochs, backbone masked and the like
 """
 
@@ -20,11 +20,11 @@ from bookext.expressions import Number
 from bookext.plots import Drawing, RecordFigure
 from bookext.roles import NumberRole, web
 from bookext.shelf import COMMAND, Shelf
-from submasking import figures
-from submasking.invariance import experiment, report
-from submasking.profiles import PROFILES
-from submasking.results import Record
-from submasking.tables import MISSING
+from submasking.experiments.invariance import experiment, report
+from submasking.records.profiles import PROFILES
+from submasking.records.results import Record
+from submasking.report import figures
+from submasking.report.tables import MISSING
 
 CODE = [Path(report.__file__), Path(experiment.__file__)]
 FIELDS = ("data", "recipe", "backbone")

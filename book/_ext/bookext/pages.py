@@ -22,17 +22,19 @@ import nbformat
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
+import submasking
 from bookext.shelf import Shelf
-from submasking import notebooks, results
-from submasking.runs import READ_ONLY
+from submasking.experiments import notebooks
+from submasking.files import atomic
+from submasking.records.results import READ_ONLY
 
 logger = logging.getLogger(__name__)
-LIBRARY = Path(results.__file__).parent
+LIBRARY = Path(submasking.__file__).parent
 Job = tuple[str, dict[str, Any]]  # a notebook's name and its parameters
 EXECUTE = """
 import json, sys
 from pathlib import Path
-from submasking import notebooks
+from submasking.experiments import notebooks
 name, given, output = json.loads(sys.argv[1])
 notebooks.execute(name, given, Path(output), progress=False)
 """
@@ -40,7 +42,7 @@ notebooks.execute(name, given, Path(output), progress=False)
 
 def planned(profile: str) -> dict[str, Job]:
     """The notebooks of the profile's grid: page name -> (notebook, parameters)."""
-    from submasking import grid
+    from submasking.experiments import grid
 
     return grid.notebooks(profile)
 
@@ -96,7 +98,8 @@ def how(given: dict[str, Any], source: str) -> str:
 def content_key(name: str, given: dict[str, Any], books: Shelf) -> str:
     """Hash of all that decides an executed notebook: itself, its parameters, the library, the records."""
     content = hashlib.sha256(json.dumps(given, sort_keys=True).encode() + books.digest.encode())
-    for file in [notebooks.path(name), Path(__file__), *sorted(LIBRARY.rglob("*.py")), LIBRARY / "submasking.mplstyle"]:
+    library = sorted(file for kind in ("*.py", "*.mplstyle") for file in LIBRARY.rglob(kind))
+    for file in [notebooks.path(name), Path(__file__), *library]:
         content.update(file.read_bytes())
     return content.hexdigest()
 
@@ -155,7 +158,7 @@ def place(jobs: dict[str, Job], books: Shelf, target: Path) -> None:
             if reason:
                 raise ExtensionError(f"notebook {stem} failed, so the book is not built: {reason}")
             made = page(notebook, keys[stem], jobs[stem][1], source)
-            results.write_atomically(target / f"{stem}.ipynb", nbformat.writes(made))
+            atomic.write(target / f"{stem}.ipynb", nbformat.writes(made))
 
 
 def available(books: Shelf) -> dict[str, Job]:

@@ -16,8 +16,8 @@ from sphinx.util.docutils import SphinxDirective
 from bookext import shelf
 from bookext.grids import MADE, inline
 from bookext.roles import link, notebook_link, up, web
-from submasking import figures
-from submasking.profiles import profile
+from submasking.records.profiles import profile
+from submasking.report import figures
 
 Draw = Callable[..., Figure]
 

@@ -14,9 +14,10 @@ from sphinx.util.docutils import SphinxDirective
 
 from bookext import shelf
 from bookext.shelf import Shelf
-from submasking import profiles
-from submasking.profiles import PAPER, Optimisation, profile
-from submasking.tables import MISSING
+from submasking.records import profiles
+from submasking.records.names import DATASET_STAND_INS, MODEL_STAND_INS, MODELS
+from submasking.records.profiles import PAPER, Optimisation, profile
+from submasking.report.tables import MISSING
 
 Rows = list[Sequence[str]]
 NAMES = {"FS": "FS, ResNets", "FS vitb32-clip": "FS, CLIP", "FFT": "FFT, rn18-timm", "FFT rn50-swav": "FFT, rn50-swav"}
@@ -24,23 +25,19 @@ NAMES = {"FS": "FS, ResNets", "FS vitb32-clip": "FS, CLIP", "FFT": "FFT, rn18-ti
 
 def models(books: Shelf) -> Rows:
     """The paper's models: what stands in, its size, and what of it is masked."""
-    from submasking.backbones import MODELS, STAND_INS
-
     rows: Rows = [("model", "stands in for it", "weights", "masked")]
     for name in MODELS:
         sizes = [record.backbone for record in books.records if record.model == name]
         total = max((size["parameters"] for size in sizes), default=0)
         masked = max((size["masked"] for size in sizes), default=0)
-        rows.append((name, STAND_INS[name], *(f"{size:,}" if size else MISSING for size in (total, masked))))
+        rows.append((name, MODEL_STAND_INS[name], *(f"{size:,}" if size else MISSING for size in (total, masked))))
     return rows
 
 
 def datasets(books: Shelf) -> Rows:
     """The paper's data sets: what stands in, classes and sizes."""
-    from submasking.data import STAND_INS
-
     rows: Rows = [("data set", "stands in for it", "training images", "test images")]
-    for name, (_, sentence) in STAND_INS.items():
+    for name, (_, sentence) in DATASET_STAND_INS.items():
         sizes = [record.data for record in books.records if record.dataset == name]
         counts = (max((size[part] for size in sizes), default=0) for part in ("train", "test"))
         rows.append((name, sentence, *(f"{count:,}" if count else MISSING for count in counts)))

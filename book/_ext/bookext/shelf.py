@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from submasking import results, storage
-from submasking.results import Record
+from submasking.records import places, results
+from submasking.records.results import Record
+from submasking.report import frames, storage
 
 COMMAND = "make book"
-BENCHMARKS = results.REPOSITORY / "book" / "records" / "benchmarks"
+BENCHMARKS = places.REPOSITORY / "book" / "records" / "benchmarks"
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,17 @@ class Shelf:
 
     @classmethod
     def load(cls, profile: str) -> Shelf:
-        folder = results.book_folder(profile)
-        return cls(profile, folder, results.read(folder), results.reported())
+        folder = places.book_folder(profile)
+        return cls(profile, folder, results.read(folder), frames.reported())
 
     @property
     def own(self) -> bool:
         """Whether these are the reader's own runs."""
-        return self.folder != results.committed_folder(self.profile)
+        return self.folder != places.committed_folder(self.profile)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        return results.to_frame(self.records).join(storage.columns(self.records))
+        return frames.to_frame(self.records).join(storage.columns(self.records))
 
     @cached_property
     def digest(self) -> str:
@@ -46,7 +47,7 @@ class Shelf:
         content = hashlib.sha256(str(self.own).encode())
         for file in [
             *sorted(self.folder.rglob("*.json")),
-            *sorted((results.REPOSITORY / "book" / "data").glob("*.csv")),
+            *sorted((places.REPOSITORY / "book" / "data").glob("*.csv")),
         ]:
             content.update(file.name.encode() + file.read_bytes())
         return content.hexdigest()

@@ -1,1 +1,4 @@
-"""The commands of `submasking`, one per module: `add` describes it to argparse, the function it sets does the work."""
+"""The command line: a file per verb, with `add`, which describes it to argparse, and `run`, which does it.
+
+Knows every room but the report; nothing knows the commands.
+"""

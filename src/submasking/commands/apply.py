@@ -5,33 +5,31 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from submasking import architecture, maskfile
-from submasking.commands.options import add_weights, backbone_of
-from submasking.data import store
-from submasking.masks import mask
+from submasking.commands.backbone import backbone_of
+from submasking.commands.options import add_weights
+from submasking.files import store
+from submasking.masking.masks import mask
+from submasking.tasks import maskfile
+from submasking.worlds import libraries
 
 _HEAD, _KEY = "head.", "submasking.task"
 
 
-def add(commands: Any) -> None:
+def add(command: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    command = commands.add_parser(
-        "apply",
-        help="bake a task into a plain checkpoint, or back",
-        description="Write the masked weights, norm buffers and head of a task as a plain safetensors checkpoint"
+    command.description = (
+        "Write the masked weights, norm buffers and head of a task as a plain safetensors checkpoint"
         " (names of the backbone, the head below head.). With --back make a mask file from such a checkpoint: a"
-        " weight that is zero there and not in the backbone is off.",
+        " weight that is zero there and not in the backbone is off."
     )
     command.add_argument("file", type=Path, help="a mask file; with --back a baked checkpoint")
     command.add_argument("--out", type=Path, required=True, help="the file to write")
     command.add_argument("--back", action="store_true", help="from a baked checkpoint to a mask file")
     add_weights(command)
-    command.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -64,7 +62,7 @@ def _back(given: argparse.Namespace) -> None:
         raise ValueError(f"{given.file} must be a checkpoint that `submasking apply` has baked; it is not")
     kept = json.loads(metadata[_KEY])
     wanted = kept["preprocessing"]
-    network = architecture.build(
+    network = libraries.build(
         kept["backbone"]["architecture"], given.weights, options=kept["backbone"]["options"], size=wanted.get("size")
     )
     head = {name.removeprefix(_HEAD): tensors.pop(name) for name in list(tensors) if name.startswith(_HEAD)}

@@ -6,26 +6,26 @@ import argparse
 import itertools
 import json
 from pathlib import Path
-from typing import Any
 
-from submasking import maskfile
-from submasking.commands.options import add_json, add_weights, backbone_of
-from submasking.similarity import similarity
+from torch import Tensor
+
+from submasking.commands.options import add_json, add_weights
+from submasking.files import weights as files
+from submasking.tasks import maskfile
+from submasking.tasks.maskfile import TaskFile
+from submasking.tasks.similarity import similarity
 
 
-def add(commands: Any) -> None:
+def add(command: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    command = commands.add_parser(
-        "compare",
-        help="how alike are these masks, beyond chance",
-        description="Compare the weights that tasks on one backbone switch off, pair by pair. overlap is the Jaccard"
+    command.description = (
+        "Compare the weights that tasks on one backbone switch off, pair by pair. overlap is the Jaccard"
         " index; corrected is 0 for masks that have no more in common than their sparsities, layer by layer and"
-        " magnitude by magnitude, let expect, and 1 for the largest possible overlap; z counts standard deviations.",
+        " magnitude by magnitude, let expect, and 1 for the largest possible overlap; z counts standard deviations."
     )
     command.add_argument("files", type=Path, nargs="+", help="two or more mask files")
     add_weights(command)
     add_json(command)
-    command.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -33,9 +33,7 @@ def run(given: argparse.Namespace) -> int:
     if len(given.files) < 2:
         raise ValueError("give at least two mask files to compare; got one")
     tasks = [maskfile.load(path) for path in given.files]
-    weights = dict(backbone_of(tasks[0], given.weights).trunk.state_dict())
-    for task in tasks:
-        task.require(weights)
+    weights = _weights(tasks, given.weights)
     masks = [task.masks(weights) for task in tasks]
     rows = []
     for first, second in itertools.combinations(range(len(tasks)), 2):
@@ -56,3 +54,23 @@ def run(given: argparse.Namespace) -> int:
     for row in rows:
         print(f"{row['overlap']:8.4f} {row['corrected']:9.4f} {row['z']:9.1f}  {row['first']}  {row['second']}")
     return 0
+
+
+def _weights(tasks: list[TaskFile], path: Path | None) -> dict[str, Tensor]:
+    """The weights that all these tasks belong to.
+
+    A weights file that holds just the backbone, or the backbone and a classifier, is recognised by the tasks'
+    fingerprint; only otherwise is the network built, which takes its library's time to import.
+
+    Raises:
+        ValueError: they belong to another backbone, or it cannot be built.
+    """
+    for tensors in files.guesses(path, next(iter(tasks[0].shapes))) if path is not None else ():
+        if all(task.fits(tensors) for task in tasks):
+            return tensors
+    from submasking.commands.backbone import backbone_of
+
+    built = dict(backbone_of(tasks[0], path).trunk.state_dict())
+    for task in tasks:
+        task.require(built)
+    return built

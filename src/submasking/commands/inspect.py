@@ -8,22 +8,19 @@ import math
 from pathlib import Path
 from typing import Any
 
-from submasking import maskfile
-from submasking.codec.sizes import entropy_bits
 from submasking.commands.options import add_json
-from submasking.maskfile import TaskFile
+from submasking.tasks import maskfile
+from submasking.tasks.bits import entropy_bits
+from submasking.tasks.maskfile import TaskFile
 
 
-def add(commands: Any) -> None:
+def add(command: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    command = commands.add_parser(
-        "inspect",
-        help="show what is in a mask file",
-        description="Show task, backbone, sizes and sparsity per layer of a mask file; the backbone is not needed.",
+    command.description = (
+        "Show task, backbone, sizes and sparsity per layer of a mask file; the backbone is not needed."
     )
     command.add_argument("file", type=Path)
     add_json(command)
-    command.set_defaults(run=run)
 
 
 def described(task: TaskFile) -> dict[str, Any]:

@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from submasking import architecture, maskfile, results
-from submasking.adaptation import MOMENTUM, sgd
-from submasking.architecture import Network
 from submasking.commands import inspect
 from submasking.commands.options import add_json, add_weights, pair
-from submasking.data import ImageSet, augment, folder
-from submasking.evaluate import features, top1
-from submasking.heads import linear_head
-from submasking.masks import Masking
-from submasking.masks import mask as masked
-from submasking.selection import PRESETS
-from submasking.train import Batches, cosine, fit
+from submasking.files import atomic
+from submasking.learning.adapt import Adapted, adapt
+from submasking.learning.backbone import Backbone
+from submasking.learning.evaluate import features, top1
+from submasking.masking.selection import PRESETS
+from submasking.records.profiles import Optimisation
+from submasking.records.surroundings import commit
+from submasking.tasks import maskfile
+from submasking.worlds import folder, libraries
 
+AFTER = "; the same command goes on after the last whole epoch"  # said when it is interrupted
 SETTINGS = ("model", "options", "size", "select", "epochs", "lr", "head_lr", "warmup", "batch_size", "seed", "rescale")
 
 
-def add(commands: Any) -> None:
+def add(command: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    command = commands.add_parser(
-        "mask",
-        help="train a mask for a folder of images",
-        description="Learn which weights of a frozen backbone to switch off for the classes of an image folder"
+    command.description = (
+        "Learn which weights of a frozen backbone to switch off for the classes of an image folder"
         " (train/<class>/*, and test/<class>/* for the score). After every epoch a checkpoint is written beside the"
-        " output; the same command goes on from it after an interruption.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        " output; the same command goes on from it after an interruption."
     )
     command.add_argument("folder", type=Path, help="holds train/ and perhaps test/, one folder per class in each")
     command.add_argument("--model", required=True, help="timm:NAME or open_clip:NAME")
@@ -58,42 +54,57 @@ def add(commands: Any) -> None:
     command.add_argument("--restart", action="store_true", help="forget the checkpoint of an earlier run")
     command.add_argument("--quiet", action="store_true", help="show no progress")
     add_json(command)
-    command.set_defaults(run=run, after="; the same command goes on after the last whole epoch")
-
-
-@dataclass
-class Setup:
-    """What is trained, on what."""
-
-    network: Network
-    masking: Masking
-    head: nn.Module
-    train: ImageSet
-    lr: float
 
 
 def run(given: argparse.Namespace) -> int:
     """Train, write the mask file, print a report."""
     checkpoint = _checkpoint(given)
-    setup = _prepared(given)
-    _trained(given, setup, checkpoint)
-    score = _scored(given, setup)
+    backbone = libraries.build(
+        given.model,
+        given.weights,
+        options=dict(given.options),
+        size=given.size,
+        mean=tuple(given.mean) if given.mean else None,
+        std=tuple(given.std) if given.std else None,
+    )
+    train = folder.load(given.folder, "train", backbone.size)
+    plan = Optimisation(
+        lr=given.lr or _usual_lr(backbone), epochs=given.epochs, warmup=given.warmup, head_lr=given.head_lr
+    )
+    adapted = adapt(
+        backbone,
+        train,
+        "FS",
+        plan,
+        batch_size=given.batch_size,
+        select="" if given.select == "auto" else given.select,
+        rescale=given.rescale,
+        seed=given.seed,
+        device=given.device,
+        checkpoint=checkpoint,
+        checkpoint_seconds=0.0,
+        label=given.out.name,
+        progress=not given.quiet and not given.json,
+    )
+    score = _scored(given, backbone, adapted)
+    assert adapted.masking is not None  # FS learns masks
+    assert adapted.head is not None  # with labels
     maskfile.save(
         given.out,
-        setup.masking,
-        head=setup.head.cpu(),
-        classes=setup.train.classes,
-        preprocessing={"size": setup.network.size, "mean": setup.network.mean, "std": setup.network.std},
+        adapted.masking,
+        head=adapted.head.cpu(),
+        classes=train.classes,
+        preprocessing=backbone.preprocessing,
         score=score,
-        architecture=given.model,
-        weights=given.weights.name if given.weights else "pretrained",
-        options=dict(given.options),
+        architecture=backbone.architecture,
+        weights=backbone.weights,
+        options=backbone.options,
         provenance={
             "dataset": given.folder.resolve().name,
             "method": "FS",
-            "images": len(setup.train),
-            "recipe": _settings(given) | {"lr": setup.lr},
-            "commit": results.commit(),
+            "images": len(train),
+            "recipe": _settings(given) | {"lr": plan.lr},
+            "commit": commit(),
         },
     )
     _described(checkpoint).unlink(missing_ok=True)
@@ -116,7 +127,7 @@ def _checkpoint(given: argparse.Namespace) -> Path:
     settings = json.dumps(_settings(given) | {"folder": str(given.folder.resolve())}, sort_keys=True)
     if checkpoint.exists() and (not described.exists() or described.read_text(encoding="utf-8") != settings):
         raise ValueError(f"{checkpoint} is of a run with other settings; repeat those, or add --restart to forget it")
-    results.write_atomically(described, settings)
+    atomic.write(described, settings)
     return checkpoint
 
 
@@ -124,52 +135,18 @@ def _described(checkpoint: Path) -> Path:
     return checkpoint.with_name(checkpoint.name + ".json")
 
 
-def _prepared(given: argparse.Namespace) -> Setup:
-    mean, std = (tuple(values) if values else None for values in (given.mean, given.std))
-    network = architecture.build(
-        given.model, given.weights, options=dict(given.options), size=given.size, mean=mean, std=std
-    )
-    train = folder.load(given.folder, "train", network.size)
-    network.trunk.to(given.device)
-    select = network.preset if given.select == "auto" else given.select
-    masking = masked(network.trunk, select=select, rescale=given.rescale, seed=given.seed)
-    head = linear_head(network.width, len(train.classes), seed=given.seed).to(given.device)
-    return Setup(network, masking, head, train, given.lr or (10.0 if network.preset == "vit" else 50.0))
+def _usual_lr(backbone: Backbone) -> float:
+    """The paper's learning rates: 10 for a transformer, 50 for the others."""
+    return 10.0 if any(isinstance(module, nn.LayerNorm) for module in backbone.trunk.modules()) else 50.0
 
 
-def _trained(given: argparse.Namespace, setup: Setup, checkpoint: Path) -> None:
-    network, head = setup.network, setup.head
-
-    def step_loss(batch: tuple[Tensor, Tensor]) -> Tensor:
-        images, labels = batch
-        return nn.functional.cross_entropy(head(network.trunk(images)), labels)
-
-    def transform(images: Tensor, generator: torch.Generator) -> Tensor:
-        return network.normalise(augment.supervised(images, generator, augment.PHOTOS))
-
-    loader = Batches(setup.train, given.batch_size, transform, seed=given.seed, device=given.device)
-    optimizers = [setup.masking.optimizer(lr=setup.lr, momentum=MOMENTUM), sgd(head, given.head_lr, 0.0)]
-    network.trunk.train()
-    fit(
-        step_loss,
-        loader,
-        optimizers,
-        epochs=given.epochs,
-        schedule=cosine(given.warmup),
-        state={"trunk": network.trunk, "head": head, "loader": loader},
-        checkpoint=checkpoint,
-        checkpoint_seconds=0.0,
-        label=given.out.name,
-        progress=not given.quiet and not given.json,
-    )
-
-
-def _scored(given: argparse.Namespace, setup: Setup) -> dict[str, float]:
+def _scored(given: argparse.Namespace, backbone: Backbone, adapted: Adapted) -> dict[str, float]:
     """Accuracy on the test folder where there is one."""
-    setup.network.trunk.eval()
+    adapted.trunk.eval()
     if not (given.folder / "test").is_dir():
         return {}
-    test = folder.load(given.folder, "test", setup.network.size)
-    found = features(setup.network.trunk, test, setup.network.normalise, device=given.device)
+    test = folder.load(given.folder, "test", backbone.size)
+    found = features(adapted.trunk, test, backbone.normalise, device=given.device)
+    assert adapted.head is not None
     with torch.inference_mode():
-        return {"top1": top1(setup.head(found.to(given.device)).cpu(), test.labels)}
+        return {"top1": top1(adapted.head(found.to(given.device)).cpu(), test.labels)}

@@ -6,32 +6,27 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from submasking import maskfile
-from submasking.commands.options import add_json, add_weights, backbone_of
-from submasking.data.folder import decoded
-from submasking.train import as_float
+from submasking.commands.backbone import backbone_of
+from submasking.commands.options import add_json, add_weights
+from submasking.learning.batches import as_float
+from submasking.tasks import maskfile
+from submasking.worlds.folder import decoded
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
-def add(commands: Any) -> None:
+def add(command: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    command = commands.add_parser(
-        "predict",
-        help="name the classes of images",
-        description="Lay a task on its backbone and print the likeliest classes of each image.",
-    )
+    command.description = "Lay a task on its backbone and print the likeliest classes of each image."
     command.add_argument("file", type=Path, help="a mask file")
     command.add_argument("images", type=Path, nargs="+", help="pictures, or folders of pictures")
     command.add_argument("--top", type=int, default=1, metavar="N", help="classes per image (default 1)")
     command.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at once (default 32)")
     add_weights(command)
     add_json(command)
-    command.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from submasking import notebooks
 from submasking.commands.options import value
+from submasking.experiments import notebooks
 
 
-def add(commands: Any) -> None:
+def add(command: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    command = commands.add_parser(
-        "run",
-        help="run a notebook of the project",
-        description="Run a notebook through papermill. Its output goes below results/<profile>/notebooks/ and its"
-        " records below results/<profile>/records/, unless --out says otherwise for the notebook.",
+    command.description = (
+        "Run a notebook through papermill. Its output goes below results/<profile>/notebooks/ and its"
+        " records below results/<profile>/records/, unless --out says otherwise for the notebook."
     )
     command.add_argument("notebook", help="its name, such as label_sparsity")
     command.add_argument(
         "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter"
     )
     command.add_argument("--out", type=Path, help="the executed notebook")
-    command.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:

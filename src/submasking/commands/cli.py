@@ -1,0 +1,109 @@
+"""`submasking`: the command line for people with a model, a folder of images, and no wish to open a notebook.
+
+A verb's module is imported when the verb is used: help, the version and a mistyped verb do not wait for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+from submasking import __version__
+
+VERBS = {
+    "mask": "train a mask for a folder of images",
+    "inspect": "show what is in a mask file",
+    "predict": "name the classes of images",
+    "apply": "bake a task into a plain checkpoint, or back",
+    "compare": "how alike are these masks, beyond chance",
+    "share": "put a mask file into a folder with a model card, or on a hub",
+    "run": "run a notebook of the project",
+}
+# which extra of the package brings a module that may be missing
+EXTRAS = dict.fromkeys(("timm", "torchvision", "open_clip", "PIL", "huggingface_hub"), "vision") | dict.fromkeys(
+    ("matplotlib", "nbformat", "pandas", "papermill", "seaborn", "sklearn", "zstandard"), "experiments"
+)
+EXAMPLES = """examples:
+  submasking mask photos/ --model timm:resnet18 --out birds.safetensors
+  submasking inspect birds.safetensors
+  submasking predict birds.safetensors new/*.jpg
+  submasking apply birds.safetensors --out resnet18-birds.safetensors
+  submasking compare birds.safetensors fish.safetensors
+  submasking run label_sparsity -p model rn50-swav
+
+exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of everything that comes before a verb."""
+    top = argparse.ArgumentParser(
+        prog="submasking",
+        description="Adapt a frozen vision network by learning which of its weights to switch off.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"submasking {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    for verb, what in VERBS.items():
+        commands.add_parser(verb, help=what, add_help=False)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; what the user can put right is one line on stderr, never a traceback.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb = words[0] if words and words[0] in VERBS else parser().parse_args(words[:1] or words).command
+    after = ""
+    try:
+        module = _module(verb)
+        command = argparse.ArgumentParser(prog=f"submasking {verb}", formatter_class=_Formatter)
+        module.add(command)
+        given = command.parse_args(words[1:])
+        after = getattr(module, "AFTER", "")
+        code = int(module.run(given))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        return 0
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"submasking {verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nsubmasking {verb}: interrupted{after}", file=sys.stderr)
+        return 130
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that say something: not None, nor the False of a switch."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False or action.default == []:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def _module(verb: str) -> ModuleType:
+    """Import a verb's module; a package that an extra would bring is named with it."""
+    try:
+        return import_module(f"submasking.commands.{verb}")
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise ValueError(
+            f"needs {error.name}, which is not installed; the extra {extra!r} brings it:"
+            f" pip install 'submasking[{extra}]'"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""What a profile's experiments consist of: the runs of each notebook, and the notebooks of the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from submasking.experiments.run import Run
+from submasking.records.names import DATASETS, MODELS
+from submasking.records.profiles import profile
+
+# methods whose outcome the seed cannot change when all labels are used
+DETERMINISTIC = ("ZS", "LP")
+# the model that the grid adapts without labels
+UNLABELLED_MODEL = "rn50-swav"
+
+
+def chosen(asked: str, offered: Sequence[str], what: str) -> tuple[str, ...]:
+    """Names from a comma-separated parameter; "all" is every offered one; ValueError lists what there is."""
+    if asked == "all":
+        return tuple(offered)
+    names = tuple(name.strip() for name in asked.split(",") if name.strip())
+    unknown = [name for name in names if name not in offered]
+    if unknown or not names:
+        raise ValueError(f"{what} must be among {', '.join(offered)} (or all); got {asked!r}")
+    return names
+
+
+def seeds(asked: str, profile_name: str) -> tuple[int, ...]:
+    """Seeds from a comma-separated parameter; "all" is the profile's."""
+    if asked == "all":
+        return profile(profile_name).seeds
+    try:
+        return tuple(int(seed) for seed in asked.split(","))
+    except ValueError as error:
+        raise ValueError(f"seeds must be whole numbers split by commas (or all); got {asked!r}") from error
+
+
+def accuracy_runs(
+    profile_name: str,
+    model: str,
+    dataset: str = "all",
+    methods: str = "all",
+    seed: str = "all",
+    weights: str = "",
+) -> list[Run]:
+    """Runs behind Tables 1 to 6 for one model: ZS and LP, and FS and FFT where the profile asks for them."""
+    plan = profile(profile_name)
+    full = profile_name == "images" or model in plan.full_models
+    offered = ("ZS", "LP", "FS", "FFT")
+    wanted = chosen(methods, offered, "methods") if methods != "all" or full else DETERMINISTIC
+    datasets = (dataset,) if profile_name == "images" else chosen(dataset, DATASETS, "dataset")
+    runs = []
+    for name in datasets:
+        for method in wanted:
+            several = seeds(seed, profile_name) if method not in DETERMINISTIC else (0,)
+            runs += [Run(profile_name, model, name, method, 100.0, k, weights) for k in several]
+    return runs
+
+
+def label_sparsity_runs(profile_name: str, model: str, dataset: str = "all", seed: str = "all") -> list[Run]:
+    """Runs behind Figures 1 and 2: five ways to use few labels, and all of them, on the profile's data sets."""
+    plan = profile(profile_name)
+    runs = []
+    for name in chosen(dataset, plan.sparse_datasets, "dataset"):
+        for k in seeds(seed, profile_name):
+            runs += [Run(profile_name, model, name, method, 0.0, k) for method in ("SSM", "SSFT")]
+            for percent in plan.label_percents:
+                runs += [Run(profile_name, model, name, method, percent, k) for method in ("FS", "FFT")]
+                if percent < 100 or k == 0:
+                    runs.append(Run(profile_name, model, name, "LP", percent, k))
+    return runs
+
+
+def storage_runs(
+    profile_name: str,
+    model: str = "all",
+    dataset: str = "all",
+    methods: str = "FS",
+    seed: str = "all",
+    weights: str = "",
+) -> list[Run]:
+    """Runs whose masks and fine-tuned weights are weighed against each other: FS with FFT, SSM with SSFT.
+
+    "all" models are those that the grid adapts: with labels every one that Tables 1 to 6 show, without labels the one
+    of Figures 1 and 2. These runs belong to other notebooks too, so a grid makes none for this.
+    """
+    wanted, plan = chosen(methods, ("FS", "SSM"), "methods"), profile(profile_name)
+    if profile_name == "images":
+        return accuracy_runs(profile_name, model, dataset, "FS,FFT", seed, weights)
+    runs: list[Run] = []
+    if "FS" in wanted:
+        for name in plan.full_models if model == "all" else chosen(model, MODELS, "model"):
+            runs += accuracy_runs(profile_name, name, dataset, "FS,FFT", seed)
+    if "SSM" in wanted:
+        for name in (UNLABELLED_MODEL,) if model == "all" else chosen(model, MODELS, "model"):
+            every = label_sparsity_runs(profile_name, name, dataset, seed)
+            runs += [run for run in every if run.method in ("SSM", "SSFT")]
+    return runs
+
+
+def notebooks(profile_name: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The executed notebooks of a profile's grid: file stem -> (notebook, parameters)."""
+    plan: dict[str, tuple[str, dict[str, Any]]] = {}
+    for model in MODELS:
+        plan[f"submasking-{model}"] = ("submasking", {"profile": profile_name, "model": model})
+    plan[f"label_sparsity-{UNLABELLED_MODEL}"] = (
+        "label_sparsity",
+        {"profile": profile_name, "model": UNLABELLED_MODEL},
+    )
+    plan["invariance-rn18-timm"] = ("invariance", {"profile": profile_name, "model": "rn18-timm"})
+    plan["compression-all"] = ("compression", {"profile": profile_name, "model": "all", "methods": "FS,SSM"})
+    return plan
+
+
+def notebook_runs(stem: str, profile_name: str) -> list[Run]:
+    """The runs of one executed notebook; empty for a notebook that keeps a record of its own (invariance)."""
+    name, given = notebooks(profile_name)[stem]
+    if name == "compression":
+        return storage_runs(profile_name, given["model"], methods=given["methods"])
+    if name == "submasking":
+        return accuracy_runs(profile_name, given["model"])
+    return label_sparsity_runs(profile_name, given["model"]) if name == "label_sparsity" else []
+
+
+def before(stem: str, profile_name: str) -> list[str]:
+    """Notebooks of the grid that must be executed first: those whose records a notebook shares."""
+    if stem == f"submasking-{UNLABELLED_MODEL}":
+        return [f"label_sparsity-{UNLABELLED_MODEL}"]
+    if not stem.startswith("compression"):
+        return []
+    shared = set(notebook_runs(stem, profile_name))
+    return [
+        other
+        for other, (name, _) in notebooks(profile_name).items()
+        if name != "compression" and shared & set(notebook_runs(other, profile_name))
+    ]
+
+
+def runs(profile_name: str) -> list[Run]:
+    """Every run of a profile's grid, once."""
+    return list(dict.fromkeys(run for stem in notebooks(profile_name) for run in notebook_runs(stem, profile_name)))

@@ -1,0 +1,132 @@
+"""Parameterized notebooks: strict parameters, and running one through papermill.
+
+papermill only warns of a parameter that a notebook does not have, and passes some values with another type.
+Here both are errors: every notebook calls `parameters` in its first cell after the parameters, whoever runs it.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from submasking.records.places import REPOSITORY, results_folder
+
+FOLDER = REPOSITORY / "notebooks"
+TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+def declared(source: str) -> dict[str, tuple[str, Any]]:
+    """Parameters that a cell declares as `name: type = default`, by name: (type, default)."""
+    assignments = (node for node in ast.parse(source).body if isinstance(node, ast.AnnAssign))
+    return {
+        node.target.id: (ast.unparse(node.annotation), ast.literal_eval(node.value))
+        for node in assignments
+        if isinstance(node.target, ast.Name) and node.value is not None
+    }
+
+
+def coerce(name: str, kind: str, value: Any) -> Any:
+    """`value` as the declared type; a ValueError says the rule, the value and the remedy.
+
+    An int is taken where a float is declared, and text that papermill read as a number where text is.
+    """
+    expected = TYPES[kind]
+    if kind == "float" and isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    elif kind == "bool" and isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    elif kind == "str" and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    elif (kind == "float" and isinstance(value, int) and not isinstance(value, bool)) or type(value) is expected:
+        return expected(value)
+    got = f"{value!r} ({type(value).__name__})"
+    raise ValueError(f"parameter {name!r} must be {kind}, got {got}: pass it as -p {name} <{kind}>")
+
+
+def check(known: Mapping[str, tuple[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    """All parameters, the given ones over the defaults.
+
+    Raises:
+        ValueError: an unknown name (the message suggests the nearest), or a value of another type.
+    """
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"unknown parameter {name!r}{hint}; this notebook has: {', '.join(known)}")
+    values = {name: default for name, (_, default) in known.items()} | dict(given)
+    return {name: coerce(name, known[name][0], value) for name, value in values.items()}
+
+
+def parameters(namespace: dict[str, Any]) -> dict[str, Any]:
+    """Check the parameters of the running notebook and write them, with their declared types, to `namespace`.
+
+    Called with globals() in the first cell after the parameters. papermill puts the values that it was given
+    into a cell between the two: each name assigned there must be declared in the parameters cell.
+    """
+    cells = [source for source in namespace["In"] if source.strip()]
+    known = declared(cells[0])
+    given = {name: namespace[name] for name in known}
+    if len(cells) == 3:
+        injected = ast.parse(cells[1]).body
+        targets = (target for node in injected if isinstance(node, ast.Assign) for target in node.targets)
+        given |= {target.id: namespace[target.id] for target in targets if isinstance(target, ast.Name)}
+    values = check(known, given)
+    namespace.update(values)
+    return values
+
+
+def path(name: str) -> Path:
+    """File of the notebook called `name`; ValueError lists the notebooks there are."""
+    file = FOLDER / f"{name}.ipynb"
+    if not file.exists():
+        there = ", ".join(sorted(other.stem for other in FOLDER.glob("*.ipynb"))) or "none"
+        raise ValueError(f"there is no notebook {name!r} in {FOLDER.name}/; there are: {there}")
+    return file
+
+
+def known_parameters(name: str) -> dict[str, tuple[str, Any]]:
+    """Declared parameters of a notebook, read from its cell tagged `parameters`."""
+    import nbformat
+
+    cells = nbformat.read(path(name), as_version=4).cells
+    tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{name}.ipynb must have one cell tagged 'parameters', it has {len(tagged)}")
+    return declared(tagged[0])
+
+
+def output_path(name: str, given: Mapping[str, Any]) -> Path:
+    """Where an executed notebook goes: results/<profile>/notebooks/<name>[-<model>].ipynb."""
+    values = check(known_parameters(name), given)
+    stem = f"{name}-{values['model']}" if "model" in values else name
+    return results_folder(values.get("profile", "tiny")) / "notebooks" / f"{stem}.ipynb"
+
+
+def execute(name: str, given: Mapping[str, Any], output: Path | None = None, *, progress: bool = True) -> Path:
+    """Run a notebook through papermill with checked parameters; returns the executed notebook's path.
+
+    Raises:
+        ValueError: unknown notebook, unknown or ill-typed parameter; nothing is started then.
+        papermill.PapermillExecutionError: a cell failed; the notebook up to there is kept at `output`.
+    """
+    import papermill
+
+    values = check(known_parameters(name), given)
+    output = output or output_path(name, given)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    papermill.execute_notebook(
+        str(path(name)),
+        str(output),
+        parameters={key: values[key] for key in given},
+        progress_bar=progress,
+        cwd=str(REPOSITORY),
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # or each kernel warns that it speaks plain TCP
+    )
+    return output

@@ -1,0 +1,68 @@
+"""Runs, one or many: each becomes one record. Sections 4 and 5 of the paper.
+
+A run whose record is there, with the same recipe, is not run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from submasking.experiments.methods import METHODS
+from submasking.experiments.run import Run
+from submasking.records import results
+from submasking.records.places import results_folder
+from submasking.records.results import Record
+from submasking.records.surroundings import surroundings
+
+
+def run(task: Run, *, notebook: dict[str, Any] | None = None, progress: bool = True) -> Record:
+    """The record of `task`: read where it exists with the same recipe, else computed and written.
+
+    Raises:
+        FileNotFoundError: there is no such record and the environment variable SUBMASKING_READ_ONLY is set
+            (the book build trains nothing).
+    """
+    recipe = task.recipe()
+    if (known := results.known(task.record_file, recipe)) is not None:
+        return known
+    started = time.perf_counter()
+    found = METHODS[task.method](task, progress)
+    found["timings"]["total_s"] = time.perf_counter() - started
+    record = Record(
+        profile=task.profile,
+        model=task.model,
+        dataset=task.dataset_name,
+        method=task.method,
+        labels=task.labels,
+        seed=task.seed,
+        recipe=recipe,
+        notebook=notebook or {},
+        **found,
+        **surroundings(),
+    )
+    results.write(record, results_folder(task.profile) / "records")
+    return record
+
+
+def run_all(tasks: Iterable[Run], *, notebook: dict[str, Any] | None = None) -> list[Record]:
+    """Run every task, one printed line each, past those that fail.
+
+    Raises:
+        RuntimeError: after the last task, naming every run that failed and why.
+    """
+    tasks, records, failures, started = list(tasks), [], [], time.perf_counter()
+    for number, task in enumerate(tasks, 1):
+        try:
+            record = run(task, notebook=notebook, progress=False)
+            records.append(record)
+            outcome = "  ".join(f"{name} {value:.3f}" for name, value in sorted(record.metrics.items()))
+        except Exception as error:  # one bad run must not cost the others
+            failures.append(f"{task}: {type(error).__name__}: {error}")
+            outcome = f"FAILED: {error}"
+        left = (time.perf_counter() - started) / number * (len(tasks) - number)
+        print(f"[{number}/{len(tasks)}, {left:.0f} s left] {task}: {outcome}", flush=True)
+    if failures:
+        raise RuntimeError(f"{len(failures)} of {len(tasks)} runs failed:\n" + "\n".join(failures))
+    return records

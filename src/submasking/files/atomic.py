@@ -1,0 +1,41 @@
+"""The one way in which this project writes a file: a reader, a crash or a full disk never meets half of it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new empty file beside `path`, to be written by name; it takes the place of `path` when the block ends.
+
+    When the block raises, `path` stays as it was. Missing folders are made. The file gets the rights that the umask
+    leaves.
+
+    Args:
+        path: the file to be.
+
+    Raises:
+        OSError: the folder cannot be made or written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")  # a name has at most 255 bytes
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # not mkstemp: its files are for one user only
+    try:
+        yield part
+        with part.open("rb+") as file:  # else a power cut may leave the new name on an empty file
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write text (as UTF-8) or bytes through `replacing`."""
+    with replacing(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)

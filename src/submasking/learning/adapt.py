@@ -1,0 +1,213 @@
+"""Adapt anybody's backbone to images: by masks or by its weights, with labels (FS, FFT) or without (SSM, SSFT).
+
+The notebooks and the command line both come here; protocol, "Training".
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from submasking.learning import augment
+from submasking.learning.backbone import Backbone
+from submasking.learning.batches import Batches
+from submasking.learning.images import ImageSet
+from submasking.learning.swav import SwavHead, SwavLoss, forward_crops
+from submasking.learning.train import History, cosine, fit
+from submasking.masking.handle import Masking
+from submasking.masking.masks import mask
+from submasking.masking.selection import Select, resolve
+from submasking.records.names import SELF_SUPERVISED
+from submasking.records.profiles import Optimisation, Swav
+from submasking.tasks.heads import CosineHead, linear_head
+
+MOMENTUM = 0.9
+METHODS = {"FS": "masks", "FFT": "weights", "SSM": "masks", "SSFT": "weights"}  # what each learns
+
+
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """What adapting made.
+
+    Attributes:
+        trunk: a changed copy of the backbone's, in train mode.
+        head: classifier on its features; None for a method without labels.
+        masking: handle of the masked trunk; None where weights were learned.
+        history: loss of each epoch, seconds.
+    """
+
+    trunk: nn.Module
+    head: nn.Module | None
+    masking: Masking | None
+    history: History
+
+
+class _Plan(NamedTuple):
+    """Loss of a batch, batches, and what is trained on the features."""
+
+    step_loss: Callable[[Any], Tensor]
+    loader: Batches
+    on_top: nn.Module
+
+
+def adapt(
+    backbone: Backbone,
+    images: ImageSet,
+    method: str,
+    plan: Optimisation,
+    *,
+    style: augment.Style = augment.PHOTOS,
+    swav: Swav | None = None,
+    batch_size: int = 64,
+    select: str | Select = "",
+    rescale: str = "none",
+    seed: int = 0,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 10.0,
+    label: str = "",
+    progress: bool = True,
+) -> Adapted:
+    """Adapt a copy of a backbone to images; the backbone itself stays as it is.
+
+    Args:
+        backbone: the pretrained network.
+        images: labelled images; methods without labels do not look at the labels.
+        method: "FS" or "SSM" learn masks, "FFT" or "SSFT" the very weights that would be masked; the first of each
+            pair with labels, the second by SwAV.
+        plan: learning rates, epochs, warm-up.
+        style: augmentation of the images, or of SwAV's views.
+        swav: the self-supervised loss; needed without labels.
+        batch_size: images per step, at least 1.
+        select: which parameters; "" takes the backbone's preset.
+        rescale: "none" or "variance", of masks.
+        seed: decides order, augmentation, head and random scores.
+        device: where to train; trunk and head stay there.
+        checkpoint: where it goes on from; see `submasking.learning.train.fit`, also for the last three.
+        checkpoint_seconds: see there.
+        label: see there.
+        progress: see there.
+
+    Raises:
+        ValueError: for an unknown method, a missing `swav`, or an argument out of range.
+        FloatingPointError: the loss is not finite.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    if method in SELF_SUPERVISED and swav is None:
+        raise ValueError(f"{method} needs the settings of its loss; got swav=None; pass Swav(crops=(2,), sizes=(224,))")
+    trunk = copy.deepcopy(backbone.trunk).to(device)
+    masking, optimizers = learnable(
+        trunk, METHODS[method], plan, select=select or backbone.preset, rescale=rescale, seed=seed
+    )
+    if swav is not None and method in SELF_SUPERVISED:
+        made = _unlabelled(trunk, backbone, images, swav, plan, style, batch_size, seed, device)
+    else:
+        made = _labelled(trunk, backbone, images, style, batch_size, seed, device)
+    if any(parameter.requires_grad for parameter in made.on_top.parameters()):
+        optimizers.append(sgd(made.on_top, plan.head_lr, plan.head_weight_decay))
+    trunk.train()
+    history = fit(
+        made.step_loss,
+        made.loader,
+        optimizers,
+        epochs=plan.epochs,
+        schedule=cosine(plan.warmup),
+        state={"trunk": trunk, "head": made.on_top, "loader": made.loader},
+        checkpoint=checkpoint,
+        checkpoint_seconds=checkpoint_seconds,
+        label=label,
+        progress=progress,
+    )
+    return Adapted(trunk, None if method in SELF_SUPERVISED else made.on_top, masking, history)
+
+
+def learnable(
+    trunk: nn.Module, what: str, plan: Optimisation, *, select: str | Select, rescale: str = "none", seed: int = 0
+) -> tuple[Masking | None, list[torch.optim.Optimizer]]:
+    """Make a trunk trainable by "masks", or by the very "weights" that would be masked, and give its optimizer."""
+    if what == "masks":
+        masking = mask(trunk, select=select, rescale=rescale, seed=seed)
+        return masking, [masking.optimizer(lr=plan.lr, momentum=MOMENTUM)]
+    decisions = resolve(select, trunk)
+    for name, parameter in trunk.named_parameters():
+        parameter.requires_grad_(decisions[name].action == "mask")
+    return None, [sgd(trunk, plan.lr, plan.weight_decay)]
+
+
+def head_for(backbone: Backbone, classes: tuple[str, ...], seed: int) -> nn.Module:
+    """CLIP's text head where the backbone asks for it, else a new linear head."""
+    embeddings = backbone.text_head(classes) if backbone.head == "text" else None
+    if embeddings is not None:
+        return CosineHead(embeddings, backbone.logit_scale)
+    return linear_head(backbone.width, len(classes), seed=seed)
+
+
+def swav_loss(width: int, swav: Swav, *, seed: int, steps: int) -> SwavLoss:
+    """The self-supervised loss with a new head, initialised from `seed` alone, for a run of `steps` steps."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = SwavHead(width, swav.dimensions, swav.prototypes)
+    return SwavLoss(
+        head,
+        temperature=swav.temperature,
+        epsilon=swav.epsilon,
+        iterations=swav.iterations,
+        large=swav.crops[0],
+        queue=swav.queue,
+        queue_from=int(swav.queue_from * steps),
+        freeze_prototypes=swav.freeze_prototypes,
+    )
+
+
+def sgd(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """SGD with momentum over what `module` lets train."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return torch.optim.SGD(trained, lr=lr, momentum=MOMENTUM, weight_decay=weight_decay, fused=True)
+
+
+def augmented(backbone: Backbone, style: augment.Style) -> Callable[[Tensor, torch.Generator], Tensor]:
+    """Transform of a supervised batch: augmentation, then the backbone's normalisation."""
+    return lambda images, generator: backbone.normalise(augment.supervised(images, generator, style))
+
+
+def _views(backbone: Backbone, swav: Swav, style: augment.Style) -> Callable[[Tensor, torch.Generator], list[Tensor]]:
+    """Transform of a self-supervised batch: crops of each image, large ones first, normalised."""
+    sizes = [size for size, count in zip(swav.sizes, swav.crops, strict=True) for _ in range(count)]
+    return lambda images, generator: [
+        backbone.normalise(view) for view in augment.views(images, generator, sizes, style=style)
+    ]
+
+
+def _labelled(
+    trunk: nn.Module, backbone: Backbone, images: ImageSet, style: augment.Style, batch_size: int, seed: int,
+    device: str,
+) -> _Plan:  # fmt: skip
+    head = head_for(backbone, images.classes, seed).to(device)
+
+    def step_loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+        pictures, labels = batch
+        return nn.functional.cross_entropy(head(trunk(pictures)), labels)
+
+    loader = Batches(images, batch_size, augmented(backbone, style), seed=seed, device=device)
+    return _Plan(step_loss, loader, head)
+
+
+def _unlabelled(
+    trunk: nn.Module, backbone: Backbone, images: ImageSet, swav: Swav, plan: Optimisation, style: augment.Style,
+    batch_size: int, seed: int, device: str,
+) -> _Plan:  # fmt: skip
+    loader = Batches(images, batch_size, _views(backbone, swav, style), seed=seed, device=device)
+    loss = swav_loss(backbone.width, swav, seed=seed, steps=plan.epochs * len(loader)).to(device)
+
+    def step_loss(batch: tuple[list[Tensor], Tensor]) -> Tensor:
+        crops, _ = batch
+        return loss(forward_crops(trunk, crops))
+
+    return _Plan(step_loss, loader, loss)

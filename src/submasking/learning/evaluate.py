@@ -1,0 +1,89 @@
+"""Evaluation: features, top-1 of a head, weighted nearest neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from submasking.learning.batches import as_float
+from submasking.learning.images import ImageSet
+
+Normalise = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, "n c h w"]]
+
+
+@torch.inference_mode()
+def features(
+    trunk: nn.Module, images: ImageSet, normalise: Normalise, *, batch_size: int = 256, device: str = "cpu"
+) -> Float[Tensor, "n d"]:
+    """Features of unaugmented images, the network in eval mode; its training mode is put back."""
+    training = trunk.training
+    trunk.eval()
+    batches = images.images.split(batch_size)
+    result = torch.cat([trunk(normalise(as_float(batch.to(device)))).float().cpu() for batch in batches])
+    trunk.train(training)
+    return result.clone()
+
+
+def top1(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> float:
+    """Share of images whose highest logit is their label's."""
+    return (logits.argmax(1) == labels).float().mean().item()
+
+
+def nearest_neighbours(
+    bank: Float[Tensor, "m d"],
+    bank_labels: Int[Tensor, " m"],
+    queries: Float[Tensor, "n d"],
+    *,
+    k: int = 200,
+    temperature: float = 0.1,
+) -> Int[Tensor, " n"]:
+    """Class of each query by its k nearest neighbours, each voting exp(cosine / temperature).
+
+    k is lowered to the size of the bank where that is smaller. Wu et al. 2018, arXiv:1805.01978.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if len(bank) != len(bank_labels):
+        raise ValueError(f"bank and bank_labels must have one length, got {len(bank)} and {len(bank_labels)}")
+    cosine = nn.functional.normalize(queries, dim=1) @ nn.functional.normalize(bank, dim=1).T  # (n, m)
+    similarity, index = cosine.topk(min(k, len(bank)), dim=1)  # (n, k)
+    votes = torch.zeros(len(queries), int(bank_labels.max()) + 1)
+    votes.scatter_add_(1, bank_labels[index], (similarity / temperature).exp())
+    return votes.argmax(1)
+
+
+def knn(
+    bank: Float[Tensor, "m d"],
+    bank_labels: Int[Tensor, " m"],
+    queries: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    *,
+    k: int = 200,
+) -> float:
+    """Accuracy of `nearest_neighbours`, a share in [0, 1]."""
+    return (nearest_neighbours(bank, bank_labels, queries, k=k) == labels).float().mean().item()
+
+
+def label_subset(n: int, percent: float, *, seed: int = 42) -> Int[Tensor, " k"]:
+    """Indices of the labelled images: first int(n * percent / 100) of a seeded permutation, not stratified.
+
+    Raises:
+        ValueError: percent outside (0, 100], or so small that no image is left.
+    """
+    if not 0 < percent <= 100:
+        raise ValueError(f"percent of labels must lie in (0, 100], got {percent}")
+    count = int(n * percent / 100)
+    if count == 0:
+        raise ValueError(f"{percent} % of {n} images is less than one image; raise the percentage")
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:count]
+
+
+def differing(first: dict[str, Bool[Tensor, "..."]], second: dict[str, Bool[Tensor, "..."]]) -> float:
+    """Share of mask bits in which two sets of masks over the same tensors differ."""
+    if first.keys() != second.keys():
+        raise ValueError(f"masks must cover the same tensors; only one has {sorted(first.keys() ^ second.keys())}")
+    different = sum(int((first[name] != second[name]).sum()) for name in first)
+    return different / sum(mask.numel() for mask in first.values())

@@ -1,0 +1,171 @@
+"""The handle of a masked model: how its masks are learned, set and kept, and the way back to a plain model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from submasking.masking.attached import attach
+from submasking.masking.criteria import Criterion, effective
+from submasking.masking.in_backward import MaskSGDInBackward
+from submasking.masking.norms import let_train
+from submasking.masking.optimizer import MaskSGD
+from submasking.masking.state import FROZEN, SCORES, MaskState, Target, owner_of
+
+HANDLE = "_submasking"
+
+
+class Masking(MaskState):
+    """The handle of a masked model, made by `mask`.
+
+    The frozen weights and the scores are buffers beside the parameter they belong to (``conv1.weight_frozen``,
+    ``conv1.weight_scores``), so they follow the model through ``.to()``, ``state_dict()``, ``deepcopy`` and pickle;
+    the handle follows too: `of` finds the one of a copy.
+    """
+
+    def __init__(self, model: nn.Module, targets: tuple[Target, ...], criterion: Criterion, rescale: str) -> None:
+        super().__init__(model, targets, criterion, rescale)
+        self._before: dict[str, Tensor] = {}
+        self._flags: dict[str, bool] = {}
+        self._hook: Any = None
+
+    def before(self) -> dict[str, Tensor]:
+        """Return, by name, the buffers and the trained parameters as they were when the model was masked."""
+        return dict(self._before)
+
+    def optimizer(
+        self, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False, in_backward: bool = False
+    ) -> MaskSGD:
+        """Return the optimizer that updates scores and weights together, in place of one over the masked parameters.
+
+        Args:
+            lr: step size, not negative; see `submasking.find_lr`.
+            momentum: in [0, 1).
+            compiled: fuse the update with `torch.compile`: see `MaskSGD`.
+            in_backward: update each tensor as soon as backward has its gradient, and drop the gradient: saves memory
+                and costs time, see `MaskSGDInBackward`.
+
+        Raises:
+            ValueError: if lr or momentum is out of range, or the model was baked.
+        """
+        self.require_masked()
+        kind = MaskSGDInBackward if in_backward else MaskSGD
+        return kind(self, lr=lr, momentum=momentum, compiled=compiled)
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Let any torch optimizer over the scores train the masks, as ``SGD(masking.scores().values(), lr=50)``.
+
+        Before each of its steps the gradients of the weights become gradients of the scores; after it the weights
+        follow the new masks, and the gradients of the weights are cleared. A closure, as LBFGS needs one, is
+        evaluated under the masks of the moment. What is attached is not copied or pickled with the optimizer: attach
+        the copy to its own masking. ``GradScaler`` needs `optimizer`, which holds the weights.
+
+        Args:
+            optimizer: over all score tensors, in as many parameter groups as wanted.
+
+        Returns:
+            The same optimizer.
+
+        Raises:
+            ValueError: if it lacks a score tensor, now or at a later step (moving the model replaces them).
+        """
+        self.require_masked()
+        attach(self, optimizer)
+        return optimizer
+
+    def load_masks(self, masks: Mapping[str, Bool[Tensor, "*shape"]]) -> None:
+        """Set the masks, and with them the weights.
+
+        The scores become one above the threshold where a weight is on, one below where it is off.
+
+        Args:
+            masks: by parameter name, true where the weight is on; each of the shape of its parameter.
+
+        Raises:
+            ValueError: for a name or shape that is not masked here, a missing name, a density that the criterion does
+                not allow, or a weight switched off outside a partial mask.
+        """
+        self.require_masked()
+        scores = self.scores()
+        if masks.keys() != scores.keys():
+            odd = sorted(masks.keys() ^ scores.keys())
+            raise ValueError(
+                f"masks must name exactly the {len(scores)} masked parameters; got {len(masks)}, first difference"
+                f" {odd[0]!r}; masking.masks() shows the names"
+            )
+        middle = getattr(self.criterion, "mu", 0.0)
+        for name, given in masks.items():
+            if given.shape != scores[name].shape:
+                raise ValueError(
+                    f"a mask has the shape of its parameter; {name!r} is {tuple(scores[name].shape)}, got"
+                    f" {tuple(given.shape)}; was it made for another architecture?"
+                )
+            on = given.to(scores[name].device, torch.bool)
+            fresh = torch.where(on, middle + 1.0, middle - 1.0).to(scores[name].dtype)
+            fresh = torch.where(torch.isposinf(scores[name]), scores[name], fresh)
+            if not torch.equal(self.criterion(fresh), on):
+                raise ValueError(
+                    f"{self.criterion} must be able to give the mask; that of {name!r} keeps {int(on.sum())} of"
+                    f" {on.numel()} weights, or drops some outside a partial mask; use Threshold() on the whole tensor"
+                )
+            scores[name].copy_(fresh)
+        self.apply()
+
+    def bake(self) -> nn.Module:
+        """Make the model plain again, with the masked weights; `unbake` can still undo it.
+
+        Returns:
+            The model, without hooks or extra buffers. The handle keeps the frozen weights and scores.
+
+        Raises:
+            ValueError: if that was done already.
+        """
+        self.require_masked()
+        self._kept = {target.name: self.tensors(target.name) for target in self.targets}
+        for target in self.targets:
+            owner, attribute = owner_of(self.model, target.name)
+            delattr(owner, attribute + FROZEN)
+            delattr(owner, attribute + SCORES)
+        self._hook.remove()
+        let_train(self.model)
+        for name, flag in self._flags.items():
+            self.parameter(name).requires_grad_(flag)
+        delattr(self.model, HANDLE)
+        return self.model
+
+    @torch.no_grad()
+    def unbake(self) -> nn.Module:
+        """Give the original model back, bit for bit: weights, trained parameters and buffers (norm statistics).
+
+        Returns:
+            The model, plain, masked or baked before. The handle keeps the frozen weights and scores.
+        """
+        if self._kept is None:
+            self.bake()
+        for name, frozen in self.frozen().items():
+            self.parameter(name).copy_(frozen)
+        now = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        for name, value in self._before.items():
+            now[name].copy_(value)
+        return self.model
+
+    def _on_load(self, module: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:
+        """Make what is loaded agree: the weights of a plain checkpoint become frozen ones, all weights follow masks.
+
+        Shapes that do not fit and names that are missing are left for torch to report.
+        """
+        for target in self.targets:
+            theirs = [prefix + name for name in target.names if prefix + name in state]
+            frozen_name, scores_name = prefix + target.name + FROZEN, prefix + target.name + SCORES
+            if theirs and frozen_name not in state and scores_name not in state:
+                state[frozen_name] = state[theirs[0]].detach()
+                state[scores_name] = self.tensors(target.name)[1]
+            elif frozen_name not in state and scores_name not in state:
+                continue
+            frozen, scores = self.tensors(target.name)
+            frozen, scores = state.get(frozen_name, frozen), state.get(scores_name, scores)
+            if frozen.shape == scores.shape == self.parameter(target.name).shape:
+                masked = effective(frozen, self.criterion(scores).to(frozen.device), self.rescale)
+                state.update(dict.fromkeys(theirs or [prefix + target.name], masked))

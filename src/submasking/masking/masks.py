@@ -1,0 +1,155 @@
+"""Learn which weights of a frozen network to switch off (draft, section 3.1).
+
+The network is not wrapped. Each masked parameter keeps its name and holds the effective weight theta * M; backward
+leaves dL/d(effective weight) in its ``.grad``, and after backward the optimizer turns that into new scores and a new
+effective weight. Whatever happens between (several forwards, accumulation, checkpointing, autocast, compilation,
+data parallelism) needs no knowledge of masks.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from submasking.masking.checks import check_filled, check_model, check_plain
+from submasking.masking.criteria import Criterion, Threshold, check_rescale
+from submasking.masking.handle import HANDLE, Masking
+from submasking.masking.norms import keep_in_eval
+from submasking.masking.scores import Init, initial
+from submasking.masking.selection import Select, resolve
+from submasking.masking.state import FROZEN, SCORES, Target, owner_of
+
+
+def mask(
+    model: nn.Module,
+    select: str | Select = "resnet",
+    criterion: Criterion | None = None,
+    *,
+    init: str | float | Init = "constant",
+    rescale: str = "none",
+    norms: str = "adapt",
+    seed: int = 0,
+) -> Masking:
+    """Mask a model in place: from here on its scores are what is learned.
+
+    Args:
+        model: any module; its parameters keep their names.
+        select: a preset ("resnet", "vit", "faithful", "weights") or a callable (name, parameter) -> "mask", "train",
+            "freeze" or a `Decision`. Tied parameters are asked about once, under their first name.
+        criterion: `Threshold` (the default, with mu = 0), `TopK`, or a callable: the scores of one tensor -> a bool
+            mask of their shape.
+        init: first scores: "constant" (1), "normal", "kaiming", "magnitude", a finite number S0, or a callable (frozen
+            weights, generator) -> scores of their shape; see `submasking.masking.scores`.
+        rescale: "none" (draft) or "variance" (arXiv 2409.07577): divide by alpha,
+            see `submasking.masking.criteria.alpha`.
+        norms: "adapt" lets the running statistics of norms follow the task, "freeze" keeps these layers in eval mode;
+            `submasking.recalibrate` is the third policy.
+        seed: any integer; seed of random scores.
+
+    Returns:
+        The handle.
+
+    Raises:
+        ValueError: if nothing is selected, the model is masked already, an argument is out of range, or the model
+            cannot be masked as it is: parameters without data, a parametrization, a wrapper such as
+            `DistributedDataParallel`.
+    """
+    criterion = Threshold() if criterion is None else criterion
+    check_rescale(rescale)
+    check_model(model)
+    if not callable(criterion):
+        raise ValueError(f"a criterion must be a callable scores -> mask; got {criterion!r}; try TopK(0.5)")
+    if any(_is_masked(module) for module in model.modules()):
+        raise ValueError("a model can be masked once; this one, or a part of it, already is; bake or unbake it first")
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    unique = dict(model.named_parameters())
+    for name, parameter in unique.items():
+        check_filled(name, parameter)
+    decisions = resolve(select, model)
+    targets = tuple(
+        Target(name, tuple(names[id(unique[name])]), decision.group)
+        for name, decision in decisions.items()
+        if decision.action == "mask"
+    )
+    if not targets:
+        raise ValueError(
+            f"a selection must mask at least one parameter; {select!r} masks none of {len(unique)};"
+            " 'weights' fits any architecture"
+        )
+    for target in targets:
+        check_plain(model, target.name)
+    _check_start(criterion, init)
+    starts = {
+        target.name: _start(unique[target.name].detach(), target.name, init, seed, decisions[target.name].part)
+        for target in targets
+    }
+    keep_in_eval(model, norms)
+    masking = Masking(model, targets, criterion, rescale)
+    masking._flags = {name: parameter.requires_grad for name, parameter in unique.items()}
+    masking._before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    for name, decision in decisions.items():
+        unique[name].requires_grad_(decision.action != "freeze")
+        if decision.action == "train":
+            masking._before[name] = unique[name].detach().clone()
+    for name, (frozen, scores) in starts.items():
+        owner, attribute = owner_of(model, name)
+        owner.register_buffer(attribute + FROZEN, frozen)
+        owner.register_buffer(attribute + SCORES, scores)
+    masking._hook = model.register_load_state_dict_pre_hook(masking._on_load)
+    setattr(model, HANDLE, masking)
+    _ignore_in_ddp(model, targets)
+    masking.apply()
+    return masking
+
+
+def of(model: nn.Module) -> Masking:
+    """Return the handle of a masked model, of a copy of one, or of a module that contains one.
+
+    Args:
+        model: a module; the first masked one found in it counts.
+
+    Raises:
+        ValueError: if it holds no masked model.
+    """
+    for module in model.modules():
+        if HANDLE in module.__dict__:
+            return module.__dict__[HANDLE]
+    raise ValueError(f"the model must be masked; this {type(model).__name__} is not; call submasking.mask first")
+
+
+def _is_masked(module: nn.Module) -> bool:
+    return HANDLE in module.__dict__ or any(name + SCORES in module._buffers for name in module._parameters)
+
+
+def _start(weight: Tensor, name: str, init: str | float | Init, seed: int, part: Any) -> tuple[Tensor, Tensor]:
+    """Return the frozen copy and the first scores of one parameter."""
+    frozen = weight.clone(memory_format=torch.preserve_format)
+    scores = initial(init, frozen, seed, name)
+    if part is not None:
+        maskable = part(name, frozen)
+        kind, shape = getattr(maskable, "dtype", type(maskable).__name__), tuple(getattr(maskable, "shape", ()))
+        if kind != torch.bool or shape != frozen.shape:
+            raise ValueError(
+                f"a part must be a bool tensor of the parameter's shape; for {name!r}, {tuple(frozen.shape)}, got"
+                f" {kind} of shape {shape}; return such as weights.abs() > 0.1"
+            )
+        scores.masked_fill_(~maskable, float("inf"))
+    return frozen, scores
+
+
+def _check_start(criterion: Criterion, init: Any) -> None:
+    start = 1.0 if init == "constant" else init
+    if isinstance(criterion, Threshold) and isinstance(start, (int, float)) and start <= criterion.mu:
+        raise ValueError(
+            f"a constant initial score must lie above the threshold, else every weight is off; got S0 = {start} and"
+            f" mu = {criterion.mu}; S0 = mu + 1 is the paper's distance"
+        )
+
+
+def _ignore_in_ddp(model: nn.Module, targets: Iterable[Target]) -> None:
+    """Keep scores and frozen weights out of what DistributedDataParallel broadcasts before every forward."""
+    ignored = [target.name + suffix for target in targets for suffix in (FROZEN, SCORES)]
+    nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, ignored)

@@ -1,0 +1,124 @@
+"""A model in masks as its optimizers see it: frozen weights, scores, and the masks that follow from them."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from submasking.masking.criteria import Criterion, write_effective
+
+FROZEN, SCORES = "_frozen", "_scores"
+_WIDTH = torch.float32.itemsize
+
+
+class Target(NamedTuple):
+    """One masked parameter: its name, every name it is tied to, its reporting group."""
+
+    name: str
+    names: tuple[str, ...]
+    group: str
+
+
+class MaskState:
+    """The frozen weights and the scores of a masked model; `submasking.Masking` adds what is done with them.
+
+    Both are buffers beside the parameter that they belong to (``conv1.weight_frozen``, ``conv1.weight_scores``).
+    """
+
+    def __init__(self, model: nn.Module, targets: tuple[Target, ...], criterion: Criterion, rescale: str) -> None:
+        self.model = model
+        self.targets = targets
+        self.criterion = criterion
+        self.rescale = rescale
+        self._kept: dict[str, tuple[Tensor, Tensor]] | None = None
+
+    @property
+    def baked(self) -> bool:
+        """Whether the model was made plain again, by `bake` or `unbake`."""
+        return self._kept is not None
+
+    def parameter(self, name: str) -> nn.Parameter:
+        """Return the model's parameter of this name, theta * M, as it is now.
+
+        Args:
+            name: of a masked parameter, one of the keys of `scores`.
+
+        Raises:
+            ValueError: if it is not where it was.
+        """
+        try:
+            return self.model.get_parameter(name)
+        except AttributeError:
+            raise ValueError(
+                f"a masked parameter must stay where it was; {name!r} is gone; parametrize, prune or replace modules"
+                " before masking, or after bake"
+            ) from None
+
+    def tensors(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return the frozen weights theta and the scores S of one masked parameter, each of its shape, not copied.
+
+        Args:
+            name: of a masked parameter, one of the keys of `scores`.
+        """
+        if self._kept is not None:
+            return self._kept[name]
+        owner, attribute = owner_of(self.model, name)
+        scores = owner.get_buffer(attribute + SCORES)
+        if scores.itemsize < _WIDTH:  # after model.to(torch.bfloat16): a step would round to nothing
+            owner._buffers[attribute + SCORES] = scores = scores.float()
+        return owner.get_buffer(attribute + FROZEN), scores
+
+    def frozen(self) -> dict[str, Float[Tensor, "*shape"]]:
+        """Return the untouched weights theta by parameter name, not copied."""
+        return {target.name: self.tensors(target.name)[0] for target in self.targets}
+
+    def scores(self) -> dict[str, Float[Tensor, "*shape"]]:
+        """Return the scores S by parameter name, not copied: what an ordinary optimizer is given (see `attach`).
+
+        They are float32, or float64 where the weights are. Call `apply` after changing them by hand.
+        """
+        return {target.name: self.tensors(target.name)[1] for target in self.targets}
+
+    def masks(self) -> dict[str, Bool[Tensor, "*shape"]]:
+        """Return the masks M by parameter name: true where the weight is on."""
+        return {name: self.criterion(scores) for name, scores in self.scores().items()}
+
+    def sparsities(self) -> dict[str, float]:
+        """Return, by parameter name, the share of maskable weights that are off, in [0, 1]."""
+        return {name: off / max(maskable, 1) for name, (off, maskable) in self._counts().items()}
+
+    def sparsity(self) -> float:
+        """Return the share of all maskable weights that are off, in [0, 1]."""
+        counts = self._counts().values()
+        return sum(off for off, _ in counts) / max(sum(maskable for _, maskable in counts), 1)
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Write theta * M into the model, after scores were changed by hand.
+
+        Raises:
+            ValueError: if the model was baked.
+        """
+        self.require_masked()
+        for target in self.targets:
+            frozen, scores = self.tensors(target.name)
+            write_effective(self.parameter(target.name), frozen, scores, self.criterion, self.rescale)
+
+    def _counts(self) -> dict[str, tuple[int, int]]:
+        counts = {}
+        for name, scores in self.scores().items():
+            maskable = scores.numel() - int(torch.isposinf(scores).sum())
+            counts[name] = (scores.numel() - int(self.criterion(scores).sum()), maskable)
+        return counts
+
+    def require_masked(self) -> None:
+        """Raise ``ValueError`` once the model was baked or unbaked."""
+        if self.baked:
+            raise ValueError("the model must be masked; this one was baked or unbaked; call submasking.mask again")
+
+
+def owner_of(model: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """Return the module that holds a parameter, and the attribute it holds it under."""
+    path, _, attribute = name.rpartition(".")
+    return model.get_submodule(path), attribute

@@ -1,0 +1,245 @@
+"""Profiles: the sizes, epochs and learning rates of every experiment, as plain dataclasses.
+
+A profile names no result. Its learning rates were chosen on validation images, never on test images
+(`benchmarks/learning_rates.py`); the paper's own settings are `PAPER`, kept to be shown beside ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How one method trains.
+
+    Attributes:
+        lr: peak learning rate of what the method trains (scores for FS and SSM, weights for FFT and SSFT).
+        epochs: passes over the training images.
+        weight_decay: coupled decay of trained weights; scores never decay.
+        warmup: share of the epochs with a linear warm-up, in [0, 1); cosine decay to 0 follows.
+        head_lr: peak learning rate of the linear head (FS, FFT) or of projection and prototypes (SSM, SSFT).
+        head_weight_decay: coupled decay of those.
+    """
+
+    lr: float
+    epochs: int
+    weight_decay: float = 0.0
+    warmup: float = 0.0
+    head_lr: float = 0.1
+    head_weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Swav:
+    """The self-supervised loss (Caron et al. 2020): crops, prototypes, queue.
+
+    Attributes:
+        crops: number of views of each size, large first.
+        sizes: side of the views in pixels.
+        dimensions: width of the projection.
+        prototypes: number of cluster centres.
+        queue: number of stored projections; 0 switches the queue off.
+        queue_from: share of the epochs after which the queue is used.
+        freeze_prototypes: number of first steps in which the prototypes stay as they are.
+    """
+
+    crops: tuple[int, ...]
+    sizes: tuple[int, ...]
+    dimensions: int = 128
+    prototypes: int = 500
+    queue: int = 512
+    queue_from: float = 0.2
+    freeze_prototypes: int = 0
+    temperature: float = 0.1
+    epsilon: float = 0.05
+    iterations: int = 3
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything that an experiment needs besides model, data set, method and seed.
+
+    Attributes:
+        image_size: side of the network's input in pixels.
+        train_images: training images per data set (fewer where a set has fewer); None takes all.
+        test_images: likewise for the test set.
+        batch_size: images per step.
+        seeds: the seeds of the grid.
+        methods: settings by method, or by "method model" where a model needs its own.
+        full_models: models that the grid adapts by FS and FFT; the others get ZS and LP, as in Table 1.
+        sparse_datasets: data sets of the label-sparsity figures.
+        label_percents: shares of the labels, in percent, of those figures.
+        same_steps: with fewer labels take as many more epochs, so that every share of the labels gets as many steps.
+        neighbours: k of the weighted nearest-neighbour classifier.
+        classes: use the first classes of each set only; None uses all.
+        evaluated_on: split whose images judge a run: "test", or "validation" while settings are chosen.
+        pretraining: by model the recipe of its pretraining, "common" to all and "images" of the source task;
+            in profile images what timm is told besides a model's name, and mean and std of its input.
+    """
+
+    name: str
+    image_size: int
+    train_images: int | None
+    test_images: int | None
+    batch_size: int
+    seeds: tuple[int, ...]
+    methods: dict[str, Optimisation]
+    swav: Swav
+    full_models: tuple[str, ...] = ("rn18-timm", "rn50-swav", "vitb32-clip")
+    sparse_datasets: tuple[str, ...] = ("cifar10", "cifar100", "sun397")
+    label_percents: tuple[float, ...] = (10.0, 100.0)
+    same_steps: bool = True
+    neighbours: int = 200
+    classes: int | None = None
+    evaluated_on: str = "test"
+    pretraining: dict[str, Any] = field(default_factory=dict)
+
+    def method(self, method: str, model: str) -> Optimisation:
+        """Settings of `method` for `model`; ValueError names the methods that train."""
+        for key in (f"{method} {model}", method):
+            if key in self.methods:
+                return self.methods[key]
+        raise ValueError(f"method must be one of {sorted(set(self.methods))}, got {method!r}")
+
+
+_SMALL = {
+    "FS": Optimisation(lr=150.0, epochs=6, warmup=0.25, head_lr=0.1),
+    "FS vitb32-clip": Optimisation(lr=100.0, epochs=6, head_lr=0.1),
+    "FFT": Optimisation(lr=0.3, epochs=6, weight_decay=5e-4, head_lr=0.1),
+    "FFT vitb32-clip": Optimisation(lr=0.03, epochs=6, weight_decay=5e-4, head_lr=0.1),
+    "SSM": Optimisation(lr=20.0, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
+    "SSFT": Optimisation(lr=0.5, epochs=12, weight_decay=1e-6, warmup=0.25, head_lr=0.6),
+}
+
+_PRETRAINING: dict[str, Any] = {
+    "images": 12_000,
+    "common": {
+        "kind": "supervised",
+        "optimizer": "sgd",
+        "schedule": "cosine",
+        "style": "colours",
+        "lr": 0.1,
+        "weight_decay": 5e-4,
+        "smoothing": 0.0,
+        "batch_size": 64,
+        "epochs": 5,
+        "seed": 0,
+    },
+    "rn18-timm": {"architecture": "resnet18-small"},
+    "rn50-timm": {"architecture": "resnet50-small", "style": "strong", "smoothing": 0.1},
+    "rn50-torch": {"architecture": "resnet50-small", "style": "plain", "schedule": "steps"},
+    "rn50-swav": {
+        "architecture": "resnet50-small",
+        "kind": "swav",
+        "lr": 0.6,
+        "weight_decay": 1e-6,
+        "dimensions": 64,
+        "prototypes": 200,
+        "queue": 512,
+        "freeze_prototypes": 0,
+        "sizes": (20, 20),
+        "epochs": 16,
+    },
+    "rn50-clip": {
+        "architecture": "clip-resnet",
+        "kind": "clip",
+        "optimizer": "adamw",
+        "lr": 2e-3,
+        "batch_size": 128,
+        "epochs": 4,
+    },
+    "vitb32-clip": {
+        "architecture": "clip-vit",
+        "kind": "clip",
+        "optimizer": "adamw",
+        "lr": 2e-3,
+        "batch_size": 128,
+        "epochs": 6,
+    },
+}
+_FEW_IMAGES = {"images": 96} | {
+    name: settings | {"epochs": 1} | ({"prototypes": 8, "dimensions": 16, "queue": 64} if "queue" in settings else {})
+    for name, settings in _PRETRAINING.items()
+    if name != "images"
+}
+
+TINY = Profile(
+    name="tiny",
+    image_size=24,
+    train_images=2000,
+    test_images=1000,
+    batch_size=64,
+    seeds=(0, 1, 2),
+    methods=_SMALL,
+    swav=Swav(crops=(2,), sizes=(20,), dimensions=64, prototypes=200, queue=512, queue_from=0.0),
+    neighbours=20,
+    pretraining=_PRETRAINING,
+)
+
+SMOKE = replace(
+    TINY,
+    name="smoke",
+    train_images=48,
+    test_images=24,
+    batch_size=16,
+    seeds=(0, 1),
+    methods={name: replace(settings, epochs=2) for name, settings in _SMALL.items()},
+    swav=replace(TINY.swav, crops=(2, 2), sizes=(20, 14), prototypes=8, dimensions=16, queue=32),
+    sparse_datasets=("cifar10",),
+    neighbours=5,
+    classes=8,
+    pretraining=_FEW_IMAGES,
+)
+
+# Rates for a short run on photographs, by the training loss of a small MobileNetV2; no test image chose them.
+IMAGES = replace(
+    TINY,
+    name="images",
+    image_size=64,
+    train_images=None,
+    test_images=None,
+    seeds=(0,),
+    methods={
+        "FS": Optimisation(lr=15.0, epochs=6, warmup=0.25, head_lr=0.01),
+        "FFT": Optimisation(lr=0.01, epochs=6, weight_decay=5e-4, head_lr=0.01),
+    },
+    pretraining={"create_model": {"pad_type": "same", "bn_eps": 1e-3}, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
+)
+
+PROFILES = {profile.name: profile for profile in (SMOKE, TINY, IMAGES)}
+
+# What the paper used (draft and published form), for the pages: shown, never run from here.
+PAPER = {
+    "FS": Optimisation(lr=50.0, epochs=150, warmup=40 / 150),
+    "FS vitb32-clip": Optimisation(lr=10.0, epochs=32),
+    "FFT": Optimisation(lr=1e-3, epochs=150, weight_decay=5e-4),
+    "FFT rn50-swav": Optimisation(lr=0.15, epochs=150, weight_decay=1e-6),
+    "SSM": Optimisation(lr=50.0, epochs=150, head_lr=0.15, head_weight_decay=1e-6),
+    "SSFT": Optimisation(lr=0.15, epochs=150, weight_decay=1e-6, head_lr=0.15),
+}
+
+
+def profile(name: str) -> Profile:
+    """The profile called `name`; ValueError lists the profiles there are."""
+    if name not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}; got {name!r}")
+    return PROFILES[name]
+
+
+def settings(name: str, method: str, model: str) -> dict[str, Any]:
+    """Hyper-parameters of one method as a plain dict, the way a record stores them."""
+    chosen = profile(name)
+    recipe: dict[str, Any] = {
+        "image_size": chosen.image_size,
+        "train_images": chosen.train_images,
+        "test_images": chosen.test_images,
+        "batch_size": chosen.batch_size,
+        "neighbours": chosen.neighbours,
+    }
+    if method in ("FS", "FFT", "SSM", "SSFT"):
+        recipe |= asdict(chosen.method(method, model)) | {"same_steps": chosen.same_steps}
+    if method in ("SSM", "SSFT"):
+        recipe["swav"] = asdict(chosen.swav)
+    return recipe

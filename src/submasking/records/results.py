@@ -1,0 +1,117 @@
+"""The record of a run: one JSON file, written once and atomically, validated when it is read."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from submasking.files import atomic
+
+SCHEMA = 1
+READ_ONLY = "SUBMASKING_READ_ONLY"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run was and what it gave.
+
+    Attributes:
+        profile, model, dataset, method, labels, seed: the run's identity; `labels` is the share of the
+            training labels that was used, in percent (0 for a run without labels).
+        recipe: every hyper-parameter, with the pretraining of the backbone.
+        stand_in: what stood in for the paper's model and data set, a sentence each.
+        backbone: architecture, weights id, fingerprint, number of parameters and of masked parameters.
+        data: number of classes and of training, labelled and test images.
+        metrics: finite numbers; accuracies and sparsity as shares in [0, 1].
+        layers: sparsity of each masked tensor by name.
+        sizes: bits and bytes of the mask, or of the fine-tuned weights, and of what travels with it.
+        timings: seconds.
+        series: values per epoch or per step, by name.
+    """
+
+    profile: str
+    model: str
+    dataset: str
+    method: str
+    labels: float
+    seed: int
+    recipe: dict[str, Any]
+    metrics: dict[str, float]
+    stand_in: dict[str, str] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, int] = field(default_factory=dict)
+    layers: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, float] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    series: dict[str, Any] = field(default_factory=dict)
+    notebook: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    commit: str = ""
+    created: str = ""
+    schema: int = SCHEMA
+
+    @property
+    def path(self) -> Path:
+        """Where the record lies below a records folder: model/dataset/method-labels<percent>-seed<k>.json."""
+        return record_path(self.model, self.dataset, self.method, self.labels, self.seed)
+
+
+def record_path(model: str, dataset: str, method: str, labels: float, seed: int) -> Path:
+    """Relative path of a record from its identity."""
+    return Path(model) / dataset / f"{method}-labels{labels:g}-seed{seed}.json"
+
+
+def write(record: Record, folder: Path) -> Path:
+    """Validate `record` and store it below `folder`; returns the file's path."""
+    validate(record)
+    path = folder / record.path
+    atomic.write(path, json.dumps(asdict(record), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    return path
+
+
+def read_one(path: Path) -> Record:
+    """Read one record; ValueError says what is wrong with the file and what to do."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        record = Record(**values)
+        validate(record)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not a valid record ({error}); delete it and run its experiment again") from error
+    return record
+
+
+def known(path: Path, recipe: dict[str, Any]) -> Record | None:
+    """The record at `path` if it has this recipe, else None: then the run is still to be done.
+
+    Raises:
+        FileNotFoundError: there is none, and the environment variable SUBMASKING_READ_ONLY is set (the book build
+            trains nothing).
+    """
+    if path.exists() and (found := read_one(path)).recipe == recipe:
+        return found
+    if os.environ.get(READ_ONLY):
+        raise FileNotFoundError(f"no record of this recipe at {path}: run the experiment first (make book)")
+    return None
+
+
+def read(folder: Path) -> list[Record]:
+    """All records below `folder`, ordered by path; an empty list where there are none."""
+    return [read_one(path) for path in sorted(folder.rglob("*-seed*.json"))]
+
+
+def validate(record: Record) -> None:
+    """ValueError where a record breaks the schema: version, labels, metrics that are not finite numbers."""
+    if record.schema != SCHEMA:
+        raise ValueError(f"schema must be {SCHEMA}, got {record.schema}")
+    if not 0 <= record.labels <= 100:
+        raise ValueError(f"labels must be a percentage in [0, 100], got {record.labels}")
+    if not record.metrics:
+        raise ValueError("metrics must hold at least one number")
+    for name, value in record.metrics.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"metric {name} must be a finite number, got {value!r}")

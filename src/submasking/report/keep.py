@@ -1,0 +1,97 @@
+"""Keep a finished grid as the records that the project ships: `python -m submasking.report.keep` (`make records`).
+
+Copies results/tiny/records to book/records/tiny and writes the table and the picture of the README from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from submasking.files import atomic
+from submasking.records import results
+from submasking.records.names import DATASET_STAND_INS, DATASETS
+from submasking.records.places import REPOSITORY, committed_folder, results_folder
+from submasking.report import figures, frames
+
+MODEL = "rn18-timm"
+METHODS = ("LP", "FS", "FFT")
+BEGIN, END = "<!-- made by `make records`: begin -->", "<!-- made by `make records`: end -->"
+
+
+def readme_table(frame: pd.DataFrame) -> str:
+    """Accuracy per data set and method for one model as a Markdown table: mean, standard deviation, n below it."""
+    part = frame[(frame.model == MODEL) & (frame.labels == 100)]
+    lines = ["| data set (its stand-in) | " + " | ".join(METHODS) + " | weights off |", "|---|" + "---|" * 4]
+    for dataset in [name for name in DATASETS if name in set(part.dataset)]:
+        rows = part[part.dataset == dataset]
+        cells = [_cell(rows[rows.method == method].top1) for method in METHODS]
+        off = rows[rows.method == "FS"].sparsity.mean()
+        lines.append(
+            f"| {dataset} ({DATASET_STAND_INS[dataset][0]}) | " + " | ".join(cells) + f" | {100 * off:.1f} % |"
+        )
+    count = int(part[part.method == "FS"].groupby("dataset").size().min())
+    lines += [
+        "",
+        f"Top-1 accuracy, profile `tiny`, {MODEL}'s stand-in, n = {count} seeds (LP has no randomness, n = 1).",
+    ]
+    return "\n".join(lines)
+
+
+def update_readme(path: Path, frame: pd.DataFrame) -> None:
+    """Replace what stands between the two markers; ValueError where a marker is missing."""
+    text = path.read_text(encoding="utf-8")
+    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"{path.name} must contain the lines {BEGIN!r} and {END!r}; put them back")
+    atomic.write(path, pattern.sub(lambda _: f"{BEGIN}\n{readme_table(frame)}\n{END}", text))
+
+
+def keep(profile: str = "tiny") -> int:
+    """Copy a profile's records into the book; returns their number.
+
+    Raises:
+        ValueError: the grid is not whole (grid.json is missing), or a record is damaged.
+    """
+    source = results_folder(profile)
+    if not (source / "grid.json").exists():
+        raise ValueError(f"{source} must hold a whole grid, grid.json is missing: run `make grid` first")
+    records = results.read(source / "records")
+    target = committed_folder(profile)
+    for model in {record.model for record in records}:
+        shutil.rmtree(target / model, ignore_errors=True)
+    for record in records:
+        results.write(record, target)
+    return len(records)
+
+
+def main() -> int:
+    """Keep the tiny grid, and renew the README's table and picture."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    try:
+        count = keep()
+        frame = frames.frame(committed_folder("tiny"))
+        update_readme(REPOSITORY / "README.md", frame)
+        picture = figures.methods(frame[(frame.model == MODEL) & (frame.labels == 100)])
+        figures.save(picture, REPOSITORY / "book" / "images" / "methods.png")
+    except ValueError as error:
+        print(f"records: {error}", file=sys.stderr)
+        return 1
+    print(f"{count} records kept in book/records/tiny; README.md shows them")
+    return 0
+
+
+def _cell(values: pd.Series) -> str:
+    if values.empty:
+        return "–"
+    spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{values.mean():.3f}{spread}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

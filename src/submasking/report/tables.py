@@ -1,0 +1,363 @@
+"""The paper's Tables 1 to 6, and two on sizes: which numbers they hold, ours from records beside the reported ones.
+
+A table is built once and shown three ways, in HTML, in LaTeX and as CSV. A cell keeps its runs: mean, standard
+deviation, n and seeds; a number that nobody has stays missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import pandas as pd
+
+from submasking.records.names import DATASETS
+from submasking.records.profiles import profile
+from submasking.report import storage
+
+MISSING = "–"
+HERE, DRAFT, PUBLISHED = "here", "draft", "gcpr2024"
+# decimals of sizes, where 3 would say nothing
+DIGITS = {name: 1 for name in storage.COLUMNS if not name.startswith("bits_")} | {"multiple": 0}
+METHOD_NAMES = {"ZS": "Zero Shot", "LP": "Linear Probe", "FS": "Submasked", "FFT": "Full FT"}
+UNLABELLED = ("SSM", "SSFT")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table, or its absence.
+
+    Attributes:
+        value: mean over the runs, or what a paper reports; nan where there is none.
+        std: sample standard deviation over the runs; nan for one run or where none is reported.
+        n: number of runs; None where a paper does not say.
+        seeds: seeds of the runs.
+        digits: decimals to show: 3 for ours, since spreads over seeds are of the third; as many as a paper prints.
+        origin: "here", "draft" or "gcpr2024".
+    """
+
+    value: float = math.nan
+    std: float = math.nan
+    n: int | None = None
+    seeds: tuple[int, ...] = ()
+    digits: int = 2
+    origin: str = HERE
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is no number."""
+        return math.isnan(self.value)
+
+    def text(self) -> str:
+        """The number without n: 0.951 ± 0.004, or an en dash where it is missing."""
+        if self.missing:
+            return MISSING
+        spread = "" if math.isnan(self.std) else f" ± {self.std:.{self.digits}f}"
+        return f"{self.value:.{self.digits}f}{spread}"
+
+    def provenance(self) -> str:
+        """One line that says where the number comes from."""
+        if self.origin != HERE:
+            paper = "the draft" if self.origin == DRAFT else "the published paper (GCPR 2024)"
+            runs = "n not stated" if self.n is None else f"n = {self.n}"
+            return f"reported by {paper}, {runs}" if not self.missing else f"not reported by {paper}"
+        if self.missing:
+            return "no record"
+        seeds = ", ".join(map(str, self.seeds))
+        spread = "" if math.isnan(self.std) else ", sample standard deviation over seeds"
+        return f"mean of n = {self.n} {'runs' if self.n != 1 else 'run'} (seed {seeds}){spread}"
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which number: of our records (`source` "here") or of a paper's table."""
+
+    source: str
+    table: str
+    metric: str
+    model: str
+    method: str
+    dataset: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under one heading: label of each row, and a query per column."""
+
+    title: str
+    rows: tuple[tuple[str, tuple[Query, ...]], ...]
+    source: str = HERE
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A table of the paper before its numbers are looked up.
+
+    Attributes:
+        number: the table's number in the paper.
+        title: what it shows.
+        corner: heading of the first column.
+        columns: (heading over several columns, heading of the column); the first may be "".
+        groups: its rows.
+        notebooks: the executed notebooks whose runs it shows.
+    """
+
+    number: str
+    title: str
+    corner: str
+    columns: tuple[tuple[str, str], ...]
+    groups: tuple[Group, ...]
+    notebooks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its numbers: per group of rows its heading and (label, cells) per row."""
+
+    spec: Spec
+    body: tuple[tuple[Group, tuple[tuple[str, tuple[Cell, ...]], ...]], ...] = field(default=())
+
+    def cells(self) -> Iterator[tuple[Query, Cell]]:
+        """Every cell with its query, row by row."""
+        for group, rows in self.body:
+            for (_, queries), (_, cells) in zip(group.rows, rows, strict=True):
+                yield from zip(queries, cells, strict=True)
+
+    def counts(self) -> list[int]:
+        """The different n among the cells of ours, ascending; empty where there is no record."""
+        return sorted({cell.n for _, cell in self.cells() if cell.origin == HERE and cell.n})
+
+    def csv(self) -> str:
+        """All cells in long form, one line each; what is missing has an empty value."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["table", "source", "metric", "model", "method", "dataset", "value", "std", "n", "seeds"])
+        for query, cell in self.cells():
+            numbers = ["" if math.isnan(number) else f"{number:.6g}" for number in (cell.value, cell.std)]
+            identity = [self.spec.number, query.source, query.metric, query.model, query.method, query.dataset]
+            count = "" if cell.n is None or cell.missing else str(cell.n)
+            writer.writerow([*identity, *numbers, count, " ".join(map(str, cell.seeds))])
+        return text.getvalue()
+
+    def latex(self) -> str:
+        """The body as a LaTeX tabular with the rules of booktabs; captions belong to the page."""
+        heads, width = [group for group, _ in self.spec.columns], len(self.spec.columns) + 1
+        gap = "@{\\hskip 1.4em}"
+        kinds = "".join(
+            (gap if number and heads[number] != heads[number - 1] else "") + "c" for number in range(width - 1)
+        )
+        lines = [f"\\begin{{tabular}}{{l{kinds}}}", "\\toprule", *_latex_head(self.spec)]
+        for group, rows in self.body:
+            lines.append("\\midrule")
+            if group.title:
+                lines += [f"\\multicolumn{{{width}}}{{l}}{{\\itshape {group.title}}} \\\\", "\\addlinespace[2pt]"]
+            lines += [" & ".join([label, *map(_latex_cell, cells)]) + " \\\\" for label, cells in rows]
+        return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
+
+
+def _latex_head(spec: Spec) -> list[str]:
+    names = " & ".join([spec.corner, *(name for _, name in spec.columns)]) + " \\\\"
+    if not any(group for group, _ in spec.columns):
+        return [names]
+    upper, rules, start = [""], [], 2
+    for title, members in groupby(spec.columns, key=lambda column: column[0]):
+        end = start + len(list(members)) - 1
+        upper.append(f"\\multicolumn{{{end - start + 1}}}{{c}}{{{title}}}")
+        rules.append(f"\\cmidrule(lr){{{start}-{end}}}")
+        start = end + 1
+    return [" & ".join(upper) + " \\\\", " ".join(rules), names]
+
+
+def _latex_cell(cell: Cell) -> str:
+    count = "" if cell.n is None or cell.missing else f"\\textsubscript{{{cell.n}}}"
+    narrow = re.sub(r"\b0\.", ".", cell.text())  # eight columns on a page
+    return narrow.replace(MISSING, "--").replace("±", "$\\pm$") + count
+
+
+def build(number: str, frame: pd.DataFrame, reported: pd.DataFrame) -> Table:
+    """Table `number` of the paper.
+
+    Args:
+        number: "1" to "6", or "bits" and "bytes" for what a task costs to store.
+        frame: one row per record (`submasking.report.frames.frame`), of one profile, for sizes with `storage.columns`.
+        reported: the papers' numbers (`submasking.report.frames.reported`).
+
+    Raises:
+        ValueError: for a number that is no table.
+    """
+    if number not in SPECS:
+        raise ValueError(f"table must be one of {', '.join(SPECS)}; got {number!r}")
+    spec = SPECS[number]
+    body = []
+    for group in spec.groups:
+        rows = ((label, tuple(look_up(query, frame, reported) for query in queries)) for label, queries in group.rows)
+        body.append((group, tuple(rows)))
+    return Table(spec, tuple(body))
+
+
+def look_up(query: Query, frame: pd.DataFrame, reported: pd.DataFrame) -> Cell:
+    """The number that a query asks for; a missing cell where nobody has it."""
+    if query.source == HERE:
+        return measured(frame, query.model, query.dataset, query.method, query.metric)
+    return quoted(reported, query)
+
+
+def measured(
+    frame: pd.DataFrame, model: str, dataset: str, method: str, metric: str, labels: float | None = None
+) -> Cell:
+    """Mean and spread over the seeds of one experiment of ours.
+
+    Args:
+        frame: one row per record.
+        model: as in the records, like the next three.
+        dataset: name of a data set.
+        method: what was done.
+        metric: what was measured.
+        labels: share of the training labels in percent; by default all of them (none for SSM and SSFT).
+    """
+    if metric not in frame:
+        return Cell()
+    share = labels if labels is not None else (0.0 if method in UNLABELLED else 100.0)
+    asked = {"model": model, "dataset": dataset, "method": method, "labels": share}
+    rows = frame
+    for column, value in asked.items():
+        rows = rows[rows[column] == value]
+    rows = rows.dropna(subset=[metric]).sort_values("seed")
+    if rows.empty:
+        return Cell()
+    values = rows[metric]
+    spread = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+    return Cell(
+        float(values.mean()), spread, len(values), tuple(int(seed) for seed in rows.seed), DIGITS.get(metric, 3)
+    )
+
+
+def quoted(reported: pd.DataFrame, query: Query) -> Cell:
+    """A paper's own number; a density of the published paper answers a question for sparsity."""
+    metric = "density" if query.source == PUBLISHED and query.metric == "sparsity" else query.metric
+    asked = {"source": query.source, "table": query.table, "metric": metric}
+    rows = reported
+    for column, value in (asked | {name: getattr(query, name) for name in ("model", "method", "dataset")}).items():
+        rows = rows[rows[column] == value]
+    digits = DIGITS.get(metric, 3 if query.source == PUBLISHED else 2)
+    if rows.empty or pd.isna(rows.value.iloc[0]):
+        return Cell(origin=query.source, digits=digits)
+    row = rows.iloc[0]
+    value = 1 - float(row.value) if metric == "density" else float(row.value)
+    count = None if pd.isna(row.n) else int(row.n)
+    return Cell(value, float(row["std"]), count, digits=digits, origin=query.source)
+
+
+def _by_dataset(source: str, table: str, metric: str, rows: tuple[tuple[str, str], ...], title: str) -> Group:
+    """Rows are (model, method), columns the data sets."""
+    made = tuple(
+        (f"{model} + {method}", tuple(Query(source, table, metric, model, method, name) for name in DATASETS))
+        for model, method in rows
+    )
+    return Group(title, made, source)
+
+
+def _by_method(model: str, columns: tuple[tuple[str, str, str, str], ...]) -> Group:
+    """Rows are the data sets, columns (source, table, metric, method)."""
+    made = tuple(
+        (name, tuple(Query(source, table, metric, model, method, name) for source, table, metric, method in columns))
+        for name in DATASETS
+    )
+    return Group("", made)
+
+
+_DATASET_COLUMNS = tuple(("", name) for name in DATASETS)
+_OURS = "This book: stand-ins of profile tiny"
+_TABLE_1 = (
+    ("rn18-timm", "LP"), ("rn18-timm", "FS"), ("rn18-timm", "FFT"),
+    ("rn50-swav", "LP"), ("rn50-swav", "FS"), ("rn50-swav", "FFT"),
+    ("vitb32-clip", "LP"), ("vitb32-clip", "FS"), ("vitb32-clip", "FFT"),
+    ("rn50-timm", "LP"), ("rn50-torch", "LP"),
+)  # fmt: skip
+_MASKED = (("rn18-timm", "FS"), ("rn50-swav", "FS"), ("vitb32-clip", "FS"))
+_METHODS = ("FFT", "FS", "LP")
+_KNN_METHODS = ("FFT", "FS", "ZS")
+
+
+def _methods_table(number: str, model: str, title: str) -> Spec:
+    columns = [(HERE, "", "top1", method) for method in _METHODS]
+    columns += [(DRAFT, f"{number}a", "top1", method) for method in _METHODS]
+    columns += [(HERE, "", "sparsity", "FS"), (DRAFT, f"{number}b", "sparsity", "FS")]
+    heads = [("accuracy, this book", METHOD_NAMES[method]) for method in _METHODS]
+    heads += [("accuracy, paper", METHOD_NAMES[method]) for method in _METHODS]
+    heads += [("sparsity", "this book"), ("sparsity", "paper")]
+    return Spec(number, title, model, tuple(heads), (_by_method(model, tuple(columns)),), (f"submasking-{model}",))
+
+
+def _knn_table(number: str, model: str, title: str) -> Spec:
+    columns = [(source, number, "knn", method) for source in (HERE, DRAFT) for method in _KNN_METHODS]
+    names = {HERE: "kNN accuracy, this book", DRAFT: "kNN accuracy, paper"}
+    heads = tuple((names[source], METHOD_NAMES[method]) for source, _, _, method in columns)
+    return Spec(number, title, model, heads, (_by_method(model, tuple(columns)),), (f"submasking-{model}",))
+
+
+def _sizes_table(number: str, title: str, columns: dict[str, tuple[str, str]]) -> Spec:
+    """Rows are the data sets of each model and method that the grid stores masks of; columns (heading, name)."""
+    groups = []
+    for model, method, datasets in _STORED:
+        rows = tuple((name, tuple(Query(HERE, "", key, model, method, name) for key in columns)) for name in datasets)
+        groups.append(Group(f"{model}, {method}", rows))
+    return Spec(number, title, "data set", tuple(columns.values()), tuple(groups), ("compression-all",))
+
+
+_STORED = (
+    *((model, "FS", DATASETS) for model, _ in _MASKED),
+    ("rn50-swav", "SSM", profile("tiny").sparse_datasets),
+)
+# ours first: a narrow screen shows the left of a table
+_BITS = {
+    "bits_coded": ("this project's", "codec"),
+    "bits_entropy": ("entropy", "whole"),
+    "bits_tensor": ("entropy", "per tensor"),
+} | {f"bits_{name}": ("general compressors", name) for name in storage.CODERS if name != "coded"}
+_BYTES = {f"kb_{name}": ("kB in the file of a task", name) for name in (*storage.PARTS, "file")} | {
+    "multiple_lzma": ("fine-tuned weights against it", "lzma on both"),
+    "multiple_mask": ("fine-tuned weights against it", "best of both"),
+    "multiple_task": ("fine-tuned weights against it", "whole task"),
+}
+SPECS = {
+    "1": Spec(
+        "1",
+        "Top-1 accuracy",
+        "model + method",
+        _DATASET_COLUMNS,
+        (
+            _by_dataset(HERE, "1", "top1", (*_TABLE_1, ("rn50-clip", "LP")), _OURS),
+            _by_dataset(DRAFT, "1", "top1", _TABLE_1, "The paper's draft, Table 1: the real models and data"),
+        ),
+        tuple(f"submasking-{model}" for model in dict.fromkeys(model for model, _ in (*_TABLE_1, ("rn50-clip", "")))),
+    ),
+    "2": Spec(
+        "2",
+        "Sparsity of the learnt masks",
+        "model + method",
+        _DATASET_COLUMNS,
+        (
+            _by_dataset(HERE, "2", "sparsity", _MASKED, _OURS),
+            Group(
+                "The paper's draft, Tables 3b and 4b",
+                _by_dataset(DRAFT, "3b", "sparsity", _MASKED[:1], "").rows
+                + _by_dataset(DRAFT, "4b", "sparsity", _MASKED[1:2], "").rows,
+                DRAFT,
+            ),
+            _by_dataset(PUBLISHED, "S4", "sparsity", _MASKED, "The published paper, Table S4 (1 - density)"),
+        ),
+        tuple(f"submasking-{model}" for model, _ in _MASKED),
+    ),
+    "3": _methods_table("3", "rn18-timm", "ResNet-18 (timm): accuracy and sparsity"),
+    "4": _methods_table("4", "rn50-swav", "ResNet-50 (SwAV): accuracy and sparsity"),
+    "5": _knn_table("5", "rn18-timm", "ResNet-18 (timm): nearest-neighbour accuracy"),
+    "6": _knn_table("6", "rn50-swav", "ResNet-50 (SwAV): nearest-neighbour accuracy"),
+    "bits": _sizes_table("bits", "Bits per weight of a mask", _BITS),
+    "bytes": _sizes_table("bytes", "Bytes of a task, and how many times as much fine-tuned weights take", _BYTES),
+}

@@ -1,0 +1,252 @@
+"""One backbone in memory, many tasks on it: switch, mix in one batch, guess, combine.
+
+A task holds one bit per masked weight, its norm buffers and its head; the backbone is held once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from submasking.masking.criteria import alpha
+from submasking.masking.masks import Masking
+from submasking.tasks.bits import Packed, Plan
+from submasking.tasks.maskfile import TaskFile, load
+from submasking.tasks.similarity import Similarity, similarity
+
+
+@dataclass
+class Task:
+    """A task in memory.
+
+    Attributes:
+        bits: one per masked weight, 1 where it is on.
+        state: norm buffers and trained parameters by name.
+        head: features -> logits, or None.
+        classes: names of the classes.
+    """
+
+    bits: Packed = field(repr=False)
+    state: dict[str, Tensor] = field(repr=False)
+    head: nn.Module | None = None
+    classes: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the bits, the state and the head."""
+        held = [*self.state.values(), *(self.head.state_dict().values() if self.head is not None else ())]
+        return self.bits.nbytes + sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+
+class Bank:
+    """Many tasks over one backbone.
+
+    All tasks mask the same tensors, those of the first one added.
+
+    Args:
+        model: the plain backbone. The bank writes masked weights into it; `release` gives the original back.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.tasks: dict[str, Task] = {}
+        self.current: str | None = None
+        self._original = {name: value.clone() for name, value in model.state_dict().items()}
+        self._now = dict(model.state_dict())  # shares memory with the model
+        self._plan = Plan({})
+        self._rescale = "none"
+        self._touched: set[str] = set()  # what any task sets beside masked weights
+
+    def add(self, name: str, task: TaskFile | str | Path) -> None:
+        """Take in a mask file, or the file at a path, with its head unless that needs a text tower.
+
+        Raises:
+            MaskFileError: the file belongs to another backbone, or is damaged.
+            ValueError: see `put`.
+        """
+        file = task if isinstance(task, TaskFile) else load(task)
+        file.require(self._original)
+        head = file.head() if file.head_kind != "cosine" else None
+        masks = file.masks(self._original)
+        self.put(name, masks, state=file.state, head=head, classes=file.classes, rescale=file.rescale)
+
+    def take(self, name: str, masking: Masking, *, head: nn.Module | None = None, classes: Sequence[str] = ()) -> None:
+        """Take in the task of a masked copy of the backbone; see `put`."""
+        now = masking.model.state_dict()
+        state = {key: now[key].clone() for key in masking.before() if key in now and key in self._original}
+        self.put(name, masking.masks(), state=state, head=head, classes=classes, rescale=masking.rescale)
+
+    def put(
+        self,
+        name: str,
+        masks: Mapping[str, Bool[Tensor, "..."]],
+        *,
+        state: Mapping[str, Tensor] | None = None,
+        head: nn.Module | None = None,
+        classes: Sequence[str] = (),
+        rescale: str = "none",
+    ) -> None:
+        """Take in masks as they are, such as those that `union` made.
+
+        Args:
+            name: how the task is asked for.
+            masks: by parameter name, true where on.
+            state: buffers and parameters to set with them.
+            head: features -> logits.
+            classes: names of the classes.
+            rescale: "none" or "variance".
+
+        Raises:
+            ValueError: the name is taken, the masks do not fit the backbone, or other tensors are masked, or otherwise
+                rescaled, than in the tasks before.
+        """
+        if name in self.tasks:
+            raise ValueError(f"a task's name must be new, {name!r} is in the bank; remove it first")
+        odd = [key for key, mask in masks.items() if key not in self._now or self._now[key].shape != mask.shape]
+        if odd:
+            raise ValueError(f"masks must fit the backbone's tensors, that of {odd[0]!r} does not: another backbone?")
+        plan = Plan({key: self._now[key] for key in masks})
+        if self.tasks and (plan != self._plan or rescale != self._rescale):
+            raise ValueError(
+                f"all tasks of a bank mask the same tensors, rescaled alike ({self._rescale!r}); {name!r} does not;"
+                " use a second bank"
+            )
+        self._plan, self._rescale = plan, rescale
+        self._touched |= set(state or {})
+        self.tasks[name] = Task(plan.pack(masks), dict(state or {}), head, tuple(classes))
+
+    def remove(self, name: str) -> None:
+        """Forget a task."""
+        self._task(name)
+        if self.current == name:
+            self.release()
+        del self.tasks[name]
+
+    def masks(self, name: str) -> dict[str, Bool[Tensor, "..."]]:
+        """Masks of a task, unpacked."""
+        return self._plan.unpack(self._task(name).bits)
+
+    @torch.no_grad()
+    def use(self, name: str) -> nn.Module:
+        """Switch the model to a task, in one pass over the masked weights; returns the model."""
+        task = self._task(name)
+        for key in self._plan.shapes:
+            self._plan.write(key, task.bits, self._original[key], self._now[key])
+        if self._rescale == "variance":
+            for key, on in self._plan.unpack(task.bits).items():
+                self._now[key].div_(alpha(on).to(self._now[key].device))
+        for key in self._touched:
+            self._now[key].copy_(task.state.get(key, self._original[key]))
+        self.current = name
+        return self.model
+
+    @torch.no_grad()
+    def release(self) -> nn.Module:
+        """Give the untouched backbone back, bit for bit."""
+        for key, value in self._original.items():
+            self._now[key].copy_(value)
+        self.current = None
+        return self.model
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[nn.Module]:
+        """Switch to a task for the length of a `with` block, then back to what was there before."""
+        before = self.current
+        try:
+            yield self.use(name)
+        finally:
+            if before is None or before not in self.tasks:
+                self.release()
+            elif self.current != before:
+                self.use(before)
+
+    @torch.no_grad()
+    def logits(self, name: str, images: Float[Tensor, "n ..."]) -> Float[Tensor, "n out"]:
+        """What a task says of a batch: its head's logits, or features where it has no head."""
+        head = self._task(name).head
+        with self.using(name) as model:
+            features = model(images)
+            return features if head is None else head(features)
+
+    def mixed(self, images: Float[Tensor, "n ..."], tasks: Sequence[str]) -> list[Float[Tensor, " out"]]:
+        """A batch in which every image has its own task: one switch and one forward per task that occurs.
+
+        Args:
+            images: the batch.
+            tasks: the task of each image.
+
+        Returns:
+            For each image the logits of its task, in the order of the images.
+        """
+        if len(tasks) != len(images):
+            raise ValueError(f"every image needs a task; got {len(images)} images and {len(tasks)} tasks")
+        answers: dict[int, Tensor] = {}
+        for name in dict.fromkeys(tasks):
+            chosen = [index for index, task in enumerate(tasks) if task == name]
+            answers.update(zip(chosen, self.logits(name, images[chosen]), strict=True))
+        return [answers[index] for index in range(len(tasks))]
+
+    def guess(self, images: Float[Tensor, "n ..."], tasks: Sequence[str] | None = None) -> dict[str, float]:
+        """Which task an unlabelled batch belongs to: the one whose logits are surest.
+
+        The measure is the entropy of the softmax over that of a uniform guess among the task's classes, averaged over
+        the batch: with it the entropy criterion of arXiv:2006.14769 compares tasks of unequal numbers of classes.
+
+        Args:
+            images: the batch.
+            tasks: the candidates; None takes all that have a head.
+
+        Returns:
+            Candidates with their mean relative entropy in [0, 1], the likeliest first.
+        """
+        names = [name for name, task in self.tasks.items() if task.head is not None] if tasks is None else tasks
+        if not names:
+            raise ValueError("guessing needs tasks with a head; the bank has none; add them with one")
+        found = {}
+        for name in names:
+            log_p = self.logits(name, images).log_softmax(1)
+            found[name] = float(-(log_p.exp() * log_p).sum(1).mean() / np.log(max(log_p.shape[1], 2)))
+        return dict(sorted(found.items(), key=lambda item: item[1]))
+
+    def union(self, names: Sequence[str]) -> dict[str, Bool[Tensor, "..."]]:
+        """Masks that keep a weight if any of the tasks does."""
+        return self._combined(names, np.bitwise_or.reduce)
+
+    def intersection(self, names: Sequence[str]) -> dict[str, Bool[Tensor, "..."]]:
+        """Masks that keep a weight if all of the tasks do."""
+        return self._combined(names, np.bitwise_and.reduce)
+
+    def vote(self, names: Sequence[str]) -> dict[str, Bool[Tensor, "..."]]:
+        """Masks that keep a weight if at least half of the tasks do."""
+        return self._combined(names, lambda bits: np.packbits(
+            2 * sum(np.unpackbits(one).astype(np.int32) for one in bits) >= len(bits)
+        ))  # fmt: skip
+
+    def similarity(self, first: str, second: str) -> Similarity:
+        """How alike two tasks' masks are, beyond what chance and a shared taste for magnitudes explain."""
+        weights = {name: self._original[name] for name in self._plan.shapes}
+        return similarity(self.masks(first), self.masks(second), weights)
+
+    @property
+    def bytes(self) -> dict[str, int]:
+        """Memory of the backbone, which is held twice (untouched and in use), and of all tasks."""
+        backbone = sum(value.numel() * value.element_size() for value in self._original.values())
+        return {"backbone": 2 * backbone, "tasks": sum(task.bytes for task in self.tasks.values())}
+
+    def _combined(self, names: Sequence[str], how: Callable[[list[Packed]], Packed]) -> dict[str, Tensor]:
+        if not names:
+            raise ValueError("name at least one task to combine; got none")
+        return self._plan.unpack(how([self._task(name).bits for name in names]))
+
+    def _task(self, name: str) -> Task:
+        if name not in self.tasks:
+            there = ", ".join(list(self.tasks)[:10]) or "none"
+            raise ValueError(f"the task must be in the bank, {name!r} is not; there are: {there}")
+        return self.tasks[name]

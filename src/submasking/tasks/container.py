@@ -1,0 +1,104 @@
+"""The container of a mask file: safetensors with a description and a checksum over everything, written atomically.
+
+Nothing read from a file is executed. What is damaged, foreign or of another version is a `MaskFileError`.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from submasking.files import atomic
+from submasking.tasks.fingerprint import fingerprint
+
+FORMAT = 1
+KEY = "submasking"
+DESCRIPTION, CHECKSUM = "description", "checksum"
+HEADER_LIMIT = 16 * 2**20  # bytes; the few tensors of a mask file need under a thousand
+DESCRIPTION_LIMIT = 64 * 2**20  # bytes of JSON: names and shapes of even the largest networks take far less
+
+
+class MaskFileError(ValueError):
+    """A mask file that is damaged, foreign, of another version, or made for another backbone."""
+
+
+def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Write a file whole or not at all.
+
+    Args:
+        path: where; missing folders are made.
+        description: what becomes the JSON text.
+        tensors: by name; "description" and "checksum" are taken.
+
+    Returns:
+        The checksum in hexadecimal.
+    """
+    text = json.dumps(description, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    held[DESCRIPTION] = as_tensor(zlib.compress(text.encode(), 9))
+    checksum = fingerprint(held)
+    held[CHECKSUM] = as_tensor(bytes.fromhex(checksum))
+    atomic.write(path, to_bytes(held, {KEY: str(FORMAT)}))
+    return checksum
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """Description, tensors and checksum of a file.
+
+    Raises:
+        MaskFileError: it is missing, damaged, no mask file, or of a format that this version does not know.
+    """
+    version, tensors = _opened(path)
+    if version != str(FORMAT):
+        raise MaskFileError(
+            f"{path} must have format {FORMAT}, it has {version!r}; a newer submasking may read it: update the package"
+        )
+    stored = tensors.pop(CHECKSUM, None)
+    if stored is None or stored.dtype != torch.uint8 or stored.shape != (32,):
+        raise MaskFileError(f"{path} has no checksum: it is damaged; copy or train it again")
+    checksum = fingerprint(tensors)
+    if bytes(stored.tolist()).hex() != checksum:
+        raise MaskFileError(f"{path} is damaged: its content does not fit its checksum; copy or train it again")
+    try:
+        return _description(tensors.pop(DESCRIPTION)), tensors, checksum
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error) as error:
+        raise MaskFileError(f"{path} has no readable description ({error}); copy or train it again") from error
+
+
+def as_tensor(content: bytes) -> UInt8[Tensor, " n"]:
+    """Bytes as a tensor."""
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+
+
+def _description(stored: Tensor) -> dict[str, Any]:
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(stored.numpy().tobytes(), DESCRIPTION_LIMIT)
+    if not inflater.eof:
+        raise ValueError(f"it is cut off, or longer than {DESCRIPTION_LIMIT} bytes")
+    return dict(json.loads(text))
+
+
+def _opened(path: Path) -> tuple[str, dict[str, Tensor]]:
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+        if not 0 < size <= min(HEADER_LIMIT, path.stat().st_size - 8):
+            raise MaskFileError(f"{path} is not a mask file, or cut off: it declares a header of {size} bytes")
+        with safe_open(path, framework="pt") as file:
+            version = (file.metadata() or {}).get(KEY)
+            if version is None:
+                raise MaskFileError(f"{path} is a safetensors file, but not a mask file of submasking")
+            return version, {name: file.get_tensor(name) for name in list(file.keys())}
+    except OSError as error:
+        raise MaskFileError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
+    except (SafetensorError, RuntimeError, TypeError, KeyError, OverflowError) as error:
+        raise MaskFileError(f"{path} is not a mask file, or damaged ({error}); copy or train it again") from error

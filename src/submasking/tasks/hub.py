@@ -1,0 +1,97 @@
+"""Mask files in the conventions of the hub libraries: a folder, or a repository, with a model card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from submasking.tasks import maskfile
+from submasking.tasks.maskfile import TaskFile
+
+FILE = "mask.safetensors"
+CARD = "README.md"
+
+
+def export(path: str | Path, folder: str | Path) -> Path:
+    """Put a mask file and a model card made from it into a folder; returns the folder.
+
+    Raises:
+        MaskFileError: the file is damaged or foreign.
+    """
+    task, folder = maskfile.load(path), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, folder / FILE)
+    (folder / CARD).write_text(card(task), encoding="utf-8")
+    return folder
+
+
+def card(task: TaskFile) -> str:
+    """A model card in Markdown, its front matter in YAML (JSON values are YAML)."""
+    front = ["---", "library_name: submasking", "tags: [submasking, image-classification]"]
+    if task.provenance.get("dataset"):
+        front.append(f"datasets: [{json.dumps(str(task.provenance['dataset']))}]")
+    sizes = task.sizes()
+    lines = [
+        *front,
+        "---",
+        "",
+        f"# A task on {task.backbone['architecture'] or 'a frozen backbone'}",
+        "",
+        f"{len(task.classes)} classes. The file holds which weights of the backbone are switched off"
+        f" ({sizes['coded_bytes']:,} bytes), its adapted norm buffers ({sizes['buffers_bytes']:,}) and the head"
+        f" ({sizes['head_bytes']:,}); the backbone itself ({task.backbone['weights'] or 'weights without a name'},"
+        f" fingerprint `{task.backbone['fingerprint']}`) is not in it.",
+        "",
+        "```python",
+        "from submasking import hub",
+        "",
+        "task = hub.pull(FOLDER_OR_REPOSITORY)",
+        "masking = task.apply(backbone)  # in place",
+        "head = task.head()",
+        "```",
+    ]
+    lines += ["", "| measure | value |", "|---|---|"] if task.score else []
+    lines += [f"| {name} | {value:.4f} |" for name, value in task.score.items()]
+    return "\n".join(lines) + "\n"
+
+
+def pull(source: str | Path, *, revision: str | None = None) -> TaskFile:
+    """Read a mask file from a folder, or from a repository "user/name" of the Hugging Face hub.
+
+    Raises:
+        MaskFileError: the file is damaged or foreign.
+        ValueError: there is no such folder, and the repository cannot be reached.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        return maskfile.load(folder / FILE)
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = hf_hub_download(str(source), FILE, revision=revision)
+    except Exception as error:  # whatever the hub's client raises, offline or for a wrong name
+        raise ValueError(
+            f"{str(source)!r} is no folder here, and no repository that can be reached ({type(error).__name__}); check"
+            " the name and the network"
+        ) from error
+    return maskfile.load(path)
+
+
+def push(folder: str | Path, repository: str) -> str:
+    """Upload a folder that `export` made to a repository of the Hugging Face hub; returns its address.
+
+    Raises:
+        ValueError: the folder holds no mask file, or the upload failed (no network, no login).
+    """
+    maskfile.load(Path(folder) / FILE)
+    from huggingface_hub import HfApi
+
+    try:
+        api = HfApi()
+        api.create_repo(repository, exist_ok=True)
+        return str(api.upload_folder(folder_path=str(folder), repo_id=repository))
+    except Exception as error:  # whatever the hub's client raises
+        raise ValueError(
+            f"{repository!r} could not be pushed to ({error}); check the network and your login"
+        ) from error

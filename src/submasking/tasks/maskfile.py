@@ -1,0 +1,408 @@
+"""One task in one file: everything that a task needs beside the backbone that all tasks share (draft, introduction)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from submasking.masking.masks import Masking, mask, of
+from submasking.tasks import codec, container
+from submasking.tasks.container import MaskFileError
+from submasking.tasks.fingerprint import fingerprint
+from submasking.tasks.heads import CosineHead
+
+__all__ = ["MaskFileError", "TaskFile", "backbone_state", "load", "save"]
+
+SUFFIX = ".safetensors"
+_STATE, _HEAD, _MASK = "state.", "head.", "mask"
+_TYPES = {"float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"}
+
+
+@dataclass(frozen=True, eq=False)
+class TaskFile:
+    """A mask file that was read; the mask itself is decoded when a backbone is at hand.
+
+    Attributes:
+        backbone: "architecture", "weights" (their id), "fingerprint", "options" of the architecture.
+        shapes: shape of each masked parameter by name.
+        off: number of weights that are off in each.
+        rescale: "none" or "variance", see `submasking.masking.criteria.effective`.
+        trained: parameters that were trained beside the masks, and so belong to the task, not to the backbone.
+        classes: names, in the order of the logits.
+        preprocessing: what the network expects of an image: "size", "mean", "std".
+        score: metrics of the task by name.
+        provenance: data set, method, seed, commit and so on.
+        library: version of submasking that wrote it.
+        head_kind: "linear", "cosine" (its class embeddings come from the backbone's text tower) or "".
+        scale: factor of the cosine similarities, for a head of kind "cosine".
+        state: adapted norm buffers and trained parameters by name.
+        head_state: tensors of the head.
+        coded: the coded mask.
+        digest: SHA-256 of the mask's bits.
+        sibling: checksum of the mask file that the mask is coded against; "" for none.
+        checksum: of the whole file.
+        size: of the whole file, in bytes.
+    """
+
+    backbone: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]]
+    off: dict[str, int]
+    rescale: str
+    trained: tuple[str, ...]
+    classes: tuple[str, ...]
+    preprocessing: dict[str, Any]
+    score: dict[str, float]
+    provenance: dict[str, Any]
+    library: str
+    head_kind: str
+    scale: float
+    digest: str
+    sibling: str
+    coded: bytes = field(repr=False)
+    state: dict[str, Tensor] = field(repr=False)
+    head_state: dict[str, Tensor] = field(repr=False)
+    checksum: str
+    size: int
+
+    def masks(
+        self, weights: Mapping[str, Tensor], *, sibling: Mapping[str, Bool[Tensor, "..."]] | None = None
+    ) -> dict[str, Bool[Tensor, "..."]]:
+        """Decode the masks: true where a weight is on.
+
+        Args:
+            weights: the frozen weights by name; others than the masked ones are not looked at.
+            sibling: the masks of the file that this one is coded against, if it is.
+
+        Raises:
+            MaskFileError: the weights or the sibling are not those that the mask was coded with.
+        """
+        chosen = {}
+        for name, shape in self.shapes.items():
+            if name not in weights or tuple(weights[name].shape) != shape:
+                there = tuple(weights[name].shape) if name in weights else "missing"
+                raise MaskFileError(
+                    f"the mask is for a backbone with {name!r} of shape {shape}, here it is {there};"
+                    f" it needs {self.backbone['architecture'] or 'another architecture'}"
+                )
+            chosen[name] = weights[name]
+        if self.sibling and sibling is None:
+            raise MaskFileError(f"the mask is coded against the mask file of checksum {self.sibling}; pass its masks")
+        try:
+            masks = codec.decode(self.coded, chosen, sibling=sibling if self.sibling else None)
+        except ValueError as error:
+            raise MaskFileError(
+                f"the coded mask cannot be read ({error}); update submasking, or copy or train it again"
+            ) from error
+        if _digest(masks) != self.digest:
+            raise MaskFileError("the decoded mask is not the one that was saved: other weights or another sibling")
+        return masks
+
+    def fits(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether these are the tensors of the backbone that the task belongs to."""
+        return self._fingerprint(state) == self.backbone["fingerprint"]
+
+    def require(self, state: Mapping[str, Tensor]) -> None:
+        """Raise `MaskFileError` unless these are the tensors of the backbone that the task belongs to."""
+        found = self._fingerprint(state)
+        if found != self.backbone["fingerprint"]:
+            raise MaskFileError(
+                f"the task belongs to the backbone {self.backbone['architecture'] or 'of an unnamed architecture'},"
+                f" weights {self.backbone['weights'] or 'without a name'}, fingerprint"
+                f" {self.backbone['fingerprint'][:12]}; these weights have {found[:12]}; load those weights"
+            )
+
+    @torch.no_grad()
+    def apply(self, model: nn.Module, *, sibling: Mapping[str, Bool[Tensor, "..."]] | None = None) -> Masking:
+        """Lay the task on its backbone, in place: masks, norm buffers and trained parameters; the head is `head`.
+
+        Args:
+            model: the backbone, plain or masked by a task of the same selection.
+            sibling: see `masks`.
+
+        Returns:
+            The handle of the masked model; its `bake` and `unbake` end the loan.
+
+        Raises:
+            MaskFileError: it is another backbone, or other parameters of it are masked.
+        """
+        masking = _handle(model)
+        state = backbone_state(masking) if masking else dict(model.state_dict())
+        self.require(state)
+        if masking and (masking.frozen().keys() != self.shapes.keys() or masking.rescale != self.rescale):
+            raise MaskFileError("other parameters of the model are masked than the task masks; unbake the model first")
+        masks = self.masks(masking.frozen() if masking else state, sibling=sibling)
+        if masking is None:
+            masking = mask(model, self._select, rescale=self.rescale)
+        now = model.state_dict()
+        odd = [name for name, value in self.state.items() if name not in now or now[name].shape != value.shape]
+        if odd:
+            raise MaskFileError(f"the task sets {odd[0]!r}, which the model has not, or in another shape")
+        masking.load_masks(masks)
+        for name, value in self.state.items():
+            now[name].copy_(value)
+        return masking
+
+    def head(self, text_head: Callable[[Sequence[str]], Tensor | None] | None = None) -> nn.Module | None:
+        """The task's head, None where it has none.
+
+        Args:
+            text_head: class names -> embeddings by the backbone's text tower, for a head of kind "cosine".
+        """
+        if self.head_kind == "cosine":
+            embeddings = text_head(self.classes) if text_head else None
+            if embeddings is None:
+                raise MaskFileError("the head is made of text embeddings of the class names; pass text_head")
+            head = CosineHead(embeddings, 0.0)
+            head.scale = self.scale
+            return head
+        if not self.head_state:
+            return None
+        weight = self.head_state["weight"]
+        linear = nn.Linear(weight.shape[1], weight.shape[0], bias="bias" in self.head_state, dtype=weight.dtype)
+        linear.load_state_dict(self.head_state)
+        return linear.eval()
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the coded mask, the norm buffers and trained parameters, the head, and the whole file."""
+        return {
+            "coded_bytes": len(self.coded),
+            "buffers_bytes": _bytes(self.state),
+            "head_bytes": _bytes(self.head_state),
+            "file_bytes": self.size,
+        }
+
+    def _fingerprint(self, state: Mapping[str, Tensor]) -> str:
+        return fingerprint({name: tensor for name, tensor in state.items() if name not in self.trained})
+
+    def _select(self, name: str, parameter: nn.Parameter) -> str:
+        if name in self.shapes:
+            return "mask"
+        return "train" if name in self.trained else "freeze"
+
+
+def save(
+    path: str | Path,
+    model: nn.Module | Masking,
+    *,
+    head: nn.Module | None = None,
+    classes: Sequence[str] = (),
+    preprocessing: Mapping[str, Any] | None = None,
+    score: Mapping[str, float] | None = None,
+    architecture: str = "",
+    weights: str = "",
+    options: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    sibling: TaskFile | None = None,
+    sibling_masks: Mapping[str, Bool[Tensor, "..."]] | None = None,
+) -> TaskFile:
+    """Store the task of a masked model.
+
+    Args:
+        path: the file, by custom with the suffix .safetensors.
+        model: a masked model or its handle.
+        head: the classifier on the features, a linear layer or a `CosineHead`.
+        classes: their names, in the order of the logits.
+        preprocessing: what the network expects of an image.
+        score: metrics, finite numbers.
+        architecture: name of the backbone.
+        weights: id of its weights.
+        options: options of its constructor.
+        provenance: data set, method, seed, commit: anything that JSON can hold.
+        sibling: a task on the same backbone that every reader will have: the mask is coded against it.
+        sibling_masks: its masks, decoded.
+
+    Returns:
+        The file as `load` reads it.
+
+    Raises:
+        ValueError: the model is not masked, the head is of another kind, or a value cannot be stored.
+    """
+    masking = model if isinstance(model, Masking) else of(model)
+    masks, frozen = masking.masks(), masking.frozen()
+    kind, head_state, scale = _described(head)
+    names = dict(masking.model.named_parameters())
+    trained = sorted(name for name in masking.before() if name in names)
+    original = backbone_state(masking)
+    now = masking.model.state_dict()
+    state = {
+        name: now[name]
+        for name, before in masking.before().items()
+        if name in now and (name in trained or not _same(now[name], before))
+    }
+    description = {
+        "library": _version(),
+        "backbone": {
+            "architecture": architecture,
+            "weights": weights,
+            "options": dict(options or {}),
+            "fingerprint": fingerprint({name: value for name, value in original.items() if name not in trained}),
+        },
+        "mask": {
+            "tensors": {name: [_off(value), *value.shape] for name, value in masks.items()},
+            "rescale": masking.rescale,
+            "digest": _digest(masks),
+            "sibling": sibling.checksum if sibling is not None else "",
+        },
+        "trained": trained,
+        "state": [[name, _type(value), *value.shape] for name, value in sorted(state.items())],
+        "head": {"kind": kind, "scale": scale},
+        "classes": list(classes),
+        "preprocessing": dict(preprocessing or {}),
+        "score": {name: float(value) for name, value in (score or {}).items()},
+        "provenance": dict(provenance or {}),
+    }
+    coded = codec.encode(masks, frozen, sibling=sibling_masks if sibling is not None else None)
+    tensors = {_MASK: container.as_tensor(coded)} | _packed(state)
+    tensors |= {_HEAD + name: value for name, value in head_state.items()}
+    container.write(Path(path), description, tensors)
+    return load(path)
+
+
+def load(path: str | Path) -> TaskFile:
+    """Read a mask file.
+
+    Raises:
+        MaskFileError: it is missing, damaged, foreign or of another format; the message says what to do.
+    """
+    path = Path(path)
+    description, tensors, checksum = container.read(path)
+    try:
+        backbone, stored, head = description["backbone"], description["mask"], description["head"]
+        task = TaskFile(
+            backbone={name: backbone[name] for name in ("architecture", "weights", "fingerprint", "options")},
+            shapes={str(name): _shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
+            off={str(name): int(numbers[0]) for name, numbers in stored["tensors"].items()},
+            rescale=stored["rescale"],
+            trained=tuple(description["trained"]),
+            classes=tuple(str(name) for name in description["classes"]),
+            preprocessing=dict(description["preprocessing"]),
+            score={str(name): float(value) for name, value in description["score"].items()},
+            provenance=dict(description["provenance"]),
+            library=str(description["library"]),
+            head_kind=head["kind"],
+            scale=float(head["scale"]),
+            digest=stored["digest"],
+            sibling=stored["sibling"],
+            coded=tensors[_MASK].numpy().tobytes(),
+            state=_unpacked(description["state"], tensors),
+            head_state={name.removeprefix(_HEAD): value for name, value in tensors.items() if name.startswith(_HEAD)},
+            checksum=checksum,
+            size=path.stat().st_size,
+        )
+        _validate(task)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        raise MaskFileError(f"{path} is not a mask file of format {container.FORMAT} ({error!r})") from error
+    return task
+
+
+def backbone_state(masking: Masking) -> dict[str, Tensor]:
+    """Tensors of the untouched backbone under a mask, by the names of its `state_dict`."""
+    extra = {f"{name}_{kind}" for name in masking.frozen() for kind in ("frozen", "scores")}
+    state = {name: value for name, value in masking.model.state_dict().items() if name not in extra}
+    state.update({name: value for name, value in masking.before().items() if name in state})
+    frozen = masking.frozen()
+    for target in masking.targets:
+        state.update(dict.fromkeys(target.names, frozen[target.name]))
+    return state
+
+
+def _validate(task: TaskFile) -> None:
+    for what, value in (("rescale", task.rescale), ("digest", task.digest), ("sibling", task.sibling)):
+        if not isinstance(value, str):
+            raise TypeError(f"{what} must be a text, got {value!r}")
+    if not isinstance(task.backbone["fingerprint"], str) or not isinstance(task.backbone["options"], dict):
+        raise TypeError("the backbone must have a fingerprint and options")
+    if task.rescale not in ("none", "variance") or task.head_kind not in ("", "linear", "cosine"):
+        raise ValueError(f"rescale and head must be known kinds, got {task.rescale!r} and {task.head_kind!r}")
+    if task.head_kind == "linear" and (
+        set(task.head_state) - {"bias"} != {"weight"}
+        or task.head_state["weight"].dim() != 2
+        or not task.head_state["weight"].is_floating_point()
+    ):
+        raise ValueError(f"a linear head has a weight and perhaps a bias, got {sorted(task.head_state)}")
+
+
+def _described(head: nn.Module | None) -> tuple[str, dict[str, Tensor], float]:
+    if head is None:
+        return "", {}, 0.0
+    if isinstance(head, CosineHead):
+        return "cosine", {}, head.scale
+    if isinstance(head, nn.Linear):
+        return "linear", dict(head.state_dict()), 0.0
+    raise ValueError(
+        f"a head must be an nn.Linear or a CosineHead, got {type(head).__name__}; make it part of the model, selected"
+        ' as "train", and it is stored with the task'
+    )
+
+
+def _digest(masks: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(masks):
+        digest.update(np.packbits(masks[name].detach().cpu().contiguous().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _handle(model: nn.Module) -> Masking | None:
+    try:
+        return of(model)
+    except ValueError:
+        return None
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and bool(torch.equal(first, second))
+
+
+def _off(mask: Tensor) -> int:
+    return mask.numel() - int(mask.sum())
+
+
+def _type(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def _shape(numbers: Sequence[Any]) -> tuple[int, ...]:
+    shape = tuple(int(number) for number in numbers)
+    if any(number < 0 for number in shape):
+        raise ValueError(f"a shape must not be negative, got {shape}")
+    return shape
+
+
+def _packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All values of one type in one vector: a file of a hundred small tensors is mostly their names."""
+    parts: dict[str, list[Tensor]] = {}
+    for _, value in sorted(state.items()):
+        parts.setdefault(_STATE + _type(value), []).append(value.detach().cpu().reshape(-1))
+    return {kind: torch.cat(values) for kind, values in parts.items()}
+
+
+def _unpacked(listed: Sequence[Sequence[Any]], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    state, used = {}, dict.fromkeys(_TYPES, 0)
+    for name, kind, *numbers in listed:
+        shape = _shape(numbers)
+        size = math.prod(shape)
+        vector = tensors[_STATE + kind]
+        if used[kind] + size > vector.numel():
+            raise ValueError(f"the state holds {vector.numel()} values of type {kind}, {name!r} needs more")
+        state[str(name)] = vector[used[kind] : used[kind] + size].reshape(shape)
+        used[kind] += size
+    return state
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(value.numel() * value.element_size() for value in tensors.values())
+
+
+def _version() -> str:
+    from submasking import __version__
+
+    return __version__

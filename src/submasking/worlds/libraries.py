@@ -1,0 +1,122 @@
+"""Backbones by name from the libraries that have them: timm, open_clip, and this project's small networks."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import timm
+import torch
+from torch import nn
+
+from submasking.files import weights as files
+from submasking.learning.backbone import Backbone, Values
+from submasking.tasks.fingerprint import fingerprint
+from submasking.worlds import networks, pretrain, recipes
+
+DEFAULT_SIZE = 224
+
+
+def build(
+    architecture: str,
+    weights: Path | None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    size: int | None = None,
+    mean: Values | None = None,
+    std: Values | None = None,
+) -> Backbone:
+    """Build a backbone and load its weights.
+
+    Args:
+        architecture: "timm:NAME" or just NAME, "open_clip:NAME", or one of `submasking.worlds.recipes.ARCHITECTURES`.
+        weights: weights file; None asks timm or open_clip for the pretrained ones, which may download them.
+        options: passed to the constructor of timm.
+        size: side of the images in pixels; None takes the architecture's.
+        mean: per channel, of images in [0, 1]; None takes the architecture's.
+        std: likewise.
+
+    Raises:
+        ValueError: an unknown name (close ones are named), weights that do not fit or cannot be had, a size that the
+            network cannot take.
+    """
+    library, _, name = architecture.rpartition(":")
+    if library == "open_clip":
+        backbone = _open_clip(name, weights)
+    elif name in recipes.ARCHITECTURES:
+        backbone = _small(name, weights, size or DEFAULT_SIZE)
+    elif library in ("", "timm"):
+        backbone = _timm(name, weights, dict(options or {}))
+    else:
+        raise ValueError(f"a model is timm:NAME or open_clip:NAME, got {architecture!r}")
+    if weights is not None:
+        files.load(backbone.trunk, weights)
+    trunk, size = backbone.trunk.eval().to(memory_format=torch.channels_last), size or backbone.size
+    return replace(
+        backbone,
+        width=_width(trunk, size, architecture),
+        preset="vit" if any(isinstance(module, nn.LayerNorm) for module in trunk.modules()) else "resnet",
+        mean=mean or backbone.mean,
+        std=std or backbone.std,
+        size=size,
+        name=name,
+        architecture=architecture,
+        options=dict(options or {}),
+        weights=weights.name if weights is not None else "pretrained",
+        fingerprint=fingerprint(trunk.state_dict()),
+    )
+
+
+def _timm(name: str, weights: Path | None, options: dict[str, Any]) -> Backbone:
+    if not timm.is_model(name):
+        raise ValueError(f"timm has no model {name!r}{_close(name, timm.list_models())}")
+    try:
+        trunk = timm.create_model(name, pretrained=weights is None, num_classes=0, **options)
+    except Exception as error:  # whatever a download or a constructor raises
+        raise ValueError(_unavailable(name, error, weights)) from error
+    config = timm.data.resolve_model_data_config(trunk)
+    return Backbone(trunk, 0, "", config["mean"], config["std"], int(config["input_size"][-1]))
+
+
+def _open_clip(name: str, weights: Path | None) -> Backbone:
+    if name not in open_clip.list_models():
+        raise ValueError(f"open_clip has no model {name!r}{_close(name, open_clip.list_models())}")
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    try:
+        visual = open_clip.create_model(name, pretrained=tags[0] if weights is None and tags else None).visual
+    except Exception as error:  # whatever a download raises
+        raise ValueError(_unavailable(name, error, weights)) from error
+    mean, std = (tuple(getattr(visual, f"image_{kind}")) for kind in ("mean", "std"))
+    return Backbone(visual, 0, "", mean, std, int(visual.image_size[0]))
+
+
+def _small(name: str, weights: Path | None, size: int) -> Backbone:
+    if weights is None:
+        raise ValueError(f"{name} has no published weights; pass a weights file")
+    return Backbone(networks.trunk(name, size), 0, "", (pretrain.MEAN,) * 3, (pretrain.STD,) * 3, size)
+
+
+@torch.no_grad()
+def _width(trunk: nn.Module, size: int, architecture: str) -> int:
+    """Length of the features, by trying: what libraries say of a network is not always what comes out of it."""
+    try:
+        return int(trunk(torch.zeros(1, 3, size, size)).shape[-1])
+    except Exception as error:  # whatever a network says of a size that it was not made for
+        raise ValueError(
+            f"{architecture} cannot take images of {size} x {size} ({error}); choose another size"
+        ) from error
+
+
+def _close(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3)
+    return f"; did you mean {', '.join(close)}?" if close else ""
+
+
+def _unavailable(name: str, error: Exception, weights: Path | None) -> str:
+    if weights is None:
+        return f"the pretrained weights of {name} cannot be had ({error}); pass a weights file with --weights"
+    return f"{name} cannot be built with these options ({error})"
