@@ -8,7 +8,7 @@ CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book grid site pdf test lint bench records lock clean
+.PHONY: help setup book grid site pdf test slow lint bench records lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,8 @@ $(VENV)/.done: requirements.lock pyproject.toml
 	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=/path/to/python3.11 setup"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.lock)"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock
+	@# compiled here, once: else each new process compiles torch anew wherever PYTHONDONTWRITEBYTECODE is set
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --requirement requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -38,6 +39,9 @@ pdf: setup ## build the PDF, where LaTeX is installed
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
+
+slow: setup ## run the tests that take minutes, among them the library without its extras
+	$(BIN)/python -m pytest -m slow
 
 lint: setup ## ruff, mypy, and who may import whom
 	$(BIN)/ruff check .

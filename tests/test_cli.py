@@ -1,21 +1,27 @@
 """The command line from a folder of pictures to predictions; a user's mistake is one line and an exit code."""
 
+import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from submasking.commands.cli import main
+from submasking.commands import cli
+from submasking.commands.cli import EXTRAS, VERBS, main
 from submasking.tasks import hub, maskfile
 
 MODEL = "timm:test_resnet"
@@ -178,9 +184,9 @@ def test_a_users_mistake_is_one_line_and_exit_code_1(name, place, task, tmp_path
 
 
 def test_wrong_usage_is_exit_code_2(capsys):
-    for given in ([], ["nonsense"], ["mask"], ["mask", "x", "--model", "y", "--out", "z", "--option", "novalue"]):
+    for words in ([], ["nonsense"], ["mask"], ["mask", "x", "--model", "y", "--out", "z", "--option", "novalue"]):
         with pytest.raises(SystemExit) as stop:
-            main(given)
+            main(words)
         assert stop.value.code == 2
     assert "usage: submasking" in capsys.readouterr().err
 
@@ -247,3 +253,69 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_never_interrupted(place,
     assert first.digest == second.digest
     for here, there in ((first.state, second.state), (first.head_state, second.head_state)):
         assert all(torch.equal(here[name], there[name]) for name in there)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["no-such-verb"], []], ids=str)
+def test_what_needs_no_torch_does_not_wait_for_it(words):
+    program = (
+        "import sys\n"
+        "from submasking.commands.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "finally:\n    print(sorted({'torch', 'numpy', 'timm', 'pandas'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert found.stdout.splitlines()[-1] == "[]"
+    assert found.returncode == (0 if words and words[0].startswith("--") else 2)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_module_that_describes_it(verb, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: submasking {verb} ")
+
+
+@given(st.sampled_from(sorted(EXTRAS)), st.sampled_from(sorted(VERBS)))
+def test_a_missing_package_is_named_with_its_extra(package, verb):
+    def absent(name):
+        raise ModuleNotFoundError(f"No module named {package!r}", name=f"{package}.part")
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(io.StringIO()) as said:
+        patch.setattr(cli, "import_module", absent)
+        assert main([verb]) == 1
+    assert f"pip install 'submasking[{EXTRAS[package]}]'" in said.getvalue()
+
+
+def test_every_extra_that_is_named_exists():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert set(EXTRAS.values()) <= set(project["optional-dependencies"])
+
+
+def test_a_module_of_ours_that_is_missing_is_a_fault_and_not_an_extra(monkeypatch):
+    monkeypatch.setattr(cli, "import_module", lambda name: (_ for _ in ()).throw(ModuleNotFoundError(name=name)))
+    with pytest.raises(ModuleNotFoundError):
+        main(["inspect"])
+
+
+@pytest.mark.parametrize("shape", ["plain", "classifier", "prefixed", "no counters"])
+def test_compare_reads_the_weights_without_building_the_network(place, task, shape, tmp_path, monkeypatch, capsys):
+    model = timm.create_model("test_resnet", num_classes=7 if shape == "classifier" else 0)
+    tensors = load_file(place / "weights.safetensors") | {
+        name: value for name, value in model.state_dict().items() if name.startswith("fc.")
+    }
+    if shape == "no counters":
+        tensors = {name: value for name, value in tensors.items() if "num_batches" not in name}
+    prefix = "trunk." if shape == "prefixed" else ""
+    save_file({prefix + name: value for name, value in tensors.items()}, tmp_path / "w")
+    monkeypatch.setattr("submasking.worlds.libraries.build", None)  # building would fail
+    assert main(["compare", str(task), str(task), "--weights", str(tmp_path / "w"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["corrected"] == 1
+
+
+def test_compare_refuses_the_weights_of_another_backbone(place, task, tmp_path, capsys):
+    tensors = load_file(place / "weights.safetensors")
+    name = next(name for name, value in tensors.items() if value.dim() == 4)
+    save_file(tensors | {name: tensors[name] + 1}, tmp_path / "w")
+    assert main(["compare", str(task), str(task), "--weights", str(tmp_path / "w")]) == 1
+    assert "belongs to the backbone" in capsys.readouterr().err

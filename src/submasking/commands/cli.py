@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import ModuleType
 
 from submasking import __version__
 
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = words[0] if words and words[0] in VERBS else parser().parse_args(words[:1] or words).command
     after = ""
     try:
-        module = _module(verb)
+        module = import_module(f"submasking.commands.{verb}")
         command = argparse.ArgumentParser(prog=f"submasking {verb}", formatter_class=_Formatter)
         module.add(command)
         given = command.parse_args(words[1:])
@@ -74,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         return 0
+    except ModuleNotFoundError as error:
+        print(f"submasking {verb}: {_missing(error)}", file=sys.stderr)
+        return 1
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"submasking {verb}: {error}", file=sys.stderr)
         return 1
@@ -91,18 +93,12 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-def _module(verb: str) -> ModuleType:
-    """Import a verb's module; a package that an extra would bring is named with it."""
-    try:
-        return import_module(f"submasking.commands.{verb}")
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        raise ValueError(
-            f"needs {error.name}, which is not installed; the extra {extra!r} brings it:"
-            f" pip install 'submasking[{extra}]'"
-        ) from error
+def _missing(error: ModuleNotFoundError) -> str:
+    """Which extra brings the package that is missing; the error itself where none does."""
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        raise error
+    return f"needs {error.name}, which is not installed; pip install 'submasking[{extra}]' brings it"
 
 
 if __name__ == "__main__":

@@ -90,12 +90,13 @@ def similarity(
 
 def _counts(first: Tensor, second: Tensor, weights: Tensor | None) -> tuple[Tensor, ...]:
     """Per stratum: weights, off in the first, off in the second, off in both."""
-    first, second = first.flatten(), second.flatten()
-    if weights is None:
-        stratum = torch.zeros(first.numel(), dtype=torch.int64)
-    else:
-        rank = weights.detach().cpu().flatten().abs().argsort(stable=True).argsort()
-        stratum = rank * MAGNITUDES // max(first.numel(), 1)
-    parts = [torch.bincount(stratum[chosen], minlength=MAGNITUDES) for chosen in (first, second, first & second)]
-    whole = torch.bincount(stratum, minlength=MAGNITUDES)
-    return tuple(counts[whole > 0] for counts in (whole, *parts))
+    sets = [first.flatten(), second.flatten(), (first & second).flatten()]
+    total, strata = first.numel(), 1 if weights is None else min(MAGNITUDES, first.numel())
+    if weights is not None:
+        order = weights.detach().cpu().flatten().abs().argsort(stable=True)
+        sets = [chosen[order] for chosen in sets]
+    # a weight of rank r, by magnitude, is in stratum r * strata // total, so each stratum is a run of ranks
+    edges = [-(-total * stratum // strata) for stratum in range(strata + 1)] if total else [0]
+    sizes = torch.tensor(edges).diff()
+    counts = [torch.tensor([int(part.count_nonzero()) for part in chosen.split(sizes.tolist())]) for chosen in sets]
+    return sizes, counts[0], counts[1], counts[2]
