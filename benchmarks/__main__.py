@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from benchmarks import bank, codec, flip_rates, fuzz, memory, monitoring, round_trips, step
+from benchmarks import bank, codec, flip_rates, fuzz, memory, monitoring, quick_start, round_trips, step
 from benchmarks.machine import describe
 from benchmarks.ways import WAYS, PeerError, peer
 from submasking.files import atomic
 
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
-TABLES = ("step", "memory", "monitoring", "flip_rates", "codec", "bank", "round_trips", "fuzz")
+TABLES = ("step", "memory", "monitoring", "flip_rates", "codec", "bank", "quick_start", "round_trips", "fuzz")
 
 
 def store(name: str, rows: list[dict[str, Any]]) -> None:
@@ -82,6 +82,8 @@ def measure(arguments: argparse.Namespace) -> None:
     if "bank" in arguments.tables:
         store("bank_tasks", bank.many())
         store("bank_switch", bank.switching())
+    if "quick_start" in arguments.tables:
+        store("quick_start", quick_start.measure())
     if "round_trips" in arguments.tables:
         store("round_trips", round_trips.measure())
     if "fuzz" in arguments.tables:

@@ -9,6 +9,7 @@ pages.py        executed notebooks as pages, and which records were used
 settings.py     tables of models, data sets and hyper-parameters, read from the library
 invariance.py   {invariance}, {invariance-figure}: the invariance experiment
 benchmarks.py   {benchmark-table}: what make bench measured
+rooms.py        the plan of the library
 offline.py      MathJax from a package instead of from another host
 contents.py     which pages this build has
 paper.py        the abstract as the PDF needs it

@@ -68,6 +68,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("copy_ms", "plain copy, ms", "{:.1f}".format),
         ("ratio", "ratio", "{:.2f}".format),
     ),
+    "quick": (
+        ("command", "command", str),
+        ("seconds", "processor seconds", "{:.2f}".format),
+        ("ratio", "ratio to importing torch", "{:.2f}".format),
+    ),
     "round_trips": (
         ("model", "backbone", str),
         ("files", "files", str),

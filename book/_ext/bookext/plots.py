@@ -13,7 +13,7 @@ from docutils.parsers.rst import directives
 from matplotlib.figure import Figure
 from sphinx.util.docutils import SphinxDirective
 
-from bookext import shelf
+from bookext import rooms, shelf
 from bookext.grids import MADE, inline
 from bookext.roles import link, notebook_link, up, web
 from submasking.records.profiles import profile
@@ -31,12 +31,14 @@ class Drawing:
         model: model whose records are shown, "all" for every one, "" for a figure without records.
         rows: choice of rows among the model's.
         notebook: executed notebook with the same figure.
+        sources: files besides the records that it is drawn from.
     """
 
     draw: Draw
     model: str = ""
     rows: Callable[[pd.DataFrame, str], pd.DataFrame] = lambda frame, profile_name: frame
     notebook: str = ""
+    sources: Callable[[], list[Path]] = list
 
 
 def _sparse(frame: pd.DataFrame, profile_name: str) -> pd.DataFrame:
@@ -62,6 +64,7 @@ DRAWINGS = {
     "bits": Drawing(figures.bits_per_weight, "all", _stored, "compression-all"),
     "bytes": Drawing(figures.task_bytes, "all", _stored, "compression-all"),
     "masking": Drawing(lambda rows, dark: figures.masking(dark=dark)),
+    "rooms": Drawing(lambda rows, dark: rooms.draw(dark=dark), sources=rooms.sources),
 }
 
 
@@ -89,7 +92,7 @@ class RecordFigure(SphinxDirective):
         drawing, books = DRAWINGS[name], self.env.app.shelf
         chosen = {} if drawing.model == "all" else {"model": drawing.model}
         files = books.files(**chosen) if drawing.model else []
-        shelf.note(self.env, [*files, Path(figures.__file__), Path(figures.STYLE)])
+        shelf.note(self.env, [*files, *drawing.sources(), Path(figures.__file__), Path(figures.STYLE)])
         frame = books.frame
         rows = frame[frame.model == drawing.model] if chosen.get("model") else frame
         if drawing.model and (rows.empty or drawing.rows(rows, books.profile).empty):

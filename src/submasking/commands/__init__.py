@@ -1,4 +1,4 @@
-"""The command line: a file per verb, with `add`, which describes it to argparse, and `run`, which does it.
+"""Commands: the command line, a file per verb: what it takes, what it does.
 
 Knows every room but the report; nothing knows the commands.
 """

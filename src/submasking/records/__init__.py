@@ -1,4 +1,4 @@
-"""Records: what a run was and what it gave, in one file; the names and settings that a record speaks of.
+"""Records: a run in one file, and the names and settings that it speaks of.
 
 Knows only how to write files: no torch, no masks, no images. Everything that shows results begins here.
 """

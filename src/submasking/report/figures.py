@@ -16,6 +16,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from submasking.files import atomic
 from submasking.records.names import DATASETS
 from submasking.report import storage
 from submasking.report.verdicts import label_bars
@@ -52,10 +53,10 @@ def _themed(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of the path's ending, the same bytes for the same figure; returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"Date": None} if path.suffix == ".svg" else {"CreationDate": None} if path.suffix == ".pdf" else {}
-    with matplotlib.rc_context({"svg.hashsalt": "submasking", "svg.fonttype": "path"}):
-        figure.savefig(path, metadata=metadata, transparent=path.suffix != ".png")
+    kind = path.suffix.removeprefix(".")
+    with matplotlib.rc_context({"svg.hashsalt": "submasking", "svg.fonttype": "path"}), atomic.replacing(path) as part:
+        figure.savefig(part, format=kind, metadata=metadata, transparent=kind != "png")
     return path
 
 

@@ -11,8 +11,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 MAGNITUDES = 16
@@ -90,13 +92,22 @@ def similarity(
 
 def _counts(first: Tensor, second: Tensor, weights: Tensor | None) -> tuple[Tensor, ...]:
     """Per stratum: weights, off in the first, off in the second, off in both."""
-    sets = [first.flatten(), second.flatten(), (first & second).flatten()]
+    sets = [off.flatten().cpu().numpy() for off in (first, second, first & second)]
     total, strata = first.numel(), 1 if weights is None else min(MAGNITUDES, first.numel())
-    if weights is not None:
-        order = weights.detach().cpu().flatten().abs().argsort(stable=True)
-        sets = [chosen[order] for chosen in sets]
     # a weight of rank r, by magnitude, is in stratum r * strata // total, so each stratum is a run of ranks
-    edges = [-(-total * stratum // strata) for stratum in range(strata + 1)] if total else [0]
-    sizes = torch.tensor(edges).diff()
-    counts = [torch.tensor([int(part.count_nonzero()) for part in chosen.split(sizes.tolist())]) for chosen in sets]
-    return sizes, counts[0], counts[1], counts[2]
+    edges = [-(-total * stratum // max(strata, 1)) for stratum in range(strata + 1)]
+    if weights is None:
+        counts = [[int(off.sum())] for off in sets]
+    else:
+        keys = _ranked(weights)
+        # only the smallest key of each stratum is needed, and the strata of the few weights that are off
+        starts = np.partition(keys, edges[1:-1])[edges[:-1]] if strata > 1 else keys[:0]
+        places = [np.searchsorted(starts[1:], keys[off], side="right") for off in sets]
+        counts = [np.bincount(place, minlength=strata).tolist() for place in places]
+    return torch.tensor(edges).diff(), *(torch.tensor(count) for count in counts)
+
+
+def _ranked(weights: Tensor) -> NDArray[np.uint64]:
+    """A key for each weight, in the order of the magnitudes (as float32), equal ones in the order of memory."""
+    bits = weights.detach().cpu().float().flatten().numpy().view(np.uint32) & np.uint32(0x7FFFFFFF)
+    return bits.astype(np.uint64) << np.uint64(32) | np.arange(bits.size, dtype=np.uint64)
