@@ -53,7 +53,7 @@ bench: setup ## measure and store the tables of benchmarks/
 	$(BIN)/python -m benchmarks
 
 records: setup ## keep this machine's tiny results as the records that the project ships
-	$(BIN)/python -m submasking.report.keep
+	$(BIN)/python -m submasking.experiments.keep
 
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --quiet pyproject.toml -o requirements.lock

@@ -62,8 +62,10 @@ def test_a_record_of_the_same_recipe_is_not_computed_again(record, monkeypatch):
 
 
 def test_the_record_is_where_the_book_looks(record):
-    path = places.results_folder("smoke") / "records" / "rn18-timm" / "dtd" / "invariance-labels100-seed0.json"
-    assert results.read_one(path) == record
+    assert results.read_one(places.results_folder("smoke") / "records" / record.path) == record
+    usual = experiment.recipe("smoke", "rn18-timm", *experiment.USUAL)
+    assert experiment.variant_of("smoke", usual) == ""
+    assert record.variant == experiment.variant_of("smoke", record.recipe) != ""  # a try beside the grid's record
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
@@ -151,7 +153,7 @@ def photographs(monkeypatch, tmp_path):
         profiles.IMAGES, image_size=16, batch_size=5, pretraining=profiles.IMAGES.pretraining | {"create_model": {}}
     )
     monkeypatch.setitem(profiles.PROFILES, "images", chosen)
-    return tmp_path / "images" / "records" / "test_resnet" / "noise" / "invariance-labels100-seed0.json"
+    return tmp_path / "images" / "records"
 
 
 def on_photographs(folder, **changed):
@@ -162,8 +164,8 @@ def on_photographs(folder, **changed):
 
 def test_a_folder_of_pictures_gives_a_record_that_names_no_folder(folder, photographs):
     record = on_photographs(folder)
-    assert results.read_one(photographs) == record
-    assert str(folder.parent) not in photographs.read_text()
+    assert results.read_one(photographs / record.path) == record
+    assert str(folder.parent) not in (photographs / record.path).read_text()
     assert record.notebook["parameters"] == {"dataset": "noise", "weights": "small.safetensors", "epochs": 1}
     assert (record.dataset, record.model, record.backbone["weights"]) == ("noise", "test_resnet", "small.safetensors")
     assert (record.data["classes"], record.data["train"], record.data["test"]) == (3, 9, 6)

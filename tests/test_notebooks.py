@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submasking.experiments import notebooks
+from submasking.experiments import grid, notebooks
 
 KNOWN = {"profile": ("str", "tiny"), "lr": ("float", 50.0), "seed": ("int", 0), "draw": ("bool", True)}
 
@@ -74,6 +74,16 @@ def test_the_output_lies_with_the_results_of_its_profile(monkeypatch, tmp_path):
     monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
     path = notebooks.output_path("label_sparsity", {"profile": "smoke"})
     assert path == tmp_path / "smoke" / "notebooks" / "label_sparsity-rn50-swav.ipynb"
+
+
+@given(st.dictionaries(st.sampled_from(["dataset", "seeds"]), st.sampled_from(["all", "cifar10", "0", "0,1"])))
+def test_a_try_takes_the_place_of_no_notebook_of_the_grid(given_here):
+    path = notebooks.output_path("label_sparsity", {"profile": "smoke"} | given_here)
+    usual = all(value == "all" for value in given_here.values())
+    assert (path.stem in grid.notebooks("smoke")) == usual
+    assert path.stem.startswith("label_sparsity-rn50-swav")
+    for other in grid.notebooks("smoke"):
+        assert usual or path.stem != other
 
 
 def test_a_bad_parameter_stops_before_anything_runs(monkeypatch, tmp_path):

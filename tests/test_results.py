@@ -1,11 +1,13 @@
 import json
+import re
+import subprocess
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submasking.records import places, results
+from submasking.records import places, results, surroundings
 from submasking.records.results import Record
 from submasking.report import frames
 
@@ -85,3 +87,33 @@ def test_the_book_shows_the_own_grid_only_when_it_is_whole(tmp_path, monkeypatch
     assert places.book_folder() == tmp_path / "book" / "records" / "tiny"
     (tmp_path / "results" / "tiny" / "grid.json").write_text(json.dumps({}))
     assert places.book_folder() == tmp_path / "results" / "tiny" / "records"
+
+
+def git(folder, *words):
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=folder, check=True, capture_output=True
+    )
+
+
+def test_a_commit_is_of_this_project_or_none(tmp_path, monkeypatch):
+    project = tmp_path / "theirs" / "submasking"
+    (project / "src" / "submasking").mkdir(parents=True)
+    for name in ("_toc.yml", "src/submasking/__init__.py"):
+        (project / name).write_text("")
+    monkeypatch.setattr(surroundings, "REPOSITORY", project)
+    assert surroundings.commit() == ""  # no repository at all
+    git(tmp_path / "theirs", "init")
+    (tmp_path / "theirs" / "notes.txt").write_text("")
+    git(tmp_path / "theirs", "add", ".")
+    git(tmp_path / "theirs", "commit", "-m", "theirs")
+    assert surroundings.commit() == ""  # that of the repository around it
+    git(project, "init")
+    (project / "other.txt").write_text("")
+    git(project, "add", "other.txt")
+    git(project, "commit", "-m", "not ours")
+    assert surroundings.commit() == ""  # a repository here that does not track the project
+    git(project, "add", ".")
+    git(project, "commit", "-m", "ours")
+    assert re.fullmatch(r"[0-9a-f]{10}", surroundings.commit())
+    (project / "_toc.yml").write_text("changed")
+    assert re.fullmatch(r"[0-9a-f]{10}\+", surroundings.commit())

@@ -1,11 +1,17 @@
 import json
+from dataclasses import replace
 
 import pytest
+import synthetic
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
 
 from benchmarks import round_trips
 from submasking.experiments import grid, runs
 from submasking.experiments.run import Run
-from submasking.records import results
+from submasking.records import profiles, results
 from submasking.report import frames
 from submasking.tasks import maskfile
 from submasking.worlds import backbones
@@ -151,3 +157,89 @@ def test_names_are_chosen_from_a_list():
         grid.chosen("c", ("a", "b"), "dataset")
     with pytest.raises(ValueError, match="seeds must be whole numbers"):
         grid.seeds("one", "tiny")
+
+
+def pictures(folder, colours):
+    """A folder of pictures, one class for each colour."""
+    for split, count in (("train", 6), ("test", 3)):
+        for name, colour in colours.items():
+            (folder / split / name).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                Image.new("RGB", (8, 8), colour).save(folder / split / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    """Two folders of pictures called alike, and weights of a small network."""
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path / "results"))
+    torch.manual_seed(0)
+    save_file(timm.create_model("resnet10t", num_classes=0).state_dict(), tmp_path / "weights.safetensors")
+    options = dict(profiles.IMAGES.pretraining) | {"create_model": {}}
+    monkeypatch.setitem(profiles.PROFILES, "images", replace(profiles.IMAGES, pretraining=options, image_size=32))
+    two = {"red": (200, 0, 0), "green": (0, 200, 0)}
+    pictures(tmp_path / "one" / "images", two)
+    pictures(tmp_path / "two" / "images", two | {"blue": (0, 0, 200)})
+    return tmp_path
+
+
+def on(images, folder, method="LP"):
+    return Run(
+        "images", "resnet10t", str(images / folder / "images"), method, weights=str(images / "weights.safetensors")
+    )
+
+
+def test_two_folders_called_alike_are_two_runs(images):
+    first, second = (runs.run(on(images, folder), progress=False) for folder in ("one", "two"))
+    assert (first.data["classes"], second.data["classes"]) == (2, 3)
+    assert first.dataset == second.dataset == "images"
+    assert first.path != second.path
+    assert runs.run(on(images, "one"), progress=False) == first
+
+
+def test_a_folder_that_changed_is_another_run_and_its_record_keeps_the_old_one(images):
+    first = runs.run(on(images, "one"), progress=False)
+    Image.new("RGB", (8, 8), (0, 0, 0)).save(images / "one" / "images" / "train" / "red" / "0.png")
+    second = runs.run(on(images, "one"), progress=False)
+    assert first.recipe["identity"]["data"] != second.recipe["identity"]["data"]
+    assert len(results.read(images / "results" / "images" / "records")) == 2
+
+
+def test_weights_replaced_under_the_same_name_are_another_run(images):
+    first = runs.run(on(images, "one"), progress=False)
+    torch.manual_seed(1)
+    save_file(timm.create_model("resnet10t", num_classes=0).state_dict(), images / "weights.safetensors")
+    second = runs.run(on(images, "one"), progress=False)
+    assert first.backbone["fingerprint"] != second.backbone["fingerprint"]
+    assert first.path != second.path
+
+
+def test_a_checkpoint_of_another_recipe_is_not_found(images, monkeypatch):
+    before = on(images, "one", "FS").checkpoint_file
+    other = profiles.PROFILES["images"]
+    normalised = replace(other, pretraining=other.pretraining | {"mean": (0.1, 0.1, 0.1)})
+    monkeypatch.setitem(profiles.PROFILES, "images", normalised)
+    assert on(images, "one", "FS").checkpoint_file != before
+    assert smoke("FS").checkpoint_file != smoke("FS", seed=1).checkpoint_file
+
+
+@pytest.mark.parametrize("spelling", [".", "../images", "../images/"])
+def test_a_folder_has_its_own_name_however_it_is_written(images, monkeypatch, spelling):
+    monkeypatch.chdir(images / "one" / "images")
+    task = Run("images", "resnet10t", spelling, "LP", weights=str(images / "weights.safetensors"))
+    assert task.dataset_name == "images"
+    assert task.record_file == on(images, "one").record_file
+
+
+def test_a_grid_owns_its_records_and_no_others():
+    tasks = grid.runs("smoke")
+    records = [synthetic.record(task) for task in tasks]
+    foreign = [
+        synthetic.record(replace(tasks[-1], seed=99)),
+        replace(records[0], variant="0123abcd"),
+        replace(records[0], method="invariance", variant="0123abcd"),
+    ]
+    invariance, stale = replace(records[0], method="invariance"), replace(records[1], recipe={"lr": 3})
+    own, old = grid.own("smoke", [*records[2:], *foreign, invariance, stale])
+    assert own == [*records[2:], invariance]
+    assert old == [stale]

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from sphinx.util import logging
 
+from submasking.experiments import grid
 from submasking.records import places, results
 from submasking.records.results import Record
 from submasking.report import frames, storage
 
+logger = logging.getLogger(__name__)
 COMMAND = "make book"
 BENCHMARKS = places.REPOSITORY / "book" / "records" / "benchmarks"
 
@@ -30,7 +33,13 @@ class Shelf:
     @classmethod
     def load(cls, profile: str) -> Shelf:
         folder = places.book_folder(profile)
-        return cls(profile, folder, results.read(folder), frames.reported())
+        records, stale = grid.own(profile, results.read(folder))
+        if stale:
+            logger.warning(
+                "%d records have another recipe than their runs have now, first %s: run `%s`, and `make records` for"
+                " those that the project ships", len(stale), stale[0].path, COMMAND
+            )  # fmt: skip
+        return cls(profile, folder, records, frames.reported())
 
     @property
     def own(self) -> bool:
@@ -56,7 +65,7 @@ class Shelf:
     def printed(self) -> str:
         """Hash of all that decides how a page shows numbers: what it reads, and the code that prints it."""
         content = hashlib.sha256(self.digest.encode())
-        for folder in (Path(__file__).parent, Path(results.__file__).parent):
+        for folder in (Path(__file__).parent, Path(results.__file__).parent, Path(frames.__file__).parent):
             for file in sorted(folder.glob("*.py")):
                 content.update(file.name.encode() + file.read_bytes())
         return content.hexdigest()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from submasking.experiments.run import Run
-from submasking.records.names import DATASETS, MODELS
+from submasking.records.names import DATASETS, METHODS, MODELS
 from submasking.records.profiles import profile
+from submasking.records.results import Record
 
 # methods whose outcome the seed cannot change when all labels are used
 DETERMINISTIC = ("ZS", "LP")
@@ -135,6 +136,29 @@ def before(stem: str, profile_name: str) -> list[str]:
         for other, (name, _) in notebooks(profile_name).items()
         if name != "compression" and shared & set(notebook_runs(other, profile_name))
     ]
+
+
+def own(profile_name: str, records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
+    """Sort out, of records that lie in one folder, those of a profile's grid.
+
+    Args:
+        profile_name: name of a profile; "images" has no grid, so that all are its own.
+        records: of that profile.
+
+    Returns:
+        The grid's, with the recipe that the grid has today; and those of its runs with another recipe. What is
+        neither (other seeds, tries) is left out.
+    """
+    if profile_name == "images":
+        return list(records), []
+    recipes = {run.record: run.recipe() for run in runs(profile_name)}
+    found: tuple[list[Record], list[Record]] = [], []
+    for record in records:
+        if record.path in recipes:
+            found[recipes[record.path] != record.recipe].append(record)
+        elif record.method not in METHODS and not record.variant:  # of a notebook that keeps one of its own
+            found[0].append(record)
+    return found
 
 
 def runs(profile_name: str) -> list[Run]:

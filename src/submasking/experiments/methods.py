@@ -38,21 +38,34 @@ STYLES = {
 }
 
 
+def _backbone(task: Run) -> Backbone:
+    return _loaded(task.model, task.profile, task.weights, task.variant)
+
+
+def _images(task: Run, split: str) -> ImageSet:
+    return _read(task.profile, task.dataset, split, task.variant)
+
+
+# What runs share is kept between them; the variant tells what has another content under the same name.
 @lru_cache(maxsize=1)
-def _backbone(model: str, profile_name: str, weights: str) -> Backbone:
+def _loaded(model: str, profile_name: str, weights: str, variant: str) -> Backbone:
     return backbones.load(model, profile_name, weights=weights)
 
 
 @lru_cache(maxsize=4)
-def _images(profile_name: str, dataset: str, split: str) -> ImageSet:
+def _read(profile_name: str, dataset: str, split: str, variant: str) -> ImageSet:
     return datasets.load(profile_name, dataset, split)
 
 
-@lru_cache(maxsize=2)
-def _frozen_features(model: str, profile_name: str, weights: str, dataset: str) -> tuple[Tensor, Tensor]:
+def _frozen_features(task: Run) -> tuple[Tensor, Tensor]:
     """Features of training and test images by the untouched backbone."""
-    backbone = _backbone(model, profile_name, weights)
-    sets = (_images(profile_name, dataset, split) for split in ("train", "test"))
+    return _features(replace(task, method="LP", labels=100.0, seed=0), task.variant)
+
+
+@lru_cache(maxsize=2)
+def _features(task: Run, variant: str) -> tuple[Tensor, Tensor]:
+    backbone = _backbone(task)
+    sets = (_images(task, split) for split in ("train", "test"))
     train, test = (features(backbone.trunk, images, backbone.normalise) for images in sets)
     return train, test
 
@@ -64,7 +77,7 @@ def _labelled(task: Run, train: ImageSet) -> Tensor:
 
 def _describe(task: Run, backbone: Backbone, masking: Masking | None = None) -> Found:
     """The fields of the record that say what the run was on."""
-    train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
+    train, test = (_images(task, split) for split in ("train", "test"))
     masked = sum(scores.numel() for scores in masking.frozen().values()) if masking else 0
     return {
         "stand_in": {"model": backbone.stand_in, "dataset": datasets.stand_in(task.profile, task.dataset)},
@@ -87,9 +100,9 @@ def _describe(task: Run, backbone: Backbone, masking: Masking | None = None) -> 
 
 def zero_shot(task: Run, progress: bool) -> Found:
     """ZS: nearest neighbours on the features of the untouched backbone."""
-    backbone = _backbone(task.model, task.profile, task.weights)
-    train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
-    bank, queries = _frozen_features(task.model, task.profile, task.weights, task.dataset)
+    backbone = _backbone(task)
+    train, test = (_images(task, split) for split in ("train", "test"))
+    bank, queries = _frozen_features(task)
     chosen = _labelled(task, train)
     k = profile(task.profile).neighbours
     accuracy = knn(bank[chosen], train.labels[chosen], queries, test.labels, k=k)
@@ -98,9 +111,9 @@ def zero_shot(task: Run, progress: bool) -> Found:
 
 def linear(task: Run, progress: bool) -> Found:
     """LP: logistic regression on the features of the untouched backbone."""
-    backbone = _backbone(task.model, task.profile, task.weights)
-    train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
-    bank, queries = _frozen_features(task.model, task.profile, task.weights, task.dataset)
+    backbone = _backbone(task)
+    train, test = (_images(task, split) for split in ("train", "test"))
+    bank, queries = _frozen_features(task)
     chosen = _labelled(task, train)
     accuracy, converged = linear_probe(bank[chosen], train.labels[chosen], queries, test.labels)
     return _describe(task, backbone) | {"metrics": {"top1": accuracy, "converged": float(converged)}}
@@ -109,8 +122,8 @@ def linear(task: Run, progress: bool) -> Found:
 def supervised(task: Run, progress: bool) -> Found:
     """FS and FFT: learn masks, or the same weights, with a head on the labelled images."""
     chosen = profile(task.profile)
-    backbone = _backbone(task.model, task.profile, task.weights)
-    train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
+    backbone = _backbone(task)
+    train, test = (_images(task, split) for split in ("train", "test"))
     labelled = train.subset(_labelled(task, train))
     adapted = _adapted(task, backbone, labelled, progress)
     bank = features(adapted.trunk, labelled, backbone.normalise)
@@ -125,8 +138,8 @@ def supervised(task: Run, progress: bool) -> Found:
 def self_supervised(task: Run, progress: bool) -> Found:
     """SSM and SSFT: learn masks, or the same weights, from all training images without their labels."""
     chosen = profile(task.profile)
-    backbone = _backbone(task.model, task.profile, task.weights)
-    train, test = (_images(task.profile, task.dataset, split) for split in ("train", "test"))
+    backbone = _backbone(task)
+    train, test = (_images(task, split) for split in ("train", "test"))
     adapted = _adapted(task, backbone, train, progress)
     bank = features(adapted.trunk, train, backbone.normalise)
     queries = features(adapted.trunk, test, backbone.normalise)
@@ -152,7 +165,7 @@ def _adapted(task: Run, backbone: Backbone, images: ImageSet, progress: bool) ->
         swav=chosen.swav,
         batch_size=chosen.batch_size,
         seed=task.seed,
-        checkpoint=task.record_file.with_suffix(".checkpoint"),
+        checkpoint=task.checkpoint_file,
         label=str(task),
         progress=progress,
     )
@@ -198,7 +211,7 @@ def _save_mask(
         task.mask_file,
         masking,
         head=head,
-        classes=_images(task.profile, task.dataset, "train").classes,
+        classes=_images(task, "train").classes,
         preprocessing=backbone.preprocessing,
         score=metrics,
         architecture=backbone.architecture,

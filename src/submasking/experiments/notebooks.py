@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from submasking.files import identity
 from submasking.records.places import REPOSITORY, results_folder
 
 FOLDER = REPOSITORY / "notebooks"
@@ -103,9 +104,16 @@ def known_parameters(name: str) -> dict[str, tuple[str, Any]]:
 
 
 def output_path(name: str, given: Mapping[str, Any]) -> Path:
-    """Where an executed notebook goes: results/<profile>/notebooks/<name>[-<model>].ipynb."""
-    values = check(known_parameters(name), given)
+    """Where an executed notebook goes: results/<profile>/notebooks/<name>[-<model>][-<hash>].ipynb.
+
+    The hash is that of the parameters other than profile and model which are not the default: a try of one's own takes
+    the place of no notebook of the grid.
+    """
+    known = known_parameters(name)
+    values = check(known, given)
     stem = f"{name}-{values['model']}" if "model" in values else name
+    own = {key: value for key, value in values.items() if key not in ("profile", "model") and value != known[key][1]}
+    stem += f"-{identity.short(own)}" if own else ""
     return results_folder(values.get("profile", "tiny")) / "notebooks" / f"{stem}.ipynb"
 
 
@@ -126,7 +134,7 @@ def execute(name: str, given: Mapping[str, Any], output: Path | None = None, *, 
         str(output),
         parameters={key: values[key] for key in given},
         progress_bar=progress,
-        cwd=str(REPOSITORY),
+        cwd=str(Path.cwd()),  # paths among the parameters are relative to the caller, as with papermill itself
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # or each kernel warns that it speaks plain TCP
     )
     return output

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from submasking.files import identity
 from submasking.records.names import METHODS, MODELS, SELF_SUPERVISED
 from submasking.records.places import results_folder
 from submasking.records.profiles import profile, settings
 from submasking.records.results import record_path
 from submasking.worlds import recipes
+
+SPLITS = ("train", "val", "validation", "test")  # the parts of a folder of pictures
 
 
 @dataclass(frozen=True)
@@ -54,22 +58,62 @@ class Run:
     @property
     def dataset_name(self) -> str:
         """Name of the data set as records and pages show it: the last folder of a path."""
-        return Path(self.dataset).name
+        return name_of(self.profile, self.dataset)
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """What the run is on, by content: see `identity_of`."""
+        return identity_of(self.profile, self.dataset, self.weights)
+
+    @property
+    def variant(self) -> str:
+        """What tells apart runs whose names are alike; "" where the names say all."""
+        return identity.short(self.identity) if self.identity else ""
+
+    @property
+    def record(self) -> Path:
+        """Path of the run's record below a folder of records."""
+        return record_path(self.model, self.dataset_name, self.method, self.labels, self.seed, self.variant)
 
     @property
     def record_file(self) -> Path:
         """Path of the run's record."""
-        identity = record_path(self.model, self.dataset_name, self.method, self.labels, self.seed)
-        return results_folder(self.profile) / "records" / identity
+        return results_folder(self.profile) / "records" / self.record
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """Path of the checkpoint of the run with this recipe; of another recipe none is found."""
+        return self.record_file.with_suffix(f".{identity.short(self.recipe())}.checkpoint")
 
     @property
     def mask_file(self) -> Path:
         """Path of the run's mask file (FS and SSM)."""
-        folder = results_folder(self.profile)
-        return folder / "masks" / self.record_file.relative_to(folder / "records").with_suffix(".safetensors")
+        return results_folder(self.profile) / "masks" / self.record.with_suffix(".safetensors")
 
     def recipe(self) -> dict[str, Any]:
         """Every hyper-parameter of the run, with the pretraining of its backbone, as JSON stores it."""
         pretraining = recipes.recipe(self.model, self.profile, weights=self.weights)
         recipe = settings(self.profile, self.method, self.model) | {"pretraining": pretraining}
-        return json.loads(json.dumps(recipe))
+        return json.loads(json.dumps(recipe | ({"identity": self.identity} if self.identity else {})))
+
+
+def name_of(profile_name: str, dataset: str) -> str:
+    """Name of a data set as records and pages show it: of a folder the last part of its path."""
+    return Path(dataset).resolve().name if profile_name == "images" else dataset
+
+
+def identity_of(profile_name: str, dataset: str, weights: str) -> dict[str, str]:
+    """What a run is on, by content, where its names do not say it: a folder of pictures and a file of weights.
+
+    A name says it in all profiles but "images": what is rendered or pretrained there is part of the recipe.
+
+    Returns:
+        "data" and "weights", SHA-256 each; empty in the other profiles.
+    """
+    if profile_name != "images":
+        return {}
+    folder, file = Path(dataset).resolve(), Path(weights)
+    memory = results_folder(profile_name) / "identities" / f"{identity.short(str(folder))}.json"
+    # where one is missing the run will say so: here is not the place
+    content = identity.of_file(file) if file.is_file() else ""
+    return {"data": identity.of_folder(folder, SPLITS, memory), "weights": content}

@@ -37,6 +37,7 @@ def run(task: Run, *, notebook: dict[str, Any] | None = None, progress: bool = T
         method=task.method,
         labels=task.labels,
         seed=task.seed,
+        variant=task.variant,
         recipe=recipe,
         notebook=notebook or {},
         **found,

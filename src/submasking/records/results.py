@@ -31,6 +31,8 @@ class Record:
         sizes: bits and bytes of the mask, or of the fine-tuned weights, and of what travels with it.
         timings: seconds.
         series: values per epoch or per step, by name.
+        variant: short hash of what sets it apart from the grid's run of the same name: the folder and weights that it
+            was on, or the settings of a try; "" for a run of a grid.
     """
 
     profile: str
@@ -53,17 +55,19 @@ class Record:
     device: str = "cpu"
     commit: str = ""
     created: str = ""
+    variant: str = ""
     schema: int = SCHEMA
 
     @property
     def path(self) -> Path:
-        """Where the record lies below a records folder: model/dataset/method-labels<percent>-seed<k>.json."""
-        return record_path(self.model, self.dataset, self.method, self.labels, self.seed)
+        """Where the record lies below a records folder: model/dataset/method-labels<percent>-seed<k>[-variant].json."""
+        return record_path(self.model, self.dataset, self.method, self.labels, self.seed, self.variant)
 
 
-def record_path(model: str, dataset: str, method: str, labels: float, seed: int) -> Path:
+def record_path(model: str, dataset: str, method: str, labels: float, seed: int, variant: str = "") -> Path:
     """Relative path of a record from its identity."""
-    return Path(model) / dataset / f"{method}-labels{labels:g}-seed{seed}.json"
+    ending = f"-{variant}" if variant else ""
+    return Path(model) / dataset / f"{method}-labels{labels:g}-seed{seed}{ending}.json"
 
 
 def write(record: Record, folder: Path) -> Path:

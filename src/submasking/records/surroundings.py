@@ -6,10 +6,12 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from submasking.records.places import REPOSITORY
 
+MARKS = ("_toc.yml", "src/submasking/__init__.py")  # files that only a checkout of this project tracks
 PACKAGES = ("submasking", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "scikit-learn")
 
 
@@ -21,11 +23,17 @@ def surroundings(device: str = "cpu") -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Short git commit of the project, with "+" where the working tree differs; "" outside a checkout."""
+    """Short git commit of the project, with "+" where the working tree differs; "" outside a checkout of it."""
     try:
-        options = {"cwd": REPOSITORY, "capture_output": True, "text": True, "check": True}
-        name = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], **options).stdout.strip()  # type: ignore[call-overload]
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], **options).stdout.strip()  # type: ignore[call-overload]
+        # unpacked inside somebody's repository, or installed, the project has no commit: that of the other is not ours
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != REPOSITORY or not _git("ls-files", *MARKS):
+            return ""
+        changed = _git("status", "--porcelain", "-uno")
+        return _git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return name + ("+" if changed else "")
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

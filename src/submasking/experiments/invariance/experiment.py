@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from submasking.experiments.invariance.rules import SGD
 from submasking.experiments.invariance.setup import Setup, scale, translate
 from submasking.experiments.methods import STYLES
+from submasking.experiments.run import identity_of, name_of
+from submasking.files import identity
 from submasking.learning.adapt import MOMENTUM, augmented, head_for, sgd
 from submasking.learning.backbone import Backbone
 from submasking.learning.batches import Batches
@@ -38,6 +40,17 @@ from submasking.records.surroundings import surroundings
 from submasking.worlds import backbones, datasets, recipes
 
 METHOD = "invariance"
+
+
+class Usual(NamedTuple):
+    """The settings of the grid's run."""
+
+    lr: float = 50.0
+    epochs: int = 4
+    images: int = 1088
+
+
+USUAL = Usual()
 REFERENCE = "reference"
 # the runs of other number formats than float32, which has all
 FORMATS = {
@@ -205,6 +218,12 @@ def recipe(name: str, model: str, lr: float, epochs: int, images: int, weights: 
     return json.loads(json.dumps(chosen))
 
 
+def variant_of(name: str, wanted: dict[str, Any]) -> str:
+    """What sets a try apart from the experiment of the grid: "" for the usual settings, else a hash of the recipe."""
+    usual = {"lr": USUAL.lr, "epochs": USUAL.epochs, "train_images": USUAL.images}
+    return identity.short(wanted) if name == "images" or wanted != wanted | usual else ""
+
+
 def training_images(name: str, dataset: str, images: int) -> ImageSet:
     """Return at most that many training images: the first of a rendered set, evenly spread ones of a folder.
 
@@ -217,8 +236,8 @@ def training_images(name: str, dataset: str, images: int) -> ImageSet:
 
 
 def run(
-    name: str, model: str, dataset: str, *, seed: int = 0, lr: float = 50.0, epochs: int = 4, images: int = 1088,
-    weights: str = "", notebook: dict[str, Any] | None = None,
+    name: str, model: str, dataset: str, *, seed: int = 0, lr: float = USUAL.lr, epochs: int = USUAL.epochs,
+    images: int = USUAL.images, weights: str = "", notebook: dict[str, Any] | None = None,
 ) -> Record:  # fmt: skip
     """Return the record of the experiment: read where it exists with the same recipe, else computed and written.
 
@@ -237,8 +256,10 @@ def run(
         ValueError: for an unknown profile, model or data set, a missing or foreign weights file, a number out of range.
         FileNotFoundError: there is no such record and the environment variable SUBMASKING_READ_ONLY is set.
     """
-    wanted, dataset_name = recipe(name, model, lr, epochs, images, weights), Path(dataset).name
-    file = results_folder(name) / "records" / results.record_path(model, dataset_name, METHOD, 100.0, seed)
+    wanted, dataset_name = recipe(name, model, lr, epochs, images, weights), name_of(name, dataset)
+    wanted |= {"identity": found} if (found := identity_of(name, dataset, weights)) else {}
+    variant = variant_of(name, wanted)
+    file = results_folder(name) / "records" / results.record_path(model, dataset_name, METHOD, 100.0, seed, variant)
     if (known := results.known(file, wanted)) is not None:
         return known
     started = time.perf_counter()
@@ -253,6 +274,7 @@ def run(
         method=METHOD,
         labels=100.0,
         seed=seed,
+        variant=variant,
         recipe=wanted,
         metrics=metrics,
         series=series,

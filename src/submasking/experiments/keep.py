@@ -1,4 +1,4 @@
-"""Keep a finished grid as the records that the project ships: `python -m submasking.report.keep` (`make records`).
+"""Keep a finished grid as the records that the project ships: `python -m submasking.experiments.keep` (`make records`).
 
 Copies results/tiny/records to book/records/tiny and writes the table and the picture of the README from them.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import sys
 from pathlib import Path
 
 import pandas as pd
 
+from submasking.experiments import grid
 from submasking.files import atomic
 from submasking.records import results
 from submasking.records.names import DATASET_STAND_INS, DATASETS
@@ -61,12 +61,14 @@ def keep(profile: str = "tiny") -> int:
     source = results_folder(profile)
     if not (source / "grid.json").exists():
         raise ValueError(f"{source} must hold a whole grid, grid.json is missing: run `make grid` first")
-    records = results.read(source / "records")
+    records, stale = grid.own(profile, results.read(source / "records"))
+    if stale:
+        raise ValueError(f"the grid must be whole and of today; {stale[0].path} has another recipe: run `make grid`")
     target = committed_folder(profile)
+    written = {results.write(record, target) for record in records}
     for model in {record.model for record in records}:
-        shutil.rmtree(target / model, ignore_errors=True)
-    for record in records:
-        results.write(record, target)
+        for file in set((target / model).rglob("*-seed*.json")) - written:  # of a grid before
+            file.unlink()
     return len(records)
 
 
