@@ -23,7 +23,7 @@ from submasking.masking.state import FROZEN, SCORES, Target, owner_of
 
 def mask(
     model: nn.Module,
-    select: str | Select = "resnet",
+    select: str | Select = "auto",
     criterion: Criterion | None = None,
     *,
     init: str | float | Init = "constant",
@@ -35,8 +35,10 @@ def mask(
 
     Args:
         model: any module; its parameters keep their names.
-        select: a preset ("resnet", "vit", "faithful", "weights") or a callable (name, parameter) -> "mask", "train",
-            "freeze" or a `Decision`. Tied parameters are asked about once, under their first name.
+        select: "auto" masks the weights of every layer of any network and trains its classifier (see
+            `submasking.masking.auto`); "resnet", "vit" and "faithful" are the paper's, "weights" masks the classifier
+            too; or a callable (name, parameter) -> "mask", "train", "freeze" or a `Decision`. Tied parameters are
+            asked about once, under their first name.
         criterion: `Threshold` (the default, with mu = 0), `TopK`, or a callable: the scores of one tensor -> a bool
             mask of their shape.
         init: first scores: "constant" (1), "normal", "kaiming", "magnitude", a finite number S0, or a callable (frozen
