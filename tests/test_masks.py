@@ -461,7 +461,7 @@ def test_initial_scores_follow_their_rules():
             {"select": lambda n, p: "freeze"},
             "must mask at least one parameter; .* masks none of .*; 'weights' fits any",
         ),
-        ({"select": "bert"}, "select must be one of resnet, vit, .* or a callable; got 'bert'"),
+        ({"select": "bert"}, "select must be one of auto, resnet, vit, .* or a callable; got 'bert'"),
         ({"select": lambda n, p: "prune"}, "answers mask, train or freeze; got 'prune' for 'bare'"),
         ({"rescale": "std"}, "rescale must be one of none, variance; got 'std'; the draft uses 'none'"),
         ({"norms": "keep"}, "norms must be one of adapt, freeze; got 'keep'; the paper lets them adapt"),

@@ -42,7 +42,7 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--size", type=int, help="side of the images in pixels; none: the model's own")
     for kind in ("mean", "std"):
         command.add_argument(f"--{kind}", type=float, nargs=3, metavar="X", help="per channel; none: the model's own")
-    command.add_argument("--select", choices=[*PRESETS, "auto"], default="auto", help="which parameters are masked")
+    command.add_argument("--select", choices=PRESETS, default="auto", help="which parameters are masked")
     command.add_argument("--rescale", choices=("none", "variance"), default="none", help="see the method's page")
     command.add_argument("--epochs", type=int, default=20)
     command.add_argument("--lr", type=float, help="of the scores; none: 50, or 10 for a transformer")
@@ -77,7 +77,7 @@ def run(given: argparse.Namespace) -> int:
         "FS",
         plan,
         batch_size=given.batch_size,
-        select="" if given.select == "auto" else given.select,
+        select=given.select,
         rescale=given.rescale,
         seed=given.seed,
         device=given.device,

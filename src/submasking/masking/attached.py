@@ -31,6 +31,7 @@ def _check_holds(masking: MaskState, optimizer: torch.optim.Optimizer) -> None:
 def _before_step(masking: MaskState, optimizer: torch.optim.Optimizer, arguments: Any, keywords: Any) -> Any:
     masking.require_masked()
     _check_holds(masking, optimizer)
+    masking.watch.look(masking.model)
     given = "closure" in keywords
     closure = keywords["closure"] if given else arguments[1] if len(arguments) > 1 else None
     if closure is None:

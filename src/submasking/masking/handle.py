@@ -12,6 +12,7 @@ from submasking.masking.criteria import Criterion, effective
 from submasking.masking.in_backward import MaskSGDInBackward
 from submasking.masking.norms import let_train
 from submasking.masking.optimizer import MaskSGD
+from submasking.masking.shares import Shares
 from submasking.masking.state import FROZEN, SCORES, MaskState, Target, owner_of
 
 HANDLE = "_submasking"
@@ -25,11 +26,23 @@ class Masking(MaskState):
     the handle follows too: `of` finds the one of a copy.
     """
 
-    def __init__(self, model: nn.Module, targets: tuple[Target, ...], criterion: Criterion, rescale: str) -> None:
-        super().__init__(model, targets, criterion, rescale)
+    def __init__(
+        self,
+        model: nn.Module,
+        targets: tuple[Target, ...],
+        criterion: Criterion,
+        rescale: str,
+        trained: tuple[str, ...],
+        shares: Shares,
+    ) -> None:
+        super().__init__(model, targets, criterion, rescale, trained)
+        self.shares = shares
         self._before: dict[str, Tensor] = {}
         self._flags: dict[str, bool] = {}
         self._hook: Any = None
+
+    def __repr__(self) -> str:
+        return f"Masking of {type(self.model).__name__}: {self.shares}"
 
     def before(self) -> dict[str, Tensor]:
         """Return, by name, the buffers and the trained parameters as they were when the model was masked."""
@@ -53,6 +66,46 @@ class Masking(MaskState):
         self.require_masked()
         kind = MaskSGDInBackward if in_backward else MaskSGD
         return kind(self, lr=lr, momentum=momentum, compiled=compiled)
+
+    def optimizers(
+        self,
+        lr: float = 50.0,
+        *,
+        trained_lr: float = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        also: nn.Module | None = None,
+        **options: Any,
+    ) -> list[torch.optim.Optimizer]:
+        """Return all optimizers of a training: that of the masks, and SGD for what is trained beside them.
+
+        Args:
+            lr: step size of the masks, see `optimizer`.
+            trained_lr: step size of the trained parameters, such as a new classifier; not negative.
+            momentum: of both, in [0, 1).
+            weight_decay: of the trained parameters, not negative; masks have none.
+            also: a module outside the model, such as a head on its features, whose parameters are trained too.
+            options: what else `optimizer` takes.
+
+        Returns:
+            `optimizer`, and `torch.optim.SGD` over the trained parameters and those of `also` that require gradients;
+            the first alone where there are none. Step and clear each.
+
+        Raises:
+            ValueError: as `optimizer`, if a number is out of range, or if `also` holds masked parameters.
+        """
+        masks = self.optimizer(lr, momentum, **options)
+        trained = [self.parameter(name) for name in self.trained] + list(() if also is None else also.parameters())
+        masked = {id(self.parameter(target.name)) for target in self.targets}
+        if any(id(parameter) in masked for parameter in trained):
+            raise ValueError(
+                f"also must be a module outside the masked model; got {type(also).__name__} with masked parameters in"
+                " it; pass the head alone"
+            )
+        trained = [parameter for parameter in dict.fromkeys(trained) if parameter.requires_grad]
+        if not trained:
+            return [masks]
+        return [masks, torch.optim.SGD(trained, lr=trained_lr, momentum=momentum, weight_decay=weight_decay)]
 
     def attach(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Let any torch optimizer over the scores train the masks, as ``SGD(masking.scores().values(), lr=50)``.

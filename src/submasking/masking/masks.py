@@ -18,12 +18,13 @@ from submasking.masking.handle import HANDLE, Masking
 from submasking.masking.norms import keep_in_eval
 from submasking.masking.scores import Init, initial
 from submasking.masking.selection import Select, resolve
+from submasking.masking.shares import shares, warn_of_shares
 from submasking.masking.state import FROZEN, SCORES, Target, owner_of
 
 
 def mask(
     model: nn.Module,
-    select: str | Select = "resnet",
+    select: str | Select = "auto",
     criterion: Criterion | None = None,
     *,
     init: str | float | Init = "constant",
@@ -35,8 +36,10 @@ def mask(
 
     Args:
         model: any module; its parameters keep their names.
-        select: a preset ("resnet", "vit", "faithful", "weights") or a callable (name, parameter) -> "mask", "train",
-            "freeze" or a `Decision`. Tied parameters are asked about once, under their first name.
+        select: "auto" masks the weights of every layer of any network and trains its classifier (see
+            `submasking.masking.auto`); "resnet", "vit" and "faithful" are the paper's, "weights" masks the classifier
+            too; or a callable (name, parameter) -> "mask", "train", "freeze" or a `Decision`. Tied parameters are
+            asked about once, under their first name.
         criterion: `Threshold` (the default, with mu = 0), `TopK`, or a callable: the scores of one tensor -> a bool
             mask of their shape.
         init: first scores: "constant" (1), "normal", "kaiming", "magnitude", a finite number S0, or a callable (frozen
@@ -54,6 +57,10 @@ def mask(
         ValueError: if nothing is selected, the model is masked already, an argument is out of range, or the model
             cannot be masked as it is: parameters without data, a parametrization, a wrapper such as
             `DistributedDataParallel`.
+
+    Warns:
+        UserWarning: if a preset masks less than half of what is not trained, or more than a quarter of all parameters
+            is trained; later, if a trained parameter has gradients for some steps and nothing moves it.
     """
     criterion = Threshold() if criterion is None else criterion
     check_rescale(rescale)
@@ -87,13 +94,15 @@ def mask(
         for target in targets
     }
     keep_in_eval(model, norms)
-    masking = Masking(model, targets, criterion, rescale)
+    found = shares(decisions, model)
+    warn_of_shares(select, found, stacklevel=2)
+    trained = tuple(name for name, decision in decisions.items() if decision.action == "train")
+    masking = Masking(model, targets, criterion, rescale, trained, found)
     masking._flags = {name: parameter.requires_grad for name, parameter in unique.items()}
     masking._before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    masking._before |= {name: unique[name].detach().clone() for name in trained}
     for name, decision in decisions.items():
         unique[name].requires_grad_(decision.action != "freeze")
-        if decision.action == "train":
-            masking._before[name] = unique[name].detach().clone()
     for name, (frozen, scores) in starts.items():
         owner, attribute = owner_of(model, name)
         owner.register_buffer(attribute + FROZEN, frozen)

@@ -81,6 +81,7 @@ class MaskSGD(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self.masking.watch.look(self.masking.model)
         live = self._live(self.param_groups[0]["params"])
         check_finite(live[:1])
         for name, parameter in live:

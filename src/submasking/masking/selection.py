@@ -1,47 +1,16 @@
-"""Which parameters are masked, trained or frozen, and how they are grouped in reports (protocol, "The method")."""
+"""Which parameters are masked, trained or frozen: presets, patterns, and parts of them (protocol, "The method")."""
 
 import re
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
-from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from submasking.masking.auto import auto
 from submasking.masking.criteria import TopK
+from submasking.masking.decision import ACTIONS, Decision, OfModel, Select, group_of
 from submasking.masking.scores import generator
-
-ACTIONS = ("mask", "train", "freeze")
-
-
-class Decision(NamedTuple):
-    """What happens to one parameter.
-
-    Args:
-        action: "mask", "train" or "freeze".
-        group: the heading under which the parameter is reported, such as "layer1".
-        part: for a partial mask, a callable (name, frozen weights) -> a bool tensor of their shape, true where they
-            may be switched off. Only the scores remember it (the other weights get plus infinity): no index is stored.
-    """
-
-    action: str
-    group: str = ""
-    part: Callable[[str, Tensor], Tensor] | None = None
-
-
-Select: TypeAlias = Callable[[str, nn.Parameter], Decision | str]
-
-
-def group_of(name: str) -> str:
-    """Return the block a parameter name belongs to: its first part, or up to the first number.
-
-    ``layer1.0.conv1.weight`` gives ``layer1``, ``blocks.3.attn.qkv.weight`` gives ``blocks.3``.
-
-    Args:
-        name: of a parameter, with dots.
-    """
-    found = re.match(r"((?:[a-zA-Z_]+\.)*?(?:blocks|resblocks|layers|stages|features)\.\d+)(?:\.|$)", name)
-    return found.group(1) if found else name.split(".")[0]
 
 
 def weights(name: str, parameter: nn.Parameter) -> Decision:
@@ -51,7 +20,7 @@ def weights(name: str, parameter: nn.Parameter) -> Decision:
 
 def resnet(name: str, parameter: nn.Parameter) -> Decision:
     """Mask the convolutions, those on the downsampling path included; freeze the norms; train the classifier."""
-    if re.search(r"(^|\.)(fc|head|classifier)\.", name):
+    if re.search(r"(^|\.)(fc|head|head_dist|classifier|classif|last_linear)\.", name):
         return Decision("train", group_of(name))
     return Decision("mask" if parameter.dim() == 4 else "freeze", group_of(name))
 
@@ -75,25 +44,42 @@ def vit(name: str, parameter: nn.Parameter) -> Decision:
     The patch embedding, positions, class token and LayerNorms are frozen, a classifier is trained. The names of
     timm, torchvision and open_clip are known.
     """
-    if re.search(r"(^|\.)(head|heads|classifier)\.", name):
+    if re.search(r"(^|\.)(head|heads|head_dist|classifier)\.", name):
         return Decision("train", group_of(name))
     inside = re.search(r"(^|\.)(blocks|resblocks|layers|encoder_layer_\d+)\.", name)
     return Decision("mask" if inside and _VIT.search(name) else "freeze", group_of(name))
 
 
-PRESETS: dict[str, Select] = {"resnet": resnet, "vit": vit, "faithful": faithful, "weights": weights}
+PRESETS: dict[str, Select] = {
+    "auto": OfModel(auto),
+    "resnet": resnet,
+    "vit": vit,
+    "faithful": faithful,
+    "weights": weights,
+}
+
+
+def called(select: str | Select) -> Select:
+    """Return the selection of this name; a callable is one already.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if callable(select):
+        return select
+    if select not in tuple(PRESETS):
+        raise ValueError(f"select must be one of {', '.join(PRESETS)} or a callable; got {select!r}")
+    return PRESETS[select]
 
 
 def decide(select: str | Select, name: str, parameter: nn.Parameter) -> Decision:
     """Return what a preset's name or a callable says about one parameter.
 
     Raises:
-        ValueError: for an unknown preset, an unknown action, or a parameter that is not real floating point of at
-            least 16 bits.
+        ValueError: for an unknown preset, one that must see the whole network ("auto"), an unknown action, or a
+            parameter that is not real floating point of at least 16 bits.
     """
-    if not callable(select) and select not in tuple(PRESETS):
-        raise ValueError(f"select must be one of {', '.join(PRESETS)} or a callable; got {select!r}")
-    said = (PRESETS[select] if isinstance(select, str) else select)(name, parameter)
+    said = called(select)(name, parameter)
     decision = Decision(*said) if isinstance(said, tuple) else Decision(said, group_of(name))
     if decision.action not in ACTIONS:
         raise ValueError(f"a selection answers mask, train or freeze; got {decision.action!r} for {name!r}")
@@ -111,7 +97,13 @@ def resolve(select: str | Select, model: nn.Module) -> dict[str, Decision]:
     Raises:
         ValueError: see `decide`.
     """
+    select = _shown(select, model)
     return {name: decide(select, name, parameter) for name, parameter in model.named_parameters()}
+
+
+def _shown(select: str | Select, model: nn.Module) -> Select:
+    select = called(select)
+    return select.make(model) if isinstance(select, OfModel) else select
 
 
 def by_name(model: nn.Module, mask: Iterable[str], train: Iterable[str] = ()) -> Select:
@@ -155,7 +147,8 @@ def first_layers(model: nn.Module, select: str | Select, share: float) -> Select
         ValueError: if the share is out of range.
     """
     _check_share(share)
-    masked = {n: p.numel() for n, p in model.named_parameters() if decide(select, n, p).action == "mask"}
+    shown = _shown(select, model)
+    masked = {n: p.numel() for n, p in model.named_parameters() if decide(shown, n, p).action == "mask"}
     wanted, early = share * sum(masked.values()), set()
     for name, size in masked.items():
         if wanted <= 0:
@@ -164,7 +157,7 @@ def first_layers(model: nn.Module, select: str | Select, share: float) -> Select
         wanted -= size
 
     def narrowed(name: str, parameter: nn.Parameter) -> Decision:
-        decision = decide(select, name, parameter)
+        decision = decide(shown, name, parameter)
         return decision._replace(action="freeze") if decision.action == "mask" and name not in early else decision
 
     return narrowed
@@ -200,7 +193,10 @@ def largest_part(select: str | Select, share: float) -> Select:
 
 
 def _with_part(select: str | Select, part: Callable[[str, Tensor], Tensor]) -> Select:
-    return lambda name, parameter: decide(select, name, parameter)._replace(part=part)
+    chosen = called(select)
+    if isinstance(chosen, OfModel):
+        return OfModel(lambda model: _with_part(chosen.make(model), part))
+    return lambda name, parameter: decide(chosen, name, parameter)._replace(part=part)
 
 
 def _random_share(name: str, frozen: Tensor, share: float, seed: int) -> Tensor:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from submasking.masking.criteria import Criterion, write_effective
+from submasking.masking.watch import Watch
 
 FROZEN, SCORES = "_frozen", "_scores"
 _WIDTH = torch.float32.itemsize
@@ -26,11 +27,20 @@ class MaskState:
     Both are buffers beside the parameter that they belong to (``conv1.weight_frozen``, ``conv1.weight_scores``).
     """
 
-    def __init__(self, model: nn.Module, targets: tuple[Target, ...], criterion: Criterion, rescale: str) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        targets: tuple[Target, ...],
+        criterion: Criterion,
+        rescale: str,
+        trained: tuple[str, ...] = (),
+    ) -> None:
         self.model = model
         self.targets = targets
         self.criterion = criterion
         self.rescale = rescale
+        self.trained = trained  # names of the parameters that learn as usual
+        self.watch = Watch(trained)
         self._kept: dict[str, tuple[Tensor, Tensor]] | None = None
 
     @property

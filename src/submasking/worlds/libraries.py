@@ -59,7 +59,7 @@ def build(
     return replace(
         backbone,
         width=_width(trunk, size, architecture),
-        preset="vit" if any(isinstance(module, nn.LayerNorm) for module in trunk.modules()) else "resnet",
+        preset="auto",
         mean=mean or backbone.mean,
         std=std or backbone.std,
         size=size,
