@@ -152,7 +152,7 @@ def _adapted(task: Run, backbone: Backbone, images: ImageSet, progress: bool) ->
         swav=chosen.swav,
         batch_size=chosen.batch_size,
         seed=task.seed,
-        checkpoint=task.record_file.with_suffix(".checkpoint"),
+        checkpoint=task.checkpoint_file,
         label=str(task),
         progress=progress,
     )

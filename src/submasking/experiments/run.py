@@ -63,6 +63,11 @@ class Run:
         return results_folder(self.profile) / "records" / identity
 
     @property
+    def checkpoint_file(self) -> Path:
+        """Path of what an interrupted run goes on from."""
+        return self.record_file.with_suffix(".checkpoint")
+
+    @property
     def mask_file(self) -> Path:
         """Path of the run's mask file (FS and SSM)."""
         folder = results_folder(self.profile)

@@ -38,7 +38,10 @@ class Listing:
         said = []
         if total := self.left_out.total():
             kinds = first(f"{ending} {count}" for ending, count in self.left_out.most_common())
-            said.append(f"{total} {'file was' if total == 1 else 'files were'} no pictures by their name: {kinds}")
+            many = (
+                "1 file was no picture by its name" if total == 1 else f"{total} files were no pictures by their name"
+            )
+            said.append(f"{many}: {kinds}")
         if self.links:
             said.append(f"{len(self.links)} links were not followed: {first(self.links)}")
         return said
