@@ -1,3 +1,7 @@
+import os
+import unicodedata
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -81,3 +85,112 @@ def test_a_folder_without_classes_is_refused(tmp_path):
     (tmp_path / "train").mkdir()
     with pytest.raises(ValueError, match="one folder per class"):
         folder.load(tmp_path, "train", 8)
+
+
+LITTER = [
+    ".ipynb_checkpoints/a-checkpoint.png", ".git/x.png", "__MACOSX/red/._0.png", "@eaDir/0.png", "red/._0.png",
+    "red/.hidden.png", "red/.DS_Store", "red/Thumbs.db", "green/desktop.ini", "red/.cache/0.png", ".DS_Store",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LITTER)
+def test_what_systems_and_tools_leave_behind_is_no_class_and_no_picture(pictures, name):
+    for split in ("train", "test"):
+        (pictures / split / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(pictures / split / name, "PNG")
+    said = []
+    assert len(folder.load(pictures, "train", 8, say=said.append)) == 12
+    assert folder.load(pictures, "test", 8, say=said.append).classes == ("green", "red")
+    assert said == []
+
+
+def test_what_is_no_picture_by_its_name_is_counted_and_said(pictures, capsys):
+    for name in ("a.heic", "b.HEIC", "notes.txt", "nothing", "c.jpg_large", "d.JPG2"):
+        (pictures / "train" / "red" / name).write_bytes(b"")
+    for name in ("e.JFIF", "f.gif", "g.Webp", "h.TIF", "i.jpe", "j.jp2"):
+        kind = {"gif": "GIF", "webp": "WEBP", "tif": "TIFF", "jp2": "JPEG2000"}.get(name[2:].lower(), "JPEG")
+        Image.new("RGB", (4, 4)).save(pictures / "train" / "red" / name, kind)
+    (pictures / "train" / "loose.png").write_bytes(b"")
+    assert len(folder.load(pictures, "train", 8)) == 12 + 6
+    said = capsys.readouterr().err
+    assert "7 files were no pictures by their name" in said
+    assert all(part in said for part in (".heic 2", ".txt 1", "without ending 1", ".jpg_large 1", ".jpg2 1", "beside"))
+
+
+def links(train, outside):
+    return {
+        "to the split": (train / "red" / "loop", train),
+        "to its own class": (train / "red" / "loop", train / "red"),
+        "to another class": (train / "red" / "loop", train / "green"),
+        "as a class": (train / "rosy", train / "red"),
+        "from outside back": (outside / "back", outside),
+    }
+
+
+@pytest.mark.parametrize("name", links(Path(), Path()))
+def test_no_folder_is_entered_twice_whatever_links_there_are(pictures, tmp_path_factory, name):
+    outside = tmp_path_factory.mktemp("outside")
+    Image.new("RGB", (4, 4)).save(outside / "0.png")
+    (pictures / "train" / "green" / "more").symlink_to(outside)
+    link, target = links(pictures / "train", outside)[name]
+    link.symlink_to(target)
+    said = []
+    images = folder.load(pictures, "train", 8, say=said.append)
+    assert images.labels.tolist() == [0] * 7 + [1] * 6
+    assert len(said) == 1
+    assert link.name in said[0]
+
+
+def test_a_class_may_be_a_link(pictures, tmp_path):
+    (pictures / "train" / "red").rename(tmp_path / "elsewhere")
+    (pictures / "train" / "red").symlink_to(tmp_path / "elsewhere")
+    assert len(folder.load(pictures, "train", 8)) == 12
+
+
+def test_links_that_lead_nowhere_are_said(pictures):
+    (pictures / "train" / "red" / "notes").symlink_to("nowhere")
+    (pictures / "train" / "red" / "itself").symlink_to("itself")
+    said = []
+    assert len(folder.load(pictures, "train", 8, say=said.append)) == 12
+    assert "2 links were not followed" in said[0]
+    (pictures / "train" / "red" / "x.png").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"x\.png must be a readable picture \(the link leads nowhere"):
+        folder.load(pictures, "train", 8)
+
+
+def test_a_pipe_is_not_waited_for(pictures):
+    os.mkfifo(pictures / "train" / "red" / "pipe.png")
+    with pytest.raises(ValueError, match=r"pipe\.png must be"):
+        folder.load(pictures, "train", 8)
+
+
+@pytest.mark.parametrize("name", ["chaton-é", "Å", "각", "ö̲"])
+def test_names_of_classes_are_the_same_in_both_unicode_forms(pictures, name):
+    for split, form in (("train", "NFC"), ("test", "NFD")):
+        (pictures / split / "red").rename(pictures / split / unicodedata.normalize(form, name))
+    for split in ("train", "test"):
+        classes = folder.load(pictures, split, 8).classes
+        assert set(classes) == {"green", unicodedata.normalize("NFC", name)}
+
+
+def test_two_folders_of_one_name_are_refused(pictures):
+    (pictures / "train" / "red").rename(pictures / "train" / unicodedata.normalize("NFC", "é"))
+    (pictures / "train" / "green").rename(pictures / "train" / unicodedata.normalize("NFD", "é"))
+    with pytest.raises(ValueError, match="Unicode form"):
+        folder.load(pictures, "train", 8)
+
+
+def test_all_that_is_wrong_is_said_at_once(pictures):
+    for number in range(14):
+        (pictures / "train" / "red" / f"bad{number:02}.jpg").write_bytes(b"<html>")
+    (pictures / "train" / "empty").mkdir()
+    (pictures / "test" / "blue").mkdir()
+    (pictures / "test" / "green" / "bad.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="18 faults") as refused:
+        folder.load_all(pictures, ("train", "test"), 8)
+    said = str(refused.value)
+    assert said.startswith(f"18 faults in {pictures}: ")
+    assert said.endswith("and 8 more")
+    assert all(f"bad{number:02}.jpg" in said for number in range(7))
+    assert all(name in said for name in ("empty", "blue", "same classes"))
+    assert "\n" not in said

@@ -102,8 +102,51 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
         except KilledError:
             assert file.exists()
     assert all(torch.equal(model.state_dict()[name], wanted[name]) for name in wanted)
-    assert not file.exists()
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [file]  # whoever keeps the weights removes it then
+
+
+@given(st.integers(1, 40), st.integers(2, 12))
+def test_no_batch_is_a_single_image_and_no_other_batch_changes(images, batch_size):
+    lengths = [len(y) for _, y in Batches(image_set(images), batch_size, lambda x, g: x)]
+    plain = [len(part) for part in torch.arange(images).split(batch_size)]
+    if images > 1 and plain[-1] == 1:
+        plain[-2:] = [batch_size + 1]
+    assert lengths == plain
+
+
+def stopped(file, epochs=5, **more):
+    """A checkpoint after the first epoch, and a second try from it."""
+    model, loader, optimizer, step_loss = setup()
+    options = {"epochs": epochs, "schedule": cosine(), "progress": False, "checkpoint": file, "checkpoint_seconds": 0.0}
+    return fit(step_loss, loader, [optimizer], state={"model": model, "loader": loader}, **options | more)
+
+
+DAMAGE = {
+    "half": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "words": lambda content: b"of an earlier run",
+    "a byte": lambda content: content[:300] + bytes([content[300] ^ 255]) + content[301:],
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path, name):
+    file = tmp_path / "checkpoint.pt"
+    stopped(file)
+    file.write_bytes(DAMAGE[name](file.read_bytes()))
+    with pytest.raises(
+        ValueError, match=r"checkpoint\.pt must be a whole one of this very training .*--restart"
+    ) as said:
+        stopped(file)
+    assert "\n" not in str(said.value)
+
+
+def test_a_checkpoint_of_another_training_is_refused_with_what_differs(tmp_path):
+    file = tmp_path / "checkpoint.pt"
+    stopped(file, identity={"classes": ["a", "b"], "seed": 0})
+    with pytest.raises(ValueError, match="it has another classes, another seed"):
+        stopped(file, identity={"classes": ["a", "c"], "seed": 1})
+    stopped(file, identity={"classes": ["a", "b"], "seed": 0})
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from submasking.files import atomic
 from submasking.learning.adapt import Adapted, adapt
 from submasking.learning.backbone import Backbone
 from submasking.learning.evaluate import features, top1
+from submasking.learning.images import ImageSet
 from submasking.masking.selection import PRESETS
 from submasking.records.profiles import Optimisation
 from submasking.records.surroundings import commit
@@ -30,12 +32,15 @@ def add(command: argparse.ArgumentParser) -> None:
     """Describe the command."""
     command.description = (
         "Learn which weights of a frozen backbone to switch off for the classes of an image folder"
-        " (train/<class>/*, and test/<class>/* for the score). After every epoch a checkpoint is written beside the"
-        " output; the same command goes on from it after an interruption."
+        " (train/<class>/*, and test/<class>/* for the score). Both are read and checked before training; hidden files"
+        " are passed over, and what else is no picture by its name is counted on stderr. After every epoch a checkpoint"
+        " is written beside the output; the same command goes on from it after an interruption."
     )
     command.add_argument("folder", type=Path, help="holds train/ and perhaps test/, one folder per class in each")
     command.add_argument("--model", required=True, help="timm:NAME or open_clip:NAME")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the mask file to write")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the mask file to write, in place of one that is there"
+    )
     command.add_argument("--option", dest="options", type=pair, action="append", default=[], metavar="NAME=VALUE",
                          help="passed to timm's constructor, such as pad_type=same")  # fmt: skip
     add_weights(command)
@@ -58,7 +63,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train, write the mask file, print a report."""
-    checkpoint = _checkpoint(given)
+    _require_place(given)
     backbone = libraries.build(
         given.model,
         given.weights,
@@ -67,13 +72,17 @@ def run(given: argparse.Namespace) -> int:
         mean=tuple(given.mean) if given.mean else None,
         std=tuple(given.std) if given.std else None,
     )
-    train = folder.load(given.folder, "train", backbone.size)
+    splits = ("train", "test") if (given.folder / "test").is_dir() else ("train",)
+    images = folder.load_all(given.folder, splits, backbone.size)  # all is read before anything is trained
     plan = Optimisation(
         lr=given.lr or _usual_lr(backbone), epochs=given.epochs, warmup=given.warmup, head_lr=given.head_lr
     )
+    checkpoint = given.out.with_name(given.out.name + ".checkpoint")
+    if given.restart:
+        checkpoint.unlink(missing_ok=True)
     adapted = adapt(
         backbone,
-        train,
+        images["train"],
         "FS",
         plan,
         batch_size=given.batch_size,
@@ -86,7 +95,33 @@ def run(given: argparse.Namespace) -> int:
         label=given.out.name,
         progress=not given.quiet and not given.json,
     )
-    score = _scored(given, backbone, adapted)
+    save = partial(_save, given, backbone, adapted, images["train"], {"lr": plan.lr})
+    save({})  # first of all: whatever happens from here on, the training is kept
+    if "test" in images:
+        save(_scored(given, backbone, adapted, images["test"]))
+    checkpoint.unlink(missing_ok=True)
+    inspect.run(argparse.Namespace(file=given.out, json=given.json))
+    return 0
+
+
+def _require_place(given: argparse.Namespace) -> None:
+    """Refuse before training what could not be written after it."""
+    atomic.require_writable(given.out)
+    if not given.out.exists():
+        return
+    if given.weights is not None and given.weights.exists() and given.out.samefile(given.weights):
+        raise ValueError(f"--out must be another file than --weights, got {given.out} for both; name a new file")
+    folder.on_stderr(f"submasking mask: {given.out} is there already; it will be replaced after training")
+
+
+def _save(
+    given: argparse.Namespace,
+    backbone: Backbone,
+    adapted: Adapted,
+    train: ImageSet,
+    chosen: dict[str, Any],
+    score: dict[str, float],
+) -> None:
     assert adapted.masking is not None  # FS learns masks
     assert adapted.head is not None  # with labels
     maskfile.save(
@@ -103,36 +138,16 @@ def run(given: argparse.Namespace) -> int:
             "dataset": given.folder.resolve().name,
             "method": "FS",
             "images": len(train),
-            "recipe": _settings(given) | {"lr": plan.lr},
+            "recipe": _settings(given) | chosen,
             "commit": commit(),
         },
     )
-    _described(checkpoint).unlink(missing_ok=True)
-    inspect.run(argparse.Namespace(file=given.out, json=given.json))
-    return 0
 
 
 def _settings(given: argparse.Namespace) -> dict[str, Any]:
-    """What a resumed run must have in common with the one before."""
+    """What the mask was trained with."""
     settings = {name: getattr(given, name) for name in SETTINGS}
     return json.loads(json.dumps(settings | {"options": dict(given.options)}))
-
-
-def _checkpoint(given: argparse.Namespace) -> Path:
-    """Where training goes on from; a checkpoint of other settings is refused."""
-    checkpoint = given.out.with_name(given.out.name + ".checkpoint")
-    described = _described(checkpoint)
-    if given.restart:
-        checkpoint.unlink(missing_ok=True)
-    settings = json.dumps(_settings(given) | {"folder": str(given.folder.resolve())}, sort_keys=True)
-    if checkpoint.exists() and (not described.exists() or described.read_text(encoding="utf-8") != settings):
-        raise ValueError(f"{checkpoint} is of a run with other settings; repeat those, or add --restart to forget it")
-    atomic.write(described, settings)
-    return checkpoint
-
-
-def _described(checkpoint: Path) -> Path:
-    return checkpoint.with_name(checkpoint.name + ".json")
 
 
 def _usual_lr(backbone: Backbone) -> float:
@@ -140,13 +155,12 @@ def _usual_lr(backbone: Backbone) -> float:
     return 10.0 if any(isinstance(module, nn.LayerNorm) for module in backbone.trunk.modules()) else 50.0
 
 
-def _scored(given: argparse.Namespace, backbone: Backbone, adapted: Adapted) -> dict[str, float]:
-    """Accuracy on the test folder where there is one."""
-    adapted.trunk.eval()
-    if not (given.folder / "test").is_dir():
-        return {}
-    test = folder.load(given.folder, "test", backbone.size)
-    found = features(adapted.trunk, test, backbone.normalise, device=given.device)
+def _scored(given: argparse.Namespace, backbone: Backbone, adapted: Adapted, test: ImageSet) -> dict[str, float]:
+    """Accuracy on the test images."""
     assert adapted.head is not None
-    with torch.inference_mode():
-        return {"top1": top1(adapted.head(found.to(given.device)).cpu(), test.labels)}
+    try:
+        found = features(adapted.trunk, test, backbone.normalise, device=given.device)
+        with torch.inference_mode():
+            return {"top1": top1(adapted.head(found), test.labels)}
+    except Exception as error:  # such as a device that is full
+        raise ValueError(f"{given.out} is written, but without a score: it could not be had ({error})") from error

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from submasking.commands.backbone import backbone_of
 from submasking.commands.options import add_json, add_weights
 from submasking.learning.batches import as_float
 from submasking.tasks import maskfile
-from submasking.worlds.folder import decoded
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+from submasking.worlds.folder import on_stderr
+from submasking.worlds.listing import listed
+from submasking.worlds.pictures import decoded, suffixes
 
 
 def add(command: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    command.description = "Lay a task on its backbone and print the likeliest classes of each image."
+    command.description = (
+        "Lay a task on its backbone and print the likeliest classes of each image. What cannot be read is a line on"
+        " stderr each; the others are named all the same, and the exit code is 1. Pictures are rendered as in training:"
+        " upright by EXIF, transparency on white, 16-bit grey scaled."
+    )
     command.add_argument("file", type=Path, help="a mask file")
-    command.add_argument("images", type=Path, nargs="+", help="pictures, or folders of pictures")
+    command.add_argument("images", type=Path, nargs="+", help="pictures, or folders of pictures (hidden ones left out)")
     command.add_argument("--top", type=int, default=1, metavar="N", help="classes per image (default 1)")
     command.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at once (default 32)")
     add_weights(command)
@@ -34,18 +40,18 @@ def run(given: argparse.Namespace) -> int:
     if given.top < 1 or given.batch_size < 1:
         raise ValueError("--top and --batch-size must be at least 1")
     task = maskfile.load(given.file)
-    pictures = list(_pictures(given.images))
     network = backbone_of(task, given.weights)
     head = task.head()
     if head is None or not task.classes:
         raise ValueError(f"{given.file} has no head or no class names, so it cannot name classes")
     task.apply(network.trunk)
     network.trunk.eval()
-    for start in range(0, len(pictures), given.batch_size):
-        paths = pictures[start : start + given.batch_size]
-        images = torch.stack([decoded(path, network.size) for path in paths])
+    bad: list[str] = []
+    pictures = _decoded(_pictures(given.images, bad), network.size, bad)
+    while batch := list(itertools.islice(pictures, given.batch_size)):
+        paths, images = zip(*batch, strict=True)
         with torch.inference_mode():
-            shares = head(network.trunk(network.normalise(as_float(images)))).softmax(1)
+            shares = head(network.trunk(network.normalise(as_float(torch.stack(images))))).softmax(1)
         best = shares.topk(min(given.top, len(task.classes)), dim=1)
         for path, values, indices in zip(paths, best.values.tolist(), best.indices.tolist(), strict=True):
             named = [(task.classes[index], value) for index, value in zip(indices, values, strict=True)]
@@ -53,15 +59,36 @@ def run(given: argparse.Namespace) -> int:
                 print(json.dumps({"image": str(path), "classes": dict(named)}))
             else:
                 print(f"{path}\t" + "\t".join(f"{name} {value:.3f}" for name, value in named))
-    return 0
+    return 1 if bad else 0
 
 
-def _pictures(paths: list[Path]) -> Iterator[Path]:
+def _pictures(paths: list[Path], bad: list[str]) -> Iterator[Path]:
+    """The pictures that are meant; a folder is gone through."""
     for path in paths:
-        if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-            if not found:
-                raise ValueError(f"{path} must hold pictures ({', '.join(SUFFIXES)}); there are none")
-            yield from found
-        else:
+        if not path.is_dir():
             yield path
+            continue
+        found = listed(path)
+        for note in found.notes():
+            _say(f"{path}: {note}")
+        if not found.pictures:
+            _complain(f"{path} must hold pictures ({', '.join(sorted(suffixes()))}); there are none", bad)
+        yield from found.pictures
+
+
+def _decoded(paths: Iterator[Path], size: int, bad: list[str]) -> Iterator[tuple[Path, Tensor]]:
+    """The pictures that can be read; the others are said at once, and do not hold up the rest."""
+    for path in paths:
+        try:
+            yield path, decoded(path, size, say=_say)
+        except ValueError as error:
+            _complain(str(error), bad)
+
+
+def _complain(fault: str, bad: list[str]) -> None:
+    bad.append(fault)
+    _say(fault)
+
+
+def _say(note: str) -> None:
+    on_stderr(f"submasking predict: {note}")

@@ -44,6 +44,7 @@ def run(task: Run, *, notebook: dict[str, Any] | None = None, progress: bool = T
         **surroundings(),
     )
     results.write(record, results_folder(task.profile) / "records")
+    task.checkpoint_file.unlink(missing_ok=True)  # not before: until here the training could be lost
     return record
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,22 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def require_writable(path: Path) -> None:
+    """Make the folder of a file to be written, and try whether it takes files: before the work, not after.
+
+    Raises:
+        ValueError: the path is a folder, or nothing can be written there.
+    """
+    try:
+        if path.is_dir():
+            raise ValueError(f"{path} must be a file to write, but is a folder; name a file in it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"{path} must be a file that can be written ({error}); choose another place") from error
 
 
 def write(path: Path, content: str | bytes) -> None:

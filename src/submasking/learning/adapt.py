@@ -6,6 +6,7 @@ The notebooks and the command line both come here; protocol, "Training".
 from __future__ import annotations
 
 import copy
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,13 +96,19 @@ def adapt(
         progress: see there.
 
     Raises:
-        ValueError: for an unknown method, a missing `swav`, or an argument out of range.
+        ValueError: for an unknown method, a missing `swav`, an argument out of range, labels of a single class, or a
+            checkpoint that is damaged or of another training.
         FloatingPointError: the loss is not finite.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
     if method in SELF_SUPERVISED and swav is None:
         raise ValueError(f"{method} needs the settings of its loss; got swav=None; pass Swav(crops=(2,), sizes=(224,))")
+    if method not in SELF_SUPERVISED and len(images.classes) < 2:
+        raise ValueError(
+            f"{method} must have at least two classes to tell apart, {images.name!r} has {', '.join(images.classes)};"
+            " add a folder of what it is not"
+        )
     trunk = copy.deepcopy(backbone.trunk).to(device)
     masking, optimizers = learnable(
         trunk, METHODS[method], plan, select=select or backbone.preset, rescale=rescale, seed=seed
@@ -122,10 +129,29 @@ def adapt(
         state={"trunk": trunk, "head": made.on_top, "loader": made.loader},
         checkpoint=checkpoint,
         checkpoint_seconds=checkpoint_seconds,
+        identity={
+            "method": method,
+            "plan": repr(plan),
+            "style": repr(style),
+            "swav": repr(swav),
+            "batch size": batch_size,
+            "selection": select if isinstance(select, str) else "",
+            "rescale": rescale,
+            "seed": seed,
+            "backbone": backbone.fingerprint,
+            "preprocessing": repr(backbone.preprocessing),
+            "classes": list(images.classes),
+            "set of images": _checksum(images),
+        },
         label=label,
         progress=progress,
     )
     return Adapted(trunk, None if method in SELF_SUPERVISED else made.on_top, masking, history)
+
+
+def _checksum(images: ImageSet) -> int:
+    """The same for the same images with the same labels in the same order."""
+    return zlib.crc32(images.labels.numpy().data, zlib.crc32(images.images.contiguous().numpy().data))
 
 
 def learnable(

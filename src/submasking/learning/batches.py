@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,7 +17,8 @@ class Batches:
 
     Args:
         images: the set.
-        batch_size: images per batch; the last batch may be smaller (no image is dropped).
+        batch_size: images per batch; the last batch may be smaller (no image is dropped), but is no single image
+            where it can be helped: batch norm cannot train on one.
         transform: batch of images in [0, 1] and a generator -> what the step sees.
         seed: decides the order and the augmentation.
         memory_format: layout of the batch.
@@ -41,13 +41,20 @@ class Batches:
         self.generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.images) / self.batch_size)
+        return len(self._lengths())
 
     def __iter__(self) -> Iterator[tuple[Any, Int[Tensor, " n"]]]:
         order = torch.randperm(len(self.images), generator=self.generator)
-        for chosen in order.split(self.batch_size):
+        for chosen in order.split(self._lengths()):
             batch = as_float(self.images.images[chosen].to(self.device))
             yield self.transform(batch, self.generator), self.images.labels[chosen].to(self.device)
+
+    def _lengths(self) -> list[int]:
+        """Images in each batch; a single last one joins the batch before it."""
+        whole, rest = divmod(len(self.images), self.batch_size)
+        if rest == 1 and whole and self.batch_size > 1:
+            return [self.batch_size] * (whole - 1) + [self.batch_size + 1]
+        return [self.batch_size] * whole + [rest] * (rest > 0)
 
     def state_dict(self) -> dict[str, Any]:
         """State of the generator, so that a resumed run sees the batches that it would have seen."""

@@ -57,6 +57,7 @@ def fit(
     state: Mapping[str, Any] | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 10.0,
+    identity: Mapping[str, Any] | None = None,
     on_epoch: Callable[[int], None] | None = None,
     label: str = "",
     progress: bool = True,
@@ -70,23 +71,25 @@ def fit(
         epochs: passes, at least 1.
         schedule: progress in [0, 1) -> multiplier of each peak lr, applied before every step.
         state: objects with state_dict / load_state_dict that a checkpoint holds (model, head, loader, ...).
-        checkpoint: file resumed from when it exists and removed at the end.
+        checkpoint: file resumed from when it exists. It stays at the end: whoever keeps what was trained removes it
+            after, so that no fault on the way there costs the training.
         checkpoint_seconds: it is written after each epoch that ends this long after the last writing.
+        identity: all that makes this training another than others; a checkpoint of another is refused.
         on_epoch: called after each epoch with its index.
         label: what the progress bar says.
         progress: show a bar in a terminal, else print a line per epoch.
 
     Raises:
-        ValueError: epochs < 1.
+        ValueError: epochs < 1; the checkpoint is damaged, or of another training.
         FloatingPointError: the loss is not finite; the message names epoch and step.
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     everything = dict(state or {}) | {f"optimizer{i}": optimizer for i, optimizer in enumerate(optimizers)}
-    history, first = History(), 0
+    history, first, identity = History(), 0, dict(identity or {})
     if checkpoint is not None and checkpoint.exists():
-        first = _resume(checkpoint, everything, history)
+        first = _resume(checkpoint, everything, history, identity)
     saved = time.perf_counter()
     started = saved - history.seconds
     terminal = sys.stderr.isatty()
@@ -117,12 +120,10 @@ def fit(
             on_epoch(epoch)
         if checkpoint is not None and epoch + 1 < epochs and time.perf_counter() - saved >= checkpoint_seconds:
             _set_rates(optimizers, peaks, 1.0)
-            _save(checkpoint, everything, history, epoch + 1)
+            _save(checkpoint, everything, history, epoch + 1, identity)
             saved = time.perf_counter()
     bar.close()
     _set_rates(optimizers, peaks, 1.0)
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return history
 
 
@@ -132,22 +133,34 @@ def _set_rates(optimizers: Sequence[torch.optim.Optimizer], peaks: list[list[flo
             group["lr"] = peak * multiplier
 
 
-def _save(path: Path, state: Mapping[str, Any], history: History, epoch: int) -> None:
+def _save(path: Path, state: Mapping[str, Any], history: History, epoch: int, identity: dict[str, Any]) -> None:
     content = {name: thing.state_dict() for name, thing in state.items()}
     content |= {
         "loss": history.loss,
         "seconds": history.seconds,
         "epoch": epoch,
+        "identity": identity,
         "rng": torch.get_rng_state(),
     }
     with atomic.replacing(path) as part:
         torch.save(content, part)
 
 
-def _resume(path: Path, state: Mapping[str, Any], history: History) -> int:
-    content = torch.load(path, weights_only=True)
-    for name, thing in state.items():
-        thing.load_state_dict(content[name])
-    torch.set_rng_state(content["rng"])
-    history.loss, history.seconds = content["loss"], content["seconds"]
-    return int(content["epoch"])
+def _resume(path: Path, state: Mapping[str, Any], history: History, identity: dict[str, Any]) -> int:
+    """Put everything back; returns the epoch to go on with."""
+    try:
+        content = torch.load(path, weights_only=True)
+        before = content["identity"]
+        if different := sorted(name for name in before | identity if before.get(name) != identity.get(name)):
+            raise ValueError(f"it has another {', another '.join(different)}")
+        for name, thing in state.items():
+            thing.load_state_dict(content[name])
+        torch.set_rng_state(content["rng"])
+        history.loss, history.seconds = list(content["loss"]), float(content["seconds"])
+        return int(content["epoch"])
+    except Exception as error:  # torch and pickle raise nearly anything when they meet damage
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(
+            f"the checkpoint {path} must be a whole one of this very training ({said}); to train from the start add"
+            " --restart to `submasking mask`, or delete that checkpoint"
+        ) from error

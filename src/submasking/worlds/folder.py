@@ -2,46 +2,101 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
-from torchvision.datasets import ImageFolder
-from torchvision.transforms.v2 import functional
+from torch import Tensor
 
 from submasking.learning.images import ImageSet
+from submasking.worlds.listing import Listing, first, listed
+from submasking.worlds.pictures import Say, decoded
 
 FOLDERS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
 
 
-def load(folder: Path, split: str, size: int, limit: int | None = None) -> ImageSet:
-    """Images below folder/<split>/<class>/, each resized as a whole to size x size (bicubic).
+def on_stderr(note: str) -> None:
+    """Say something beside the output."""
+    print(note, file=sys.stderr, flush=True)
+
+
+def load(folder: Path, split: str, size: int, limit: int | None = None, *, say: Say = on_stderr) -> ImageSet:
+    """Images of one split; see `load_all`."""
+    return load_all(folder, (split,), size, limit, say=say)[split]
+
+
+def load_all(
+    folder: Path, splits: Iterable[str], size: int, limit: int | None = None, *, say: Say = on_stderr
+) -> dict[str, ImageSet]:
+    """Images below folder/<split>/<class>/, by split, rendered as `submasking.worlds.pictures` says.
+
+    Hidden files and folders are passed over; what else is left out is said. Names of classes are in Unicode's composed
+    form (NFC), whatever form the folders' names have.
 
     Args:
         folder: holds train/ and test/, and val/ if there is one.
-        split: "train", "validation" or "test".
+        splits: of "train", "validation", "test".
         size: side in pixels.
-        limit: keep at most that many, evenly spread over the sorted files; None keeps all.
+        limit: keep at most that many of each split, evenly spread over the sorted files; None keeps all.
+        say: told what is left out, a sentence at a time.
 
     Raises:
-        ValueError: for a missing folder, a folder without classes, a test set with other classes, or a
-            picture that cannot be read; the message names it.
+        ValueError: for a missing folder, a folder without classes, splits of other classes, pictures that cannot be
+            read. All is looked at before: the message names what is wrong first and counts the rest.
     """
-    place = _place(folder, split)
-    found = _listed(place)
-    known = _listed(_place(folder, "train")).classes
-    if found.classes != known:
-        different = sorted(set(found.classes) ^ set(known))
-        raise ValueError(
-            f"{split} and train must have the same classes, but only one of them has {', '.join(different[:5])} "
-            f"(in {folder}); name the class folders alike"
-        )
-    samples = found.samples
-    if limit is not None and limit < len(samples):
-        samples = [samples[index * len(samples) // limit] for index in range(limit)]
-    images = torch.stack([decoded(Path(path), size) for path, _ in samples])
-    labels = torch.tensor([label for _, label in samples])
-    return ImageSet(images, labels, tuple(found.classes), f"{folder.name} {split}")
+    found: dict[str, ImageSet] = {}
+    train = _split(folder, "train")
+    chosen = [train if name == "train" else _split(folder, name) for name in splits]
+    faults = [fault for split in chosen for fault in split.faults + _differences(folder, split, train)]
+    for split in chosen:
+        for note in split.listing.notes():
+            say(f"{split.place}: {note}")
+        if images := _read(split, size, limit, faults, say):
+            found[split.name] = ImageSet(*images, tuple(split.classes), f"{folder.name} {split.name}")
+    if faults:
+        many = f"{len(faults)} faults in {folder}: " if len(faults) > 1 else ""
+        raise ValueError(many + first(faults, "; "))
+    return found
+
+
+@dataclass
+class _Split:
+    name: str
+    place: Path
+    listing: Listing
+    classes: dict[str, list[Path]] = field(default_factory=dict)  # in order, with the pictures of each
+    faults: list[str] = field(default_factory=list)
+
+
+def _split(folder: Path, name: str) -> _Split:
+    """The classes of a split with their pictures, and what is wrong with them, before a picture is opened."""
+    place = _place(folder, name)
+    split = _Split(name, place, listed(place))
+    folders = defaultdict(list)
+    for path in split.listing.folders:
+        if path.parent == place:
+            folders[unicodedata.normalize("NFC", path.name)].append(path)
+    split.classes = {label: [] for label in sorted(folders)}
+    for picture in split.listing.pictures:
+        inside = picture.relative_to(place).parts
+        if len(inside) == 1:
+            split.listing.left_out["beside the class folders"] += 1
+        else:
+            split.classes[unicodedata.normalize("NFC", inside[0])].append(picture)
+    split.faults += [
+        f"{' and '.join(map(str, paths))} must be one folder: their names differ in Unicode form only; join them"
+        for paths in folders.values()
+        if len(paths) > 1
+    ]
+    empty = [str(folders[label][0]) for label, pictures in split.classes.items() if not pictures]
+    if empty or not folders:
+        without = f"none in {first(empty)}" if empty else "there is no folder"
+        split.faults.append(f"{place} must hold one folder per class with at least one picture in each ({without})")
+    return split
 
 
 def _place(folder: Path, split: str) -> Path:
@@ -55,20 +110,30 @@ def _place(folder: Path, split: str) -> Path:
     )
 
 
-def _listed(place: Path) -> ImageFolder:
-    try:
-        return ImageFolder(str(place))
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"{place} must hold one folder per class with at least one picture in each ({error})"
-        ) from error
+def _differences(folder: Path, split: _Split, train: _Split) -> list[str]:
+    different = sorted(split.classes.keys() ^ train.classes.keys())
+    if not different:
+        return []
+    return [
+        f"{split.name} and train must have the same classes, but only one of them has {first(different)} "
+        f"(in {folder}); name the class folders alike"
+    ]
 
 
-def decoded(path: Path, size: int) -> torch.Tensor:
-    """uint8 [3, size, size]."""
-    try:
-        with Image.open(path) as picture:
-            pixels = functional.pil_to_tensor(picture.convert("RGB"))
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
-        raise ValueError(f"{path} must be a readable picture ({error}); repair or remove it") from error
-    return functional.resize(pixels, [size, size], interpolation=functional.InterpolationMode.BICUBIC, antialias=True)
+def _read(split: _Split, size: int, limit: int | None, faults: list[str], say: Say) -> tuple[Tensor, Tensor] | None:
+    """Images and labels; None if anything was wrong, which is added to the faults."""
+    samples = [(path, label) for label, paths in enumerate(split.classes.values()) for path in paths]
+    if limit is not None and limit < len(samples):
+        samples = [samples[index * len(samples) // limit] for index in range(limit)]
+    images: list[Tensor] = []
+    odd: list[str] = []
+    for path, _ in samples:
+        try:
+            images.append(decoded(path, size, say=odd.append))
+        except ValueError as error:
+            faults.append(str(error))
+    if odd:
+        say(f"{split.place}: {len(odd)} of {len(samples)} pictures are odd: {first(odd)}")
+    if faults:
+        return None
+    return torch.stack(images), torch.tensor([label for _, label in samples])

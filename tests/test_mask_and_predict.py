@@ -1,0 +1,216 @@
+"""No training is lost and no prediction held up by what is wrong with a folder, a file or a terminal."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from submasking.commands import mask
+from submasking.commands.cli import main
+from submasking.tasks import maskfile
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    """Pictures of two classes, and weights of a small network."""
+    folder, random = tmp_path_factory.mktemp("origin"), np.random.default_rng(0)
+    for split, count in (("train", 5), ("test", 2)):
+        for name in ("red", "blå"):
+            (folder / "photos" / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 255, (20, 24, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / "photos" / split / name / f"{number}.png")
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), folder / "weights.safetensors")
+    return folder
+
+
+@pytest.fixture
+def place(origin, tmp_path):
+    shutil.copytree(origin, tmp_path / "place")
+    return tmp_path / "place"
+
+
+def training(place, *more, out="task.safetensors"):
+    return [
+        "mask", str(place / "photos"), "--model", "timm:test_resnet", "--weights", str(place / "weights.safetensors"),
+        "--size", "32", "--epochs", "2", "--batch-size", "4", "--out", str(place / out), "--quiet", *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Fails a test that comes to training."""
+
+    def never(*unused, **named):
+        pytest.fail("trained")
+
+    monkeypatch.setattr(mask, "adapt", never)
+
+
+def broken(place):
+    (place / "photos" / "test" / "red" / "bad.png").write_bytes(b"no picture")
+
+
+def another_class(place):
+    (place / "photos" / "test" / "red").rename(place / "photos" / "test" / "pink")
+
+
+def empty_class(place):
+    shutil.rmtree(place / "photos" / "test" / "red")
+    (place / "photos" / "test" / "red").mkdir()
+
+
+def out_is_a_folder(place):
+    (place / "task.safetensors").mkdir()
+
+
+def out_below_a_file(place):
+    (place / "there").write_bytes(b"")
+
+
+FAULTS = {
+    "bad.png must be a readable picture": (broken, "task.safetensors"),
+    "only one of them has pink, red": (another_class, "task.safetensors"),
+    "at least one picture in each": (empty_class, "task.safetensors"),
+    "is a folder; name a file in it": (out_is_a_folder, "task.safetensors"),
+    "must be a file that can be written": (out_below_a_file, "there/task.safetensors"),
+    "must be another file than --weights": (lambda place: None, "weights.safetensors"),
+}
+
+
+@pytest.mark.parametrize("said", FAULTS)
+@pytest.mark.usefixtures("untrained")
+def test_what_would_fail_after_training_fails_before_it(place, said, capsys):
+    spoil, out = FAULTS[said]
+    before = (place / "weights.safetensors").read_bytes()
+    spoil(place)
+    assert main(training(place, out=out)) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert (place / "weights.safetensors").read_bytes() == before
+
+
+def test_a_single_class_is_refused(place, capsys):
+    for split in ("train", "test"):
+        shutil.rmtree(place / "photos" / split / "red")
+    assert main(training(place)) == 1
+    assert "at least two classes" in capsys.readouterr().err
+
+
+def test_a_mask_is_kept_when_it_cannot_be_scored(place, monkeypatch, capsys):
+    def full(*unused, **named):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(mask, "features", full)
+    assert main(training(place)) == 1
+    error = capsys.readouterr().err
+    assert "task.safetensors is written, but without a score: it could not be had (out of memory)" in error
+    assert maskfile.load(place / "task.safetensors").score == {}
+    monkeypatch.undo()
+    assert main(training(place)) == 0
+    assert set(maskfile.load(place / "task.safetensors").score) == {"top1"}
+    assert not list(place.glob("*.checkpoint*"))
+    assert "task.safetensors is there already; it will be replaced" in capsys.readouterr().err
+
+
+def test_a_checkpoint_outlives_a_mask_that_could_not_be_written(place, monkeypatch):
+    def full(*unused, **named):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(maskfile, "save", full)
+    assert main(training(place)) == 1
+    assert (place / "task.safetensors.checkpoint").exists()
+
+
+@pytest.mark.parametrize("change", ["a class more", "another class of the same number", "another picture", "damage"])
+def test_a_checkpoint_that_does_not_belong_is_named_with_what_to_do(place, monkeypatch, change, capsys):
+    monkeypatch.setattr(maskfile, "save", lambda *unused, **named: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(training(place))
+    monkeypatch.undo()
+    checkpoint = place / "task.safetensors.checkpoint"
+    for split in ("train", "test"):
+        folder = place / "photos" / split
+        if change == "a class more":
+            shutil.copytree(folder / "red", folder / "rosy")
+        elif change == "another class of the same number":
+            (folder / "red").rename(folder / "aoi")
+        elif change == "another picture":
+            Image.new("RGB", (9, 9)).save(folder / "red" / "0.png")
+    if change == "damage":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:999])
+    assert main(training(place)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(checkpoint) in line
+    assert "--restart" in line
+    assert main(training(place, "--restart")) == 0
+
+
+@pytest.mark.parametrize("images", [9, 5])
+def test_a_last_batch_of_one_picture_does_not_end_training(place, images):
+    """Batches of four leave one picture over, and its features are of one place: batch norm refuses it."""
+    for extra in sorted((place / "photos" / "train").glob("*/*.png"))[::2][: 10 - images]:
+        extra.unlink()
+    assert main(training(place)) == 0
+
+
+@pytest.fixture(scope="module")
+def task(origin):
+    assert main(training(origin, out="made.safetensors")) == 0
+    return origin / "made.safetensors"
+
+
+def predicting(origin, task, *images):
+    return ["predict", str(task), *map(str, images), "--weights", str(origin / "weights.safetensors")]
+
+
+def test_a_bad_picture_does_not_hold_up_the_others(place, task, capsys):
+    folder = place / "photos" / "test"
+    (folder / "red" / "1a.png").write_bytes((folder / "red" / "1.png").read_bytes()[:300])
+    (folder / "red" / "0.jpg").write_bytes(b"<!doctype html>")
+    (folder / "red" / "._0.png").write_bytes(b"of a Mac")
+    (folder / "red" / "a.heic").write_bytes(b"")
+    assert (
+        main(predicting(place, task, folder, place / "none.png", place / "photos" / "train", "--batch-size", "3")) == 1
+    )
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 4 + 10
+    lines = err.splitlines()
+    assert sum("must be a readable picture" in line for line in lines) == 3
+    assert sum("1 file was no picture by its name: .heic 1" in line for line in lines) == 1
+    assert len(lines) == 4
+    assert all(line.startswith("submasking predict: ") for line in lines)
+
+
+def test_predict_takes_what_training_takes(place, task, capsys):
+    folder = place / "various"
+    folder.mkdir()
+    for name in ("a.JFIF", "b.gif", "c.webp", "d.TIF", "e.jp2", "f.bmp", "g.tga", "h.png"):
+        kind = {"a": "JPEG", "e": "JPEG2000"}.get(name[0])
+        Image.new("RGB", (8, 8), "red").save(folder / name, kind)
+    assert main(predicting(place, task, folder)) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 8
+    assert main(predicting(place, task, place / "various", place / "photos" / "none")) == 1
+
+
+@pytest.mark.parametrize("coding", ["latin-1", "ascii", "utf-8"])
+def test_any_terminal_can_be_written_to(origin, task, tmp_path, coding):
+    picture = tmp_path / "猫 \udcff.png"
+    shutil.copy(origin / "photos" / "test" / "red" / "0.png", picture)
+    script = "import sys; from submasking.commands.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", script]
+    environment = os.environ | {"PYTHONIOENCODING": coding}
+    for words in (["inspect", str(task)], predicting(origin, task, picture), predicting(origin, task, tmp_path / "猫")):
+        done = subprocess.run([*command, *words], capture_output=True, env=environment, check=False)
+        assert done.returncode == (words[-3].endswith("猫") if words[0] == "predict" else 0)
+        assert b"encode" not in done.stderr
+        assert b"Traceback" not in done.stderr
