@@ -7,7 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-BACKBONE_HELP = "weights of the backbone, a safetensors file; without it the pretrained ones of timm or open_clip"
+BACKBONE_HELP = (
+    "weights of the backbone: a safetensors file, or one of torch.save, whatever comes before its names; without it the"
+    " pretrained ones of timm or open_clip"
+)
 
 
 def add_weights(command: argparse.ArgumentParser) -> None:

@@ -32,7 +32,7 @@ class Run:
         method: one of ZS, LP, FS, FFT, SSM, SSFT.
         labels: share of the training labels that is used, in percent; 0 for SSM and SSFT.
         seed: decides order, augmentation, head and (below 100 %) which labels are kept.
-        weights: safetensors file of the backbone, for profile images.
+        weights: weights file of the backbone, for profile images.
     """
 
     profile: str

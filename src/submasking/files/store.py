@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from submasking.files import atomic
+from submasking.files import atomic, contents
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -20,8 +20,12 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file; ValueError names the file where it cannot be read."""
+    if (kind := contents.kind(path)) is not contents.Kind.SAFETENSORS:
+        raise ValueError(f"{path} must be a safetensors file, but is {kind.value}; convert it")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in list(file.keys())}, file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} must be a readable safetensors file ({error}); check or delete it") from error
+    except Exception as error:  # the reader's own kinds of errors, and torch's, where the header is damaged
+        raise ValueError(
+            f"{path} must be a readable safetensors file, but is cut off or damaged ({error}); fetch or make it again"
+        ) from error

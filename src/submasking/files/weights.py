@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from submasking.files import store
-
-PREFIXES = ("", "trunk.", "visual.")  # what the names of an image network's tensors may begin with
-
+from submasking.files import contents, pickles, store
 
 CLASSIFIERS = ("fc.", "head.", "classifier.", "last_linear.")
+WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # torch puts them amid names
+COUNTER = "num_batches_tracked"  # counts batches; many files leave it out
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """All tensors of a weights file by name; its content says what it is, not its own name.
+
+    Raises:
+        ValueError: there is no such file, or it cannot be read; the message says what it is and what helps.
+    """
+    kind = contents.kind(path)
+    if kind is contents.Kind.SAFETENSORS:
+        tensors = store.read(path)[0]
+    else:
+        tensors = pickles.read(path, mapped=kind is contents.Kind.ZIP)
+    bare = {_unwrapped(name): value for name, value in tensors.items()}
+    return bare if len(bare) == len(tensors) else tensors
+
+
+def load(module: nn.Module, path: Path) -> None:
+    """Load a weights file into a module.
+
+    The network's names may have anything before them, as long as it is the same for all: what wrapped the network when
+    it was saved (`module.`, `_orig_mod.`, `backbone.`, ...), or the key of a dictionary (`state_dict`). Tensors that
+    the module does not have, such as a classifier's, are left out. Numbers of other precision are converted.
+
+    Raises:
+        ValueError: the file cannot be read; a tensor is missing, of another shape, quantised, or not finite; or there
+            are several networks that would do.
+    """
+    expected, tensors = module.state_dict(), read(path)
+    prefix = _prefix(tensors, expected, path)
+    found = {name: tensors[prefix + name] for name in expected if prefix + name in tensors}
+    _require_numbers(found, expected, path)
+    module.load_state_dict({name: value for name, value in found.items() if _fits(value, expected[name])}, strict=False)
 
 
 def guesses(path: Path, known: str) -> Iterator[dict[str, Tensor]]:
@@ -28,55 +61,96 @@ def guesses(path: Path, known: str) -> Iterator[dict[str, Tensor]]:
     Raises:
         ValueError: the file cannot be read.
     """
-    tensors = without_prefix(read(path), known)
-    norms = [name.removesuffix("running_mean") for name in tensors if name.endswith("running_mean")]
-    tensors = {norm + "num_batches_tracked": torch.tensor(0) for norm in norms} | tensors
-    yield tensors
-    yield {name: value for name, value in tensors.items() if not name.startswith(CLASSIFIERS)}
+    tensors = read(path)
+    for prefix in _prefixes(tensors, {known}):
+        own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        norms = [name.removesuffix("running_mean") for name in own if name.endswith("running_mean")]
+        own = {norm + COUNTER: torch.tensor(0) for norm in norms} | own
+        yield own
+        yield {name: value for name, value in own.items() if not name.startswith(CLASSIFIERS)}
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """All tensors of a weights file.
-
-    Raises:
-        ValueError: there is no such file, or it cannot be read.
-    """
-    if not path.is_file():
-        raise ValueError(f"weights must be a safetensors file, there is none at {str(path)!r}")
-    return store.read(path)[0]
+def _unwrapped(name: str) -> str:
+    for wrapper in WRAPPERS:
+        name = name.replace(wrapper, "")
+    return name
 
 
-def load(module: nn.Module, path: Path) -> None:
-    """Load a weights file into a module.
-
-    Tensors that the module does not have, such as a classifier's, are left out.
-
-    Raises:
-        ValueError: there is no such file, it cannot be read, or a tensor is missing or of another shape.
-    """
-    fill(module, without_prefix(read(path), next(iter(module.state_dict()))), str(path))
-
-
-def without_prefix(tensors: Mapping[str, Tensor], known: str) -> dict[str, Tensor]:
-    """The tensors under the names of the network itself, found by one name that is known to be among them."""
-    prefix = next((prefix for prefix in PREFIXES if prefix + known in tensors), "")
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+def _prefixes(tensors: Mapping[str, Tensor], names: Mapping[str, Tensor] | set[str]) -> Counter[str]:
+    """All that stands before any of these names in the file, and before how many."""
+    found: Counter[str] = Counter()
+    for name in tensors:
+        parts = name.split(".")
+        for start in range(len(parts)):
+            if ".".join(parts[start:]) in names:
+                found["".join(f"{part}." for part in parts[:start])] += 1
+    return found
 
 
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Load tensors by name; others are left over, only `num_batches_tracked` may be missing.
+def _prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> str:
+    """What stands before the network's names; refused where nothing fits, or too much."""
+    prefixes = _prefixes(tensors, expected)
+    needed = [name for name in expected if not name.endswith(COUNTER)]
 
-    Raises:
-        ValueError: where a tensor is missing or of another shape; the message names the first few.
-    """
-    expected = module.state_dict()
-    wrong = [f"{name} is missing" for name in expected if name not in tensors and "num_batches" not in name]
-    wrong += [
-        f"{name} is {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
-    if wrong:
-        shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-        raise ValueError(f"weights must fit the architecture, but in {source}: {shown}; check the model's name")
-    module.load_state_dict({name: tensors[name] for name in expected if name in tensors}, strict=False)
+    def faults(prefix: str) -> list[str]:
+        return [fault for name in needed if (fault := _misfit(name, tensors.get(prefix + name), expected[name]))]
+
+    whole = [prefix for prefix in prefixes if prefixes[prefix] >= len(needed) and not faults(prefix)]
+    if not whole:
+        closest = max(prefixes, key=lambda prefix: prefixes[prefix], default="")
+        raise _unfitting(faults(closest), closest, tensors, needed, path)
+    if "" in whole:  # the names as they are
+        return ""
+    copies = [all(torch.equal(tensors[one + name], tensors[whole[0] + name]) for name in needed) for one in whole]
+    if not all(copies):
+        raise ValueError(
+            f"weights must be of one network, but {path} holds several that fit: {', '.join(whole)}; save the one you"
+            " mean in a file of its own"
+        )
+    return whole[0]
+
+
+def _fits(value: Tensor, wanted: Tensor) -> bool:
+    """Whether a tensor is for this place; false only for a counter that was kept in a way of its own."""
+    return value.shape == wanted.shape and value.is_floating_point() == wanted.is_floating_point()
+
+
+def _misfit(name: str, value: Tensor | None, wanted: Tensor) -> str:
+    if value is None:
+        return f"{name} is missing"
+    packed = f"{value.dtype} " if value.is_floating_point() != wanted.is_floating_point() else ""
+    return "" if value.shape == wanted.shape else f"{name} is {packed}{tuple(value.shape)}, not {tuple(wanted.shape)}"
+
+
+def _unfitting(
+    faults: list[str], prefix: str, tensors: Mapping[str, Tensor], needed: list[str], path: Path
+) -> ValueError:
+    shown = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
+    after = f", looked for after {prefix!r}" if prefix else ""
+    names = f"the file's names are such as {', '.join(list(tensors)[:3])}" if tensors else "it holds no tensors"
+    return ValueError(
+        f"weights must fit the architecture, but in {path}: {shown}{after} ({names}; expected are {len(needed)} such as"
+        f" {', '.join(needed[:3])}); check the model's name"
+    )
+
+
+def _require_numbers(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse what would be loaded as if it were numbers of the network, and is not."""
+    for name, value in found.items():
+        wanted = expected[name]
+        if name.endswith(COUNTER):
+            continue
+        narrow = value.is_complex() or value.itemsize < 2 <= wanted.itemsize
+        if narrow or value.is_floating_point() != wanted.is_floating_point():
+            raise ValueError(
+                f"weights must be of the network's kind, floats of 16 bits or more for {wanted.dtype}, but {name} in"
+                f" {path} is {value.dtype}; take the weights from before they were quantised or converted"
+            )
+        if value.layout != torch.strided or value.is_meta:
+            raise ValueError(f"weights must be dense numbers, but {name} in {path} is not; save it with its values")
+        bad = ~value.to(wanted.dtype).isfinite() & wanted.isfinite()
+        if bad.any():
+            raise ValueError(
+                f"weights must be finite numbers, but {name} in {path} has {int(bad.sum())} that are not (NaN or"
+                " infinity); take weights from before the training failed"
+            )

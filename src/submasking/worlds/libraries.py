@@ -45,16 +45,57 @@ def build(
             network cannot take.
     """
     library, _, name = architecture.rpartition(":")
+    _require_known(library, name)
+    given, refused = dict(options or {}), None
+    for attempt in (given, *(given | more for more in _sizes(library, name, size))):
+        try:
+            backbone = _bare(library, name, weights, attempt, size)
+            if weights is not None:
+                files.load(backbone.trunk, weights)
+            return _whole(backbone, architecture, weights, attempt, size, mean, std)
+        except ValueError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _require_known(library: str, name: str) -> None:
+    if library not in ("", "timm", "open_clip"):
+        raise ValueError(f"a model is timm:NAME or open_clip:NAME, got {library}:{name}")
+    if library == "open_clip" and name not in open_clip.list_models():
+        raise ValueError(f"open_clip has no model {name!r}{_close(name, open_clip.list_models())}")
+    if library != "open_clip" and name not in recipes.ARCHITECTURES and not timm.is_model(name):
+        raise ValueError(f"timm has no model {name!r}{_close(name, timm.list_models())}")
+
+
+def _sizes(library: str, name: str, size: int | None) -> tuple[dict[str, Any], ...]:
+    """What else timm may be told of a network that was made for images of another size than is asked for.
+
+    First that it fits its position embedding to each image, for its weights then stay the published ones.
+    """
+    if size is None or library == "open_clip" or name in recipes.ARCHITECTURES:
+        return ()
+    return {"dynamic_img_size": True}, {"img_size": size}
+
+
+def _bare(library: str, name: str, weights: Path | None, options: dict[str, Any], size: int | None) -> Backbone:
     if library == "open_clip":
-        backbone = _open_clip(name, weights)
-    elif name in recipes.ARCHITECTURES:
-        backbone = _small(name, weights, size or DEFAULT_SIZE)
-    elif library in ("", "timm"):
-        backbone = _timm(name, weights, dict(options or {}))
-    else:
-        raise ValueError(f"a model is timm:NAME or open_clip:NAME, got {architecture!r}")
-    if weights is not None:
-        files.load(backbone.trunk, weights)
+        return _open_clip(name, weights)
+    if name in recipes.ARCHITECTURES:
+        return _small(name, weights, size or DEFAULT_SIZE)
+    return _timm(name, weights, options)
+
+
+def _whole(
+    backbone: Backbone,
+    architecture: str,
+    weights: Path | None,
+    options: dict[str, Any],
+    size: int | None,
+    mean: Values | None,
+    std: Values | None,
+) -> Backbone:
+    """All that is known of a network with its weights."""
     trunk, size = backbone.trunk.eval().to(memory_format=torch.channels_last), size or backbone.size
     return replace(
         backbone,
@@ -63,17 +104,15 @@ def build(
         mean=mean or backbone.mean,
         std=std or backbone.std,
         size=size,
-        name=name,
+        name=architecture.rpartition(":")[2],
         architecture=architecture,
-        options=dict(options or {}),
+        options=options,
         weights=weights.name if weights is not None else "pretrained",
         fingerprint=fingerprint(trunk.state_dict()),
     )
 
 
 def _timm(name: str, weights: Path | None, options: dict[str, Any]) -> Backbone:
-    if not timm.is_model(name):
-        raise ValueError(f"timm has no model {name!r}{_close(name, timm.list_models())}")
     try:
         trunk = timm.create_model(name, pretrained=weights is None, num_classes=0, **options)
     except Exception as error:  # whatever a download or a constructor raises
@@ -83,8 +122,6 @@ def _timm(name: str, weights: Path | None, options: dict[str, Any]) -> Backbone:
 
 
 def _open_clip(name: str, weights: Path | None) -> Backbone:
-    if name not in open_clip.list_models():
-        raise ValueError(f"open_clip has no model {name!r}{_close(name, open_clip.list_models())}")
     tags = open_clip.list_pretrained_tags_by_model(name)
     try:
         visual = open_clip.create_model(name, pretrained=tags[0] if weights is None and tags else None).visual

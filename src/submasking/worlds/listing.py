@@ -43,7 +43,8 @@ class Listing:
             )
             said.append(f"{many}: {kinds}")
         if self.links:
-            said.append(f"{len(self.links)} links were not followed: {first(self.links)}")
+            many = "1 link was" if len(self.links) == 1 else f"{len(self.links)} links were"
+            said.append(f"{many} not followed: {first(self.links)}")
         return said
 
 
