@@ -23,7 +23,7 @@ from submasking.learning.swav import SwavHead, SwavLoss, forward_crops
 from submasking.learning.train import History, cosine, fit
 from submasking.masking.handle import Masking
 from submasking.masking.masks import mask
-from submasking.masking.selection import Select, resolve
+from submasking.masking.selection import Select, called, resolve
 from submasking.records.names import SELF_SUPERVISED
 from submasking.records.profiles import Optimisation, Swav
 from submasking.tasks.heads import CosineHead, linear_head
@@ -110,9 +110,9 @@ def adapt(
             " add a folder of what it is not"
         )
     trunk = copy.deepcopy(backbone.trunk).to(device)
-    masking, optimizers = learnable(
-        trunk, METHODS[method], plan, select=select or backbone.preset, rescale=rescale, seed=seed
-    )
+    # a preset that comes with its backbone is meant, whatever share it masks; one that is asked for by name may not be
+    chosen = select or called(backbone.preset)
+    masking, optimizers = learnable(trunk, METHODS[method], plan, select=chosen, rescale=rescale, seed=seed)
     if swav is not None and method in SELF_SUPERVISED:
         made = _unlabelled(trunk, backbone, images, swav, plan, style, batch_size, seed, device)
     else:
