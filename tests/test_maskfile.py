@@ -100,6 +100,7 @@ def test_everything_said_of_a_task_is_there_again(saved):
     assert task.provenance == {"dataset": "none", "seed": 0}
     assert task.backbone == {
         "architecture": "small", "weights": "seed 0", "options": {}, "fingerprint": fingerprint(small().state_dict()),
+        "parameters": fingerprint(dict(small().named_parameters())),
     }  # fmt: skip
     assert task.off == {name: int((~value).sum()) for name, value in masking.masks().items()}
     assert task.sizes()["file_bytes"] == path.stat().st_size > sum(task.sizes().values()) - path.stat().st_size
@@ -261,7 +262,7 @@ def test_a_failed_write_leaves_the_old_file(saved, monkeypatch):
 
 
 def test_a_head_of_another_kind_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"must be an nn.Linear or a CosineHead.*part of the model"):
+    with pytest.raises(ValueError, match=r"must be a plain nn.Linear or a CosineHead.*part of the model"):
         maskfile.save(tmp_path / "task", adapted(), head=nn.Sequential(nn.Linear(6, 3)))
 
 

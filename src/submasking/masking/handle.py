@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from submasking.masking import past
 from submasking.masking.attached import attach
 from submasking.masking.criteria import Criterion, effective
 from submasking.masking.in_backward import MaskSGDInBackward
@@ -37,16 +38,27 @@ class Masking(MaskState):
     ) -> None:
         super().__init__(model, targets, criterion, rescale, trained)
         self.shares = shares
-        self._before: dict[str, Tensor] = {}
+        self.unbaked = False
+        self.kept_as_they_are: dict[str, tuple[torch.dtype, str]] = {}  # frozen parameters, see `past.digests`
+        self._remembered: tuple[str, ...] = ()
+        self._kept_before: dict[str, Tensor] = {}
         self._flags: dict[str, bool] = {}
-        self._hook: Any = None
+        self._hooks: tuple[Any, ...] = ()
 
     def __repr__(self) -> str:
         return f"Masking of {type(self.model).__name__}: {self.shares}"
 
     def before(self) -> dict[str, Tensor]:
-        """Return, by name, the buffers and the trained parameters as they were when the model was masked."""
-        return dict(self._before)
+        """Return, by name, the buffers and the trained parameters as they were when the model was masked.
+
+        They follow the model: what is cast is cast, and weights loaded from a plain checkpoint are the backbone's.
+        """
+        return dict(self._kept_before) if self.baked else past.recalled(self.model, self._remembered)
+
+    def own_buffers(self) -> set[str]:
+        """Return the names of the buffers that masking has added to the model."""
+        added = {target.name + suffix for target in self.targets for suffix in (FROZEN, SCORES)}
+        return added | {past.place(name) for name in self._remembered}
 
     def optimizer(
         self, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False, in_backward: bool = False
@@ -148,7 +160,7 @@ class Masking(MaskState):
                 f"masks must name exactly the {len(scores)} masked parameters; got {len(masks)}, first difference"
                 f" {odd[0]!r}; masking.masks() shows the names"
             )
-        middle = getattr(self.criterion, "mu", 0.0)
+        middle, wanted = getattr(self.criterion, "mu", 0.0), {}
         for name, given in masks.items():
             if given.shape != scores[name].shape:
                 raise ValueError(
@@ -163,6 +175,8 @@ class Masking(MaskState):
                     f"{self.criterion} must be able to give the mask; that of {name!r} keeps {int(on.sum())} of"
                     f" {on.numel()} weights, or drops some outside a partial mask; use Threshold() on the whole tensor"
                 )
+            wanted[name] = fresh
+        for name, fresh in wanted.items():  # all of them fit
             scores[name].copy_(fresh)
         self.apply()
 
@@ -176,15 +190,24 @@ class Masking(MaskState):
             ValueError: if that was done already.
         """
         self.require_masked()
-        self._kept = {target.name: self.tensors(target.name) for target in self.targets}
+        kept = {target.name: self.tensors(target.name) for target in self.targets}
+        now = dict(self.model.named_parameters())
+        for target in self.targets:
+            self.parameter(target.name)  # else nothing is done
+        added = self.own_buffers()
+        self._kept_before, self._kept = self.before(), kept
         for target in self.targets:
             owner, attribute = owner_of(self.model, target.name)
             delattr(owner, attribute + FROZEN)
             delattr(owner, attribute + SCORES)
-        self._hook.remove()
+        past.forget(self.model, self._remembered)
+        for hook in self._hooks:
+            hook.remove()
         let_train(self.model)
         for name, flag in self._flags.items():
-            self.parameter(name).requires_grad_(flag)
+            if name in now:  # a classifier may have been taken off since
+                now[name].requires_grad_(flag)
+        self._stop_ignoring(added)
         delattr(self.model, HANDLE)
         return self.model
 
@@ -194,21 +217,39 @@ class Masking(MaskState):
 
         Returns:
             The model, plain, masked or baked before. The handle keeps the frozen weights and scores.
+
+        Raises:
+            ValueError: if a part of the original is gone or has another shape now; nothing is changed then.
         """
+        original = {**self.frozen(), **self.before()}
+        now = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        for name, value in original.items():
+            if name not in now or now[name].shape != value.shape:
+                there = f"is {tuple(now[name].shape)} now" if name in now else "is gone"
+                raise ValueError(
+                    f"the original must fit into the model; {name!r}, {tuple(value.shape)}, {there}; undo that first,"
+                    " or bake and keep what is there"
+                )
         if self._kept is None:
             self.bake()
-        for name, frozen in self.frozen().items():
-            self.parameter(name).copy_(frozen)
-        now = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
-        for name, value in self._before.items():
+        for name, value in original.items():
             now[name].copy_(value)
+        self.unbaked = True
         return self.model
+
+    def _stop_ignoring(self, added: set[str]) -> None:
+        """Take back what `mask` has told DistributedDataParallel."""
+        ignored: Any = self.model.__dict__.pop("_ddp_params_and_buffers_to_ignore")
+        theirs = [name for name in ignored if name not in added]
+        if theirs:
+            nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self.model, theirs)
 
     def _on_load(self, module: nn.Module, state: dict[str, Any], prefix: str, *unused: Any) -> None:
         """Make what is loaded agree: the weights of a plain checkpoint become frozen ones, all weights follow masks.
 
         Shapes that do not fit and names that are missing are left for torch to report.
         """
+        self._remember_loaded(state, prefix)
         for target in self.targets:
             theirs = [prefix + name for name in target.names if prefix + name in state]
             frozen_name, scores_name = prefix + target.name + FROZEN, prefix + target.name + SCORES
@@ -222,3 +263,18 @@ class Masking(MaskState):
             if frozen.shape == scores.shape == self.parameter(target.name).shape:
                 masked = effective(frozen, self.criterion(scores).to(frozen.device), self.rescale)
                 state.update(dict.fromkeys(theirs or [prefix + target.name], masked))
+
+    def _remember_loaded(self, state: dict[str, Any], prefix: str) -> None:
+        """A plain checkpoint is the backbone's; of a masked one that does not say, what was before stays."""
+        plain = not any(key.startswith(prefix) and key.endswith(SCORES) for key in state)
+        saved = self.model.state_dict().keys()
+        for name, value in self.before().items():
+            place = prefix + past.place(name)
+            if past.place(name) in saved and place not in state:
+                theirs = state.get(prefix + name)
+                fits = plain and theirs is not None and theirs.shape == value.shape
+                state[place] = theirs.detach() if fits and theirs is not None else value
+
+    def _on_loaded(self, module: nn.Module, incompatible: Any) -> None:
+        """What is frozen is from here on what was loaded."""
+        self.kept_as_they_are = past.digests(module, self.kept_as_they_are)

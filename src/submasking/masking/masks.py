@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from submasking.masking import past
 from submasking.masking.checks import check_filled, check_model, check_plain
 from submasking.masking.criteria import Criterion, Threshold, check_rescale
 from submasking.masking.handle import HANDLE, Masking
@@ -67,7 +68,7 @@ def mask(
     check_model(model)
     if not callable(criterion):
         raise ValueError(f"a criterion must be a callable scores -> mask; got {criterion!r}; try TopK(0.5)")
-    if any(_is_masked(module) for module in model.modules()):
+    if any(_has_masks(module) for module in model.modules()):
         raise ValueError("a model can be masked once; this one, or a part of it, already is; bake or unbake it first")
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
@@ -99,17 +100,23 @@ def mask(
     trained = tuple(name for name, decision in decisions.items() if decision.action == "train")
     masking = Masking(model, targets, criterion, rescale, trained, found)
     masking._flags = {name: parameter.requires_grad for name, parameter in unique.items()}
-    masking._before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    masking._before |= {name: unique[name].detach().clone() for name in trained}
+    masking._remembered = (*dict(model.named_buffers()), *trained)
+    past.remember(model, masking._remembered)
+    masking.kept_as_they_are = past.digests(
+        model, [n for n, decision in decisions.items() if decision.action == "freeze"]
+    )
     for name, decision in decisions.items():
         unique[name].requires_grad_(decision.action != "freeze")
     for name, (frozen, scores) in starts.items():
         owner, attribute = owner_of(model, name)
         owner.register_buffer(attribute + FROZEN, frozen)
         owner.register_buffer(attribute + SCORES, scores)
-    masking._hook = model.register_load_state_dict_pre_hook(masking._on_load)
+    masking._hooks = (
+        model.register_load_state_dict_pre_hook(masking._on_load),
+        model.register_load_state_dict_post_hook(masking._on_loaded),
+    )
     setattr(model, HANDLE, masking)
-    _ignore_in_ddp(model, targets)
+    _ignore_in_ddp(model, masking.own_buffers())
     masking.apply()
     return masking
 
@@ -129,7 +136,12 @@ def of(model: nn.Module) -> Masking:
     raise ValueError(f"the model must be masked; this {type(model).__name__} is not; call submasking.mask first")
 
 
-def _is_masked(module: nn.Module) -> bool:
+def is_masked(module: nn.Module) -> bool:
+    """Return whether this module itself, not a part of it, is a masked model."""
+    return HANDLE in module.__dict__
+
+
+def _has_masks(module: nn.Module) -> bool:
     return HANDLE in module.__dict__ or any(name + SCORES in module._buffers for name in module._parameters)
 
 
@@ -158,7 +170,8 @@ def _check_start(criterion: Criterion, init: Any) -> None:
         )
 
 
-def _ignore_in_ddp(model: nn.Module, targets: Iterable[Target]) -> None:
-    """Keep scores and frozen weights out of what DistributedDataParallel broadcasts before every forward."""
-    ignored = [target.name + suffix for target in targets for suffix in (FROZEN, SCORES)]
+def _ignore_in_ddp(model: nn.Module, added: Iterable[str]) -> None:
+    """Keep what masking has added out of what DistributedDataParallel broadcasts before every forward."""
+    theirs = getattr(model, "_ddp_params_and_buffers_to_ignore", [])
+    ignored = [*theirs, *sorted(set(added) - set(theirs))]
     nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, ignored)

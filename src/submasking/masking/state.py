@@ -60,10 +60,7 @@ class MaskState:
         try:
             return self.model.get_parameter(name)
         except AttributeError:
-            raise ValueError(
-                f"a masked parameter must stay where it was; {name!r} is gone; parametrize, prune or replace modules"
-                " before masking, or after bake"
-            ) from None
+            raise _gone(name) from None
 
     def tensors(self, name: str) -> tuple[Tensor, Tensor]:
         """Return the frozen weights theta and the scores S of one masked parameter, each of its shape, not copied.
@@ -73,11 +70,14 @@ class MaskState:
         """
         if self._kept is not None:
             return self._kept[name]
-        owner, attribute = owner_of(self.model, name)
-        scores = owner.get_buffer(attribute + SCORES)
+        try:
+            owner, attribute = owner_of(self.model, name)
+            scores, frozen = owner.get_buffer(attribute + SCORES), owner.get_buffer(attribute + FROZEN)
+        except AttributeError:
+            raise _gone(name) from None
         if scores.itemsize < _WIDTH:  # after model.to(torch.bfloat16): a step would round to nothing
             owner._buffers[attribute + SCORES] = scores = scores.float()
-        return owner.get_buffer(attribute + FROZEN), scores
+        return frozen, scores
 
     def frozen(self) -> dict[str, Float[Tensor, "*shape"]]:
         """Return the untouched weights theta by parameter name, not copied."""
@@ -126,6 +126,13 @@ class MaskState:
         """Raise ``ValueError`` once the model was baked or unbaked."""
         if self.baked:
             raise ValueError("the model must be masked; this one was baked or unbaked; call submasking.mask again")
+
+
+def _gone(name: str) -> ValueError:
+    return ValueError(
+        f"a masked parameter must stay where it was; {name!r} is gone; parametrize, prune, fuse or replace modules"
+        " before masking, or after bake"
+    )
 
 
 def owner_of(model: nn.Module, name: str) -> tuple[nn.Module, str]:

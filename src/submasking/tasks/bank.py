@@ -15,10 +15,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from submasking.masking.criteria import alpha
-from submasking.masking.masks import Masking
+from submasking.masking.criteria import alpha, effective
+from submasking.masking.handle import Masking
+from submasking.masking.whole import require_whole
 from submasking.tasks.bits import Packed, Plan
-from submasking.tasks.maskfile import TaskFile, load
+from submasking.tasks.ground import Ground
+from submasking.tasks.maskfile import TaskFile, backbone_state, load
 from submasking.tasks.similarity import Similarity, similarity
 
 
@@ -48,18 +50,22 @@ class Task:
 class Bank:
     """Many tasks over one backbone.
 
-    All tasks mask the same tensors, those of the first one added.
+    All tasks mask the same tensors, those of the first one added. A classifier inside the model may have another number
+    of classes in each. The model may be moved, cast, laid out anew, or wrapped: the bank follows it.
 
     Args:
         model: the plain backbone. The bank writes masked weights into it; `release` gives the original back.
+
+    Raises:
+        ValueError: the model is masked; at a switch, if the model has lost a tensor, or somebody has changed its
+            weights.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.tasks: dict[str, Task] = {}
         self.current: str | None = None
-        self._original = {name: value.clone() for name, value in model.state_dict().items()}
-        self._now = dict(model.state_dict())  # shares memory with the model
+        self._ground = Ground(model)
         self._plan = Plan({})
         self._rescale = "none"
         self._touched: set[str] = set()  # what any task sets beside masked weights
@@ -72,15 +78,33 @@ class Bank:
             ValueError: see `put`.
         """
         file = task if isinstance(task, TaskFile) else load(task)
-        file.require(self._original)
+        pristine = self._ground.pristine
+        file.require(pristine)
+        file.require_room(pristine, any_shape=file.trained)
         head = file.head() if file.head_kind != "cosine" else None
-        masks = file.masks(self._original)
+        masks = file.masks(pristine)
         self.put(name, masks, state=file.state, head=head, classes=file.classes, rescale=file.rescale)
 
     def take(self, name: str, masking: Masking, *, head: nn.Module | None = None, classes: Sequence[str] = ()) -> None:
-        """Take in the task of a masked copy of the backbone; see `put`."""
-        now = masking.model.state_dict()
-        state = {key: now[key].clone() for key in masking.before() if key in now and key in self._original}
+        """Take in the task of a masked copy of the backbone.
+
+        Raises:
+            ValueError: it is a copy of another backbone, not what its masks say (`submasking.masking.whole`), or as
+                for `put`.
+        """
+        require_whole(masking)
+        now, pristine, before = masking.model.state_dict(), self._ground.pristine, backbone_state(masking)
+        other = [
+            key
+            for key, value in before.items()
+            if key not in masking.trained and (key not in pristine or not _equal(value, pristine[key]))
+        ]
+        if other:
+            raise ValueError(
+                f"a task must come from a copy of the bank's backbone; {other[0]!r} and {len(other) - 1} others differ;"
+                " make a bank over that backbone"
+            )
+        state = {key: now[key].clone() for key in masking.before() if key in now and key in pristine}
         self.put(name, masking.masks(), state=state, head=head, classes=classes, rescale=masking.rescale)
 
     def put(
@@ -109,10 +133,15 @@ class Bank:
         """
         if name in self.tasks:
             raise ValueError(f"a task's name must be new, {name!r} is in the bank; remove it first")
-        odd = [key for key, mask in masks.items() if key not in self._now or self._now[key].shape != mask.shape]
+        pristine = self._ground.pristine
+        odd = [key for key, mask in masks.items() if key not in pristine or pristine[key].shape != mask.shape]
         if odd:
             raise ValueError(f"masks must fit the backbone's tensors, that of {odd[0]!r} does not: another backbone?")
-        plan = Plan({key: self._now[key] for key in masks})
+        absent = [key for key in state or {} if key not in pristine]
+        if absent:
+            raise ValueError(f"a task sets tensors of the backbone; {absent[0]!r} is none; build it with a classifier")
+        self._follow()
+        plan = Plan({key: self._ground.fitted[key] for key in masks})
         if self.tasks and (plan != self._plan or rescale != self._rescale):
             raise ValueError(
                 f"all tasks of a bank mask the same tensors, rescaled alike ({self._rescale!r}); {name!r} does not;"
@@ -135,23 +164,31 @@ class Bank:
 
     @torch.no_grad()
     def use(self, name: str) -> nn.Module:
-        """Switch the model to a task, in one pass over the masked weights; returns the model."""
-        task = self._task(name)
+        """Switch the model to a task, in one pass over the masked weights; returns the model.
+
+        Raises:
+            ValueError: see the class; the model is as before then.
+        """
+        task, now = self._task(name), self._follow()
+        fitted = self._ground.fitted
         for key in self._plan.shapes:
-            self._plan.write(key, task.bits, self._original[key], self._now[key])
+            self._plan.write(key, task.bits, fitted[key], now[key])
         if self._rescale == "variance":
             for key, on in self._plan.unpack(task.bits).items():
-                self._now[key].div_(alpha(on).to(self._now[key].device))
+                now[key].div_(alpha(on).to(now[key].device))
         for key in self._touched:
-            self._now[key].copy_(task.state.get(key, self._original[key]))
+            self._ground.put(key, task.state.get(key, fitted[key]), now[key])
+        self._ground.wrote()
         self.current = name
         return self.model
 
     @torch.no_grad()
     def release(self) -> nn.Module:
-        """Give the untouched backbone back, bit for bit."""
-        for key, value in self._original.items():
-            self._now[key].copy_(value)
+        """Give the untouched backbone back, bit for bit; also after somebody has changed the model's weights."""
+        now = self.model.state_dict()
+        for key, value in self._ground.pristine.items():
+            self._ground.put(key, value, now[key])
+        self._ground.wrote()
         self.current = None
         return self.model
 
@@ -173,7 +210,7 @@ class Bank:
         head = self._task(name).head
         with self.using(name) as model:
             features = model(images)
-            return features if head is None else head(features)
+            return features if head is None else head.to(features.device, features.dtype)(features)
 
     def mixed(self, images: Float[Tensor, "n ..."], tasks: Sequence[str]) -> list[Float[Tensor, " out"]]:
         """A batch in which every image has its own task: one switch and one forward per task that occurs.
@@ -231,14 +268,36 @@ class Bank:
 
     def similarity(self, first: str, second: str) -> Similarity:
         """How alike two tasks' masks are, beyond what chance and a shared taste for magnitudes explain."""
-        weights = {name: self._original[name] for name in self._plan.shapes}
+        weights = {name: self._ground.pristine[name] for name in self._plan.shapes}
         return similarity(self.masks(first), self.masks(second), weights)
 
     @property
     def bytes(self) -> dict[str, int]:
         """Memory of the backbone, which is held twice (untouched and in use), and of all tasks."""
-        backbone = sum(value.numel() * value.element_size() for value in self._original.values())
+        backbone = sum(value.numel() * value.element_size() for value in self._ground.pristine.values())
         return {"backbone": 2 * backbone, "tasks": sum(task.bytes for task in self.tasks.values())}
+
+    @torch.no_grad()
+    def _follow(self) -> dict[str, Tensor]:
+        """The model's tensors as they are now; the bits of the tasks lie in memory as they do."""
+        now, moved = self._ground.follow(self._expected)
+        if moved and self.tasks:
+            masks = {name: self._plan.unpack(task.bits) for name, task in self.tasks.items()}
+            self._plan = Plan({key: self._ground.fitted[key] for key in self._plan.shapes})
+            for name, task in self.tasks.items():
+                task.bits = self._plan.pack(masks[name])
+        return now
+
+    def _expected(self, key: str) -> Tensor:
+        """What a parameter holds under the task that is in use."""
+        theta = self._ground.fitted[key]
+        if self.current is None:
+            return theta
+        task = self.tasks[self.current]
+        if key in self._plan.shapes:
+            on = self._plan.unpack(task.bits)[key].to(theta.device)
+            return effective(theta, on, self._rescale)
+        return task.state.get(key, theta)
 
     def _combined(self, names: Sequence[str], how: Callable[[list[Packed]], Packed]) -> dict[str, Tensor]:
         if not names:
@@ -250,3 +309,11 @@ class Bank:
             there = ", ".join(list(self.tasks)[:10]) or "none"
             raise ValueError(f"the task must be in the bank, {name!r} is not; there are: {there}")
         return self.tasks[name]
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    return (
+        first.shape == second.shape
+        and first.dtype == second.dtype
+        and bool(torch.equal(first.to(second.device), second))
+    )

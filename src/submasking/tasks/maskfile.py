@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,14 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from submasking.masking.masks import Masking, mask, of
+from submasking.masking.handle import Masking
+from submasking.masking.masks import is_masked, mask, of
+from submasking.masking.whole import require_whole
 from submasking.tasks import codec, container
 from submasking.tasks.container import MaskFileError
 from submasking.tasks.fingerprint import fingerprint
 from submasking.tasks.heads import CosineHead
+from submasking.tasks.misfit import why
 
 __all__ = ["MaskFileError", "TaskFile", "backbone_state", "load", "save"]
 
@@ -117,7 +120,7 @@ class TaskFile:
             raise MaskFileError(
                 f"the task belongs to the backbone {self.backbone['architecture'] or 'of an unnamed architecture'},"
                 f" weights {self.backbone['weights'] or 'without a name'}, fingerprint"
-                f" {self.backbone['fingerprint'][:12]}; these weights have {found[:12]}; load those weights"
+                f" {self.backbone['fingerprint'][:12]}; these weights have {found[:12]}; {why(self, state)}"
             )
 
     @torch.no_grad()
@@ -132,7 +135,8 @@ class TaskFile:
             The handle of the masked model; its `bake` and `unbake` end the loan.
 
         Raises:
-            MaskFileError: it is another backbone, or other parameters of it are masked.
+            MaskFileError: it is another backbone, other parameters of it are masked, or a part of the task does not
+                fit; the model is as before then.
         """
         masking = _handle(model)
         state = backbone_state(masking) if masking else dict(model.state_dict())
@@ -140,16 +144,32 @@ class TaskFile:
         if masking and (masking.frozen().keys() != self.shapes.keys() or masking.rescale != self.rescale):
             raise MaskFileError("other parameters of the model are masked than the task masks; unbake the model first")
         masks = self.masks(masking.frozen() if masking else state, sibling=sibling)
-        if masking is None:
+        self.require_room(state)
+        if masking is None:  # from here on nothing can go wrong
             masking = mask(model, self._select, rescale=self.rescale)
-        now = model.state_dict()
-        odd = [name for name, value in self.state.items() if name not in now or now[name].shape != value.shape]
-        if odd:
-            raise MaskFileError(f"the task sets {odd[0]!r}, which the model has not, or in another shape")
         masking.load_masks(masks)
+        now = model.state_dict()
         for name, value in self.state.items():
             now[name].copy_(value)
         return masking
+
+    def require_room(self, state: Mapping[str, Tensor], *, any_shape: Container[str] = ()) -> None:
+        """Raise `MaskFileError` unless what the task sets beside masks has a place of its shape.
+
+        Args:
+            state: tensors of the backbone by name.
+            any_shape: names of tensors that may have another shape there.
+        """
+        for name, value in self.state.items():
+            if name not in state:
+                raise MaskFileError(
+                    f"the task sets {name!r}, {tuple(value.shape)}, which the model has not; build it with a classifier"
+                )
+            if state[name].shape != value.shape and name not in any_shape:
+                raise MaskFileError(
+                    f"the task sets {name!r} to shape {tuple(value.shape)}, in the model it is"
+                    f" {tuple(state[name].shape)}; build the model with as many classes"
+                )
 
     def head(self, text_head: Callable[[Sequence[str]], Tensor | None] | None = None) -> nn.Module | None:
         """The task's head, None where it has none.
@@ -224,9 +244,13 @@ def save(
         The file as `load` reads it.
 
     Raises:
-        ValueError: the model is not masked, the head is of another kind, or a value cannot be stored.
+        ValueError: the model is not masked, is not what its masks say (`submasking.masking.whole`), holds parameters
+            beside the masked part, the head is of another kind or has not one output for each class, or a value
+            cannot be stored; a file that is there stays as it is then.
     """
-    masking = model if isinstance(model, Masking) else of(model)
+    masking = _only(model, head)
+    require_whole(masking)
+    _check_head(head, classes)
     masks, frozen = masking.masks(), masking.frozen()
     kind, head_state, scale = _described(head)
     names = dict(masking.model.named_parameters())
@@ -245,6 +269,7 @@ def save(
             "weights": weights,
             "options": dict(options or {}),
             "fingerprint": fingerprint({name: value for name, value in original.items() if name not in trained}),
+            "parameters": fingerprint({name: original[name] for name in names if name not in trained}),
         },
         "mask": {
             "tensors": {name: [_off(value), *value.shape] for name, value in masks.items()},
@@ -263,6 +288,7 @@ def save(
     coded = codec.encode(masks, frozen, sibling=sibling_masks if sibling is not None else None)
     tensors = {_MASK: container.as_tensor(coded)} | _packed(state)
     tensors |= {_HEAD + name: value for name, value in head_state.items()}
+    _parsed(description, tensors, "", 0)  # what could not be read is not written
     container.write(Path(path), description, tensors)
     return load(path)
 
@@ -276,37 +302,45 @@ def load(path: str | Path) -> TaskFile:
     path = Path(path)
     description, tensors, checksum = container.read(path)
     try:
-        backbone, stored, head = description["backbone"], description["mask"], description["head"]
-        task = TaskFile(
-            backbone={name: backbone[name] for name in ("architecture", "weights", "fingerprint", "options")},
-            shapes={str(name): _shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
-            off={str(name): int(numbers[0]) for name, numbers in stored["tensors"].items()},
-            rescale=stored["rescale"],
-            trained=tuple(description["trained"]),
-            classes=tuple(str(name) for name in description["classes"]),
-            preprocessing=dict(description["preprocessing"]),
-            score={str(name): float(value) for name, value in description["score"].items()},
-            provenance=dict(description["provenance"]),
-            library=str(description["library"]),
-            head_kind=head["kind"],
-            scale=float(head["scale"]),
-            digest=stored["digest"],
-            sibling=stored["sibling"],
-            coded=tensors[_MASK].numpy().tobytes(),
-            state=_unpacked(description["state"], tensors),
-            head_state={name.removeprefix(_HEAD): value for name, value in tensors.items() if name.startswith(_HEAD)},
-            checksum=checksum,
-            size=path.stat().st_size,
-        )
-        _validate(task)
+        return _parsed(description, tensors, checksum, path.stat().st_size)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise MaskFileError(f"{path} is not a mask file of format {container.FORMAT} ({error!r})") from error
+
+
+def _parsed(description: Mapping[str, Any], tensors: Mapping[str, Tensor], checksum: str, size: int) -> TaskFile:
+    """The task that a description and its tensors make; what a stranger's file may hold instead is an error of many
+    kinds.
+    """
+    backbone, stored, head = description["backbone"], description["mask"], description["head"]
+    task = TaskFile(
+        backbone={name: backbone[name] for name in ("architecture", "weights", "fingerprint", "options")}
+        | {"parameters": str(backbone.get("parameters", ""))},
+        shapes={str(name): _shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
+        off={str(name): int(numbers[0]) for name, numbers in stored["tensors"].items()},
+        rescale=stored["rescale"],
+        trained=tuple(description["trained"]),
+        classes=tuple(str(name) for name in description["classes"]),
+        preprocessing=dict(description["preprocessing"]),
+        score={str(name): float(value) for name, value in description["score"].items()},
+        provenance=dict(description["provenance"]),
+        library=str(description["library"]),
+        head_kind=head["kind"],
+        scale=float(head["scale"]),
+        digest=stored["digest"],
+        sibling=stored["sibling"],
+        coded=tensors[_MASK].numpy().tobytes(),
+        state=_unpacked(description["state"], tensors),
+        head_state={name.removeprefix(_HEAD): value for name, value in tensors.items() if name.startswith(_HEAD)},
+        checksum=checksum,
+        size=size,
+    )
+    _validate(task)
     return task
 
 
 def backbone_state(masking: Masking) -> dict[str, Tensor]:
     """Tensors of the untouched backbone under a mask, by the names of its `state_dict`."""
-    extra = {f"{name}_{kind}" for name in masking.frozen() for kind in ("frozen", "scores")}
+    extra = masking.own_buffers()
     state = {name: value for name, value in masking.model.state_dict().items() if name not in extra}
     state.update({name: value for name, value in masking.before().items() if name in state})
     frozen = masking.frozen()
@@ -336,12 +370,37 @@ def _described(head: nn.Module | None) -> tuple[str, dict[str, Tensor], float]:
         return "", {}, 0.0
     if isinstance(head, CosineHead):
         return "cosine", {}, head.scale
-    if isinstance(head, nn.Linear):
+    if isinstance(head, nn.Linear) and set(head.state_dict()) <= {"weight", "bias"}:
         return "linear", dict(head.state_dict()), 0.0
     raise ValueError(
-        f"a head must be an nn.Linear or a CosineHead, got {type(head).__name__}; make it part of the model, selected"
-        ' as "train", and it is stored with the task'
+        f"a head must be a plain nn.Linear or a CosineHead, got {type(head).__name__}"
+        f" with {', '.join(head.state_dict()) or 'nothing'}; remove a weight norm, or make it part of the model,"
+        ' selected as "train", and it is stored with the task'
     )
+
+
+def _check_head(head: nn.Module | None, classes: Sequence[str]) -> None:
+    outputs = head.weight.shape[0] if isinstance(head, nn.Linear) else None
+    if outputs is not None and len(classes) and outputs != len(classes):
+        raise ValueError(f"a head must have one output for each class; got {outputs} and {len(classes)} names")
+
+
+def _only(model: nn.Module | Masking, head: nn.Module | None) -> Masking:
+    """The handle of the one masked model in a module that has nothing to learn beside it."""
+    if isinstance(model, Masking):
+        return model
+    masking = of(model)
+    inside = [module for module in model.modules() if is_masked(module)]
+    if len(inside) > 1:
+        raise ValueError(f"a mask file holds one masked model; this module has {len(inside)}; save each by its handle")
+    held = {id(parameter) for part in (masking.model, head) if part is not None for parameter in part.parameters()}
+    beside = [name for name, parameter in model.named_parameters() if id(parameter) not in held]
+    if beside:
+        raise ValueError(
+            f"what is saved must be all that the task needs; {len(beside)} parameters, first {beside[0]!r}, are outside"
+            " the masked model; pass its handle, and a classifier as head="
+        )
+    return masking
 
 
 def _digest(masks: Mapping[str, Tensor]) -> str:

@@ -1,0 +1,68 @@
+"""Whether a masked model is what its masks say: what a mask file, or a bank, could give back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from submasking.masking.criteria import effective
+from submasking.masking.handle import Masking
+from submasking.masking.past import changed
+
+
+@torch.no_grad()
+def require_whole(masking: Masking) -> None:
+    """Check that frozen weights, masks, and what is stored beside them make the model that is there.
+
+    Every masked weight must be theta or 0 (or theta / alpha); every other parameter must be the backbone's, or one
+    that is trained; nothing may have been put in since the model was masked.
+
+    Raises:
+        ValueError: the first thing that is not so, and what to do.
+    """
+    if masking.unbaked:
+        raise ValueError(
+            "a task must be taken from a masked or baked model; unbake has given this one its original weights, norm"
+            " statistics and classifier back; save before unbake"
+        )
+    for fault in _faults(masking):
+        raise ValueError(f"what is saved must be what the model computes; {fault}")
+
+
+def _faults(masking: Masking) -> Iterator[str]:
+    odd = [name for name in masking.frozen() if not _exact(masking, name)]
+    if odd:
+        yield (
+            f"{len(odd)} of {len(masking.targets)} masked parameters, first {odd[0]!r}, are not theta or 0 under their"
+            " masks: another optimizer, an average of models, an edit or changed scores have been there; train with"
+            " masking.optimizer, and call masking.apply() to write the masked weights anew"
+        )
+    names = dict(masking.model.named_parameters())
+    known = {name for target in masking.targets for name in target.names}
+    known |= set(masking.trained) | set(masking.kept_as_they_are)
+    new = [name for name in names if name not in known]
+    if new:
+        yield (
+            f"{len(new)} parameters, first {new[0]!r}, came after masking, and are neither the backbone's nor stored;"
+            " mask a model that has them, with a selection that trains them"
+        )
+    moved = changed(masking.model, masking.kept_as_they_are)
+    if moved:
+        yield (
+            f"{len(moved)} frozen parameters, first {moved[0]!r}, were changed or taken away since the model was"
+            " masked; select them as 'train', and they are stored with the task"
+        )
+
+
+def _exact(masking: Masking, name: str) -> bool:
+    frozen, scores = masking.tensors(name)
+    there: Tensor = masking.parameter(name)
+    if there.shape != frozen.shape or there.dtype != frozen.dtype:
+        return False
+    wanted = effective(frozen, masking.criterion(scores), masking.rescale)
+    if masking.rescale == "none":
+        return torch.equal(there, wanted)
+    # a cast rounds theta / alpha, not theta
+    return torch.allclose(there, wanted, rtol=4 * torch.finfo(frozen.dtype).eps, atol=0.0)

@@ -1,0 +1,110 @@
+"""The untouched backbone beside the model that tasks are laid on: it follows wherever the model goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from submasking.masking.masks import of
+
+
+class Ground:
+    """A copy of a backbone's tensors, and the model's own as they are at the moment.
+
+    The copy itself never changes. Where the model was cast, moved or laid out anew, tasks are laid on a copy of the
+    copy that was too, so that a cast and its undoing lose nothing.
+
+    Args:
+        model: the plain backbone.
+
+    Raises:
+        ValueError: it is masked, or a part of it is.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        if _masked(model):
+            raise ValueError("a bank is made over the plain backbone; this model is masked; unbake it, or bake a copy")
+        self.model = model
+        self.pristine = {name: value.clone() for name, value in model.state_dict().items()}
+        self.fitted = dict(self.pristine)
+        self._swapped: dict[str, nn.Parameter] = {}  # what stood where a task has a parameter of another shape
+        self._written: dict[str, tuple[int, int]] = {}
+        self.wrote()
+
+    def follow(self, expected: Callable[[str], Tensor]) -> tuple[dict[str, Tensor], bool]:
+        """Look where the model is now.
+
+        Args:
+            expected: name -> what the bank has written there last.
+
+        Returns:
+            The model's tensors by name, which share its memory, and whether any was cast, moved or laid out anew.
+
+        Raises:
+            ValueError: a tensor is gone or has another shape, or its numbers are neither the backbone's nor the task's.
+        """
+        now, moved = self.model.state_dict(), False
+        for name, value in self.pristine.items():
+            if name in self._swapped:
+                continue
+            if name not in now or now[name].shape != value.shape:
+                there = f"has shape {tuple(now[name].shape)} now" if name in now else "is gone"
+                raise ValueError(
+                    f"a bank's model must keep its tensors; {name!r} {there}; undo that, or make a new Bank over it"
+                )
+            if _layout(now[name]) != _layout(self.fitted[name]):
+                same = _layout(now[name]) == _layout(value)
+                self.fitted[name] = value if same else torch.empty_like(now[name]).copy_(value)
+                moved = True
+        parameters = {name for name, _ in self.model.named_parameters()}
+        if not moved:
+            self._require_unchanged({name: now[name] for name in parameters if name in now}, expected)
+        return now, moved
+
+    def wrote(self) -> None:
+        """Remember the state of the model's parameters: what differs at the next look was written by somebody else."""
+        self._written = {name: _state(parameter) for name, parameter in self.model.named_parameters()}
+
+    def put(self, name: str, value: Tensor, there: Tensor) -> None:
+        """Set one tensor; a parameter of another shape, such as a classifier's, takes the place of the model's."""
+        if there.shape == value.shape and name not in self._swapped:
+            there.copy_(value)
+            return
+        path, _, attribute = name.rpartition(".")
+        owner = self.model.get_submodule(path)
+        known = self._swapped.setdefault(name, owner.get_parameter(attribute))
+        if known.shape == value.shape:
+            del self._swapped[name]
+            known.data.copy_(value)
+            owner._parameters[attribute] = known
+            return
+        fresh = value.to(known.device, known.dtype).clone()
+        owner._parameters[attribute] = nn.Parameter(fresh, requires_grad=known.requires_grad)
+
+    def _require_unchanged(self, now: dict[str, Tensor], expected: Callable[[str], Tensor]) -> None:
+        for name, there in now.items():
+            if name in self._swapped or name not in self.pristine or self._written.get(name) == _state(there):
+                continue
+            if not torch.equal(there, self.fitted[name]) and not torch.equal(there, expected(name)):
+                raise ValueError(
+                    f"a bank's model must keep its weights; {name!r} was loaded, trained or edited since; release()"
+                    " gives the backbone back that the tasks belong to, or make a new Bank over these weights"
+                )
+
+
+def _masked(model: nn.Module) -> bool:
+    try:
+        return of(model) is not None
+    except ValueError:
+        return False
+
+
+def _layout(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.dtype, tensor.device, tensor.stride()
+
+
+def _state(tensor: Tensor) -> tuple[int, int]:
+    return tensor.data_ptr(), tensor._version

@@ -1,0 +1,99 @@
+"""Why a task does not fit weights that may well be the right ones: wrapped, cast, with a classifier more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from submasking.files.weights import CLASSIFIERS
+from submasking.tasks.fingerprint import fingerprint
+
+
+class Task(Protocol):
+    """What is asked of a task, see `submasking.tasks.maskfile.TaskFile`."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+    @property
+    def trained(self) -> tuple[str, ...]: ...
+    @property
+    def backbone(self) -> Mapping[str, Any]: ...
+    def fits(self, state: Mapping[str, Tensor]) -> bool: ...
+
+
+def why(task: Task, state: Mapping[str, Tensor]) -> str:
+    """What is different and what to do, as far as it can be told; else to load the task's weights.
+
+    Args:
+        task: a task that was refused.
+        state: tensors of the backbone by name.
+    """
+    return (
+        _wrapped(task, state)
+        or _reshaped(task, state)
+        or _cast(task, state)
+        or _more(task, state)
+        or _seen(task, state)
+        or "load those weights"
+    )
+
+
+def _wrapped(task: Task, state: Mapping[str, Tensor]) -> str:
+    known = next(iter(task.shapes))
+    if known in state:
+        return ""
+    longer = [name.removesuffix(known) for name in state if name.endswith("." + known)]
+    if longer:
+        return (
+            f"the names of this model begin with {longer[0]!r}, as of a wrapper: lay the task on the model inside, and"
+            " wrap it after"
+        )
+    shorter = [known.removesuffix(name) for name in state if known.endswith("." + name)]
+    if shorter:
+        return (
+            f"the names in the task begin with {shorter[0]!r}: it was saved from a wrapper; lay it on such a wrapper,"
+            " or save it from the model inside"
+        )
+    return f"it masks {known!r}, which this model has not: that is another architecture"
+
+
+def _reshaped(task: Task, state: Mapping[str, Tensor]) -> str:
+    for name, shape in task.shapes.items():
+        if name not in state or tuple(state[name].shape) != shape:
+            there = tuple(state[name].shape) if name in state else "missing"
+            return f"{name!r} is {shape} in the task and {there} here: that is another architecture"
+    return ""
+
+
+def _cast(task: Task, state: Mapping[str, Tensor]) -> str:
+    kinds = sorted({str(state[name].dtype).removeprefix("torch.") for name in task.shapes})
+    if kinds == ["float32"]:
+        return ""
+    return (
+        f"these weights are {', '.join(kinds)}: if they were cast since, lay the task on them as they were loaded, and"
+        " cast after"
+    )
+
+
+def _more(task: Task, state: Mapping[str, Tensor]) -> str:
+    classifier = [name for name in state if name.startswith(CLASSIFIERS)]
+    rest = {name: value for name, value in state.items() if name not in classifier}
+    if classifier and task.fits(rest):
+        return f"the weights are the right ones, but the model has {classifier[0]!r} too; build it without a classifier"
+    return ""
+
+
+def _seen(task: Task, state: Mapping[str, Tensor]) -> str:
+    parameters = {
+        name: value
+        for name, value in state.items()
+        if name not in task.trained and not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+    }
+    if task.backbone.get("parameters") and fingerprint(parameters) == task.backbone["parameters"]:
+        return (
+            "the weights are the right ones, but the statistics of norms are others: the model has seen data in train"
+            " mode; load its weights anew"
+        )
+    return ""
