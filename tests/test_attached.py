@@ -104,3 +104,32 @@ def test_a_baked_model_is_left_alone():
     masking.bake()
     with pytest.raises(ValueError, match="this one was baked or unbaked"):
         learn(model, optimizer, 1)
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_a_batch_that_is_discarded_stays_discarded(set_to_none):
+    moved = []
+    for discarded in (False, True):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(4, 3)
+        masking = mask(model, "weights")
+        optimizer = masking.attach(torch.optim.SGD(masking.scores().values(), lr=1.0))
+        first, second = torch.randn(2, 5, 4)
+        if discarded:
+            model(first).square().sum().backward()
+            optimizer.zero_grad(set_to_none=set_to_none)
+        model(second).square().sum().backward()
+        optimizer.step()
+        moved.append(masking.scores()["weight"].clone())
+    assert torch.equal(*moved)
+
+
+@pytest.mark.parametrize("attached", [True, False])
+def test_a_step_without_any_gradient_is_said_once(attached):
+    model = torch.nn.Linear(4, 3)
+    masking = mask(model, "weights")
+    scores = masking.scores().values()
+    optimizer = masking.attach(torch.optim.SGD(scores, lr=1.0)) if attached else masking.optimizer()
+    with pytest.warns(UserWarning, match="none of the masked parameters has one"):
+        optimizer.step()
+    optimizer.step()  # a second warning would be an error

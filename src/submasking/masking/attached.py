@@ -16,6 +16,14 @@ def attach(masking: MaskState, optimizer: torch.optim.Optimizer) -> None:
     _check_holds(masking, optimizer)
     optimizer.register_step_pre_hook(partial(_before_step, masking))
     optimizer.register_step_post_hook(partial(_after_step, masking))
+    optimizer.zero_grad = partial(_zero_grad, masking, optimizer.zero_grad)  # type: ignore[method-assign]
+
+
+def _zero_grad(masking: MaskState, theirs: Callable[..., None], *arguments: Any, **keywords: Any) -> None:
+    """Clear the gradients of the weights with those of the scores: a batch that is discarded stays discarded."""
+    theirs(*arguments, **keywords)
+    if not masking.baked:
+        _clear(masking)
 
 
 def _check_holds(masking: MaskState, optimizer: torch.optim.Optimizer) -> None:
@@ -54,6 +62,7 @@ def _evaluate(masking: MaskState, closure: Callable[[], Any]) -> Any:
 
 @torch.no_grad()
 def _pass_gradients(masking: MaskState) -> None:
+    masking.watch.require_gradients(sum(masking.parameter(t.name).grad is not None for t in masking.targets))
     for target in masking.targets:
         gradient = dense_gradient(masking.parameter(target.name))
         frozen, scores = masking.tensors(target.name)

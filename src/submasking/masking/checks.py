@@ -6,15 +6,27 @@ from torch.nn.parameter import is_lazy
 _COMPUTED = ("_orig", "_g", "_v")  # what prune, spectral_norm and weight_norm call the parameters they keep
 
 
+# classes that wrap a model for speed or for several processes, by name: most need not be imported to be met
+_WRAPPERS = {
+    "DistributedDataParallel": "DistributedDataParallel(model)",
+    "DataParallel": "DataParallel(model)",
+    "OptimizedModule": "torch.compile(model)",
+    "FullyShardedDataParallel": "train without sharding: masks are not sharded",
+}
+SHARDED = "DTensor"  # what fully_shard makes of a parameter
+
+
 def check_model(model: nn.Module) -> None:
     """Raise ``ValueError`` unless this is a module, not wrapped for several processes, outside inference mode."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch.nn.Module; got {type(model).__name__}; try timm.create_model(...)")
-    if isinstance(model, nn.parallel.DistributedDataParallel):
-        raise ValueError(
-            "a model must be masked before it is wrapped; got DistributedDataParallel, which has gathered what to train"
-            " already; call submasking.mask(model), then DistributedDataParallel(model)"
-        )
+    for module in model.modules():
+        kind = type(module).__name__
+        if kind in _WRAPPERS:
+            raise ValueError(
+                f"a model must be masked before it is wrapped; got {kind}, under which parameters have other names, or"
+                f" are gathered already; call submasking.mask(model), then {_WRAPPERS[kind]}"
+            )
     if is_inference_mode_enabled():
         raise ValueError("a model must be masked outside torch.inference_mode; got one inside; leave the block first")
 
@@ -22,7 +34,9 @@ def check_model(model: nn.Module) -> None:
 def check_filled(name: str, parameter: nn.Parameter) -> None:
     """Raise ``ValueError`` unless a parameter holds numbers of its own that can be changed."""
     wrong = (
-        "is lazy, without a shape; call the model on a batch first"
+        "is sharded; masks are not: use DistributedDataParallel after masking"
+        if type(parameter).__name__ == SHARDED or type(parameter.data).__name__ == SHARDED
+        else "is lazy, without a shape; call the model on a batch first"
         if is_lazy(parameter)
         else "is on the meta device; load its weights first"
         if parameter.is_meta

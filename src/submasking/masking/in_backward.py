@@ -64,6 +64,9 @@ class MaskSGDInBackward(MaskSGD):
         parameter.grad = None
         self._done.add(name)
 
+    def _received(self, live: list[tuple[str, Tensor]]) -> int:
+        return len(self._done)  # by now their gradients are dropped
+
 
 def _reached(own: "weakref.ref[MaskSGDInBackward]", name: str, parameter: Tensor) -> None:
     optimizer = own()

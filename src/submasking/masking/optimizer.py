@@ -83,6 +83,7 @@ class MaskSGD(torch.optim.Optimizer):
                 loss = closure()
         self.masking.watch.look(self.masking.model)
         live = self._live(self.param_groups[0]["params"])
+        self.masking.watch.require_gradients(self._received(live))
         check_finite(live[:1])
         for name, parameter in live:
             self._take(name, parameter)
@@ -105,6 +106,10 @@ class MaskSGD(torch.optim.Optimizer):
             state[_VELOCITY] = torch.zeros_like(scores)
         tensors = (parameter, cast(Tensor, dense_gradient(parameter)), frozen, scores, state[_VELOCITY])
         self._update(*tensors, group["lr"], group["momentum"], self.masking.criterion, self.masking.rescale)
+
+    def _received(self, live: list[tuple[str, Tensor]]) -> int:
+        """Return how many masked parameters had a gradient for this step."""
+        return len(live)
 
     def _live(self, held: list[Tensor]) -> list[tuple[str, Tensor]]:
         """Return name and parameter of those that have a gradient."""

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from submasking.masking.checks import SHARDED
 from submasking.masking.criteria import Criterion, write_effective
 from submasking.masking.watch import Watch
 
@@ -58,9 +59,14 @@ class MaskState:
             ValueError: if it is not where it was.
         """
         try:
-            return self.model.get_parameter(name)
+            parameter = self.model.get_parameter(name)
         except AttributeError:
             raise _gone(name) from None
+        if type(parameter).__name__ == SHARDED:
+            raise ValueError(
+                f"a masked parameter must be whole; {name!r} was sharded after masking; use DistributedDataParallel"
+            )
+        return parameter
 
     def tensors(self, name: str) -> tuple[Tensor, Tensor]:
         """Return the frozen weights theta and the scores S of one masked parameter, each of its shape, not copied.

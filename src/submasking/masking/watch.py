@@ -35,6 +35,7 @@ class Watch:
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
         self.step = 0
+        self.told = False
         self._seen: dict[str, _Seen] = {}
 
     def look(self, model: nn.Module) -> None:
@@ -57,6 +58,22 @@ class Watch:
             )
         if resting or not self.names or self.step >= LAST:
             self.names, self._seen = (), {}
+
+    def require_gradients(self, count: int) -> None:
+        """Warn once, at the first step in which no masked parameter has a gradient: the masks stay as they are.
+
+        Args:
+            count: number of masked parameters that have one.
+        """
+        if count or self.told:
+            return
+        self.told = True
+        warnings.warn(
+            "a step must have gradients; none of the masked parameters has one, so no mask changes; call backward"
+            " before each step, and where a checkpointed part begins with frozen layers use"
+            " checkpoint(use_reentrant=False)",
+            stacklevel=5,
+        )
 
     def _moved(self, name: str, parameter: nn.Parameter) -> bool:
         """Whether a parameter has changed since it was first seen, which is when it first has a gradient."""
