@@ -239,8 +239,10 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_never_interrupted(place,
     assert main(arguments(place, whole, *more)) == 0
     script = "import sys; from submasking.commands.cli import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments(place, cut, *more)], stderr=subprocess.PIPE, env=os.environ
-    )
+        [sys.executable, "-c", script, *arguments(place, cut, *more)], stderr=subprocess.PIPE, env=os.environ,
+        # a shell's background job ignores this signal, and so would what it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     wait_for(cut.with_name("cut.safetensors.checkpoint"), process)
     process.send_signal(how)
     errors = process.communicate()[1].decode()

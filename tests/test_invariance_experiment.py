@@ -189,7 +189,7 @@ def test_few_rendered_images_are_the_first(smoke_results):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"weights": "nowhere"}, "weights must be a safetensors file, there is none at 'nowhere'"),
+        ({"weights": "nowhere"}, "weights must be a file, there is none at 'nowhere'"),
         ({"images": 0}, "images must be positive; got 0"),
         ({"epochs": 0}, "epochs must be positive; got 0"),
         ({"lr": -1.0}, r"lr must be positive; got -1\.0"),

@@ -38,7 +38,7 @@ class Masked(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 99), width=st.integers(2, 6), rescale=st.sampled_from(["none", "variance"]))
     def begin(self, seed, width, rescale):
         self.backbone, self.rescale = network(seed, width), rescale
-        self.width, self.spoilt, self.over = width, False, False
+        self.width, self.spoilt, self.over = width, set(), False
         self.model = copy.deepcopy(self.backbone)
         self.masking = submasking.mask(self.model, rescale=rescale)
         self.folder = tempfile.TemporaryDirectory()
@@ -60,14 +60,14 @@ class Masked(RuleBasedStateMachine):
             optimizer.step()
             optimizer.zero_grad()
         self.model.eval()
-        self.spoilt = self.spoilt and self.spoilt != "weights"  # a step writes the masked weights anew
+        self.spoilt.discard("weights")  # a step writes the masked weights anew
 
     @precondition(lambda self: not self.over)
     @rule(seed=st.integers(0, 99))
     def load(self, seed):
         other = network(seed, self.width).to(next(self.model.parameters()).dtype)
         self.model.load_state_dict(other.state_dict(), strict=False)
-        self.backbone, self.spoilt = other, False
+        self.backbone, self.spoilt = other, set()
 
     @rule(kind=st.sampled_from([torch.float32, torch.float64]))
     def cast(self, kind):
@@ -81,20 +81,20 @@ class Masked(RuleBasedStateMachine):
     def edit_masked_weights(self):
         with torch.no_grad():
             self.model[0].weight.add_(1.0)
-        self.spoilt = "weights"
+        self.spoilt.add("weights")
 
     @precondition(lambda self: not self.over)
     @rule()
     def write_masked_weights_anew(self):
         self.masking.apply()
-        self.spoilt = self.spoilt and self.spoilt != "weights"
+        self.spoilt.discard("weights")
 
     @precondition(lambda self: not self.over)
     @rule()
     def change_a_frozen_bias(self):
         with torch.no_grad():
             self.model[0].bias.add_(1.0)
-        self.spoilt = "frozen"
+        self.spoilt.add("frozen")
 
     @precondition(lambda self: not self.over)
     @rule()
@@ -114,7 +114,7 @@ class Masked(RuleBasedStateMachine):
     def unbake(self):
         self.masking.unbake()
         self.over = "unbaked"
-        if self.spoilt != "frozen":
+        if "frozen" not in self.spoilt:
             assert torch.equal(outputs(self.model), outputs(self.backbone))
 
     @invariant()
