@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from submasking.masking.masks import of
+from submasking.masking.masks import is_masked
 
 
 class Ground:
@@ -25,7 +25,7 @@ class Ground:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        if _masked(model):
+        if any(is_masked(module) for module in model.modules()):
             raise ValueError("a bank is made over the plain backbone; this model is masked; unbake it, or bake a copy")
         self.model = model
         self.pristine = {name: value.clone() for name, value in model.state_dict().items()}
@@ -93,13 +93,6 @@ class Ground:
                     f"a bank's model must keep its weights; {name!r} was loaded, trained or edited since; release()"
                     " gives the backbone back that the tasks belong to, or make a new Bank over these weights"
                 )
-
-
-def _masked(model: nn.Module) -> bool:
-    try:
-        return of(model) is not None
-    except ValueError:
-        return False
 
 
 def _layout(tensor: Tensor) -> tuple[Any, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
+from submasking.files import atomic
 from submasking.tasks import maskfile
 from submasking.tasks.maskfile import TaskFile
 
@@ -20,9 +20,8 @@ def export(path: str | Path, folder: str | Path) -> Path:
         MaskFileError: the file is damaged or foreign.
     """
     task, folder = maskfile.load(path), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, folder / FILE)
-    (folder / CARD).write_text(card(task), encoding="utf-8")
+    atomic.write(folder / FILE, Path(path).read_bytes())
+    atomic.write(folder / CARD, card(task))
     return folder
 
 
