@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from benchmarks import round_trips
 from submasking.experiments import grid, runs
 from submasking.experiments.run import Run
-from submasking.records import profiles, results
+from submasking.records import predictions, profiles, results
 from submasking.report import frames
 from submasking.tasks import maskfile
-from submasking.worlds import backbones
+from submasking.worlds import backbones, datasets
 
 
 def smoke(method, labels=100.0, seed=0, model="rn18-timm"):
@@ -29,8 +29,8 @@ def smoke(method, labels=100.0, seed=0, model="rn18-timm"):
         ("LP", 10.0, {"top1", "converged"}),
         ("FS", 100.0, {"top1", "knn", "sparsity"}),
         ("FFT", 100.0, {"top1", "knn"}),
-        ("SSM", 0.0, {"knn", "lp@10", "lp@100", "sparsity"}),
-        ("SSFT", 0.0, {"knn", "lp@10", "lp@100"}),
+        ("SSM", 0.0, {"knn", "lp@10", "lp@100", "converged@10", "converged@100", "sparsity"}),
+        ("SSFT", 0.0, {"knn", "lp@10", "lp@100", "converged@10", "converged@100"}),
     ],
 )
 def test_a_method_leaves_a_record_with_its_metrics(smoke_results, method, labels, metrics):
@@ -39,10 +39,19 @@ def test_a_method_leaves_a_record_with_its_metrics(smoke_results, method, labels
     assert set(record.metrics) == metrics
     assert all(0 <= value <= 1 for value in record.metrics.values())
     assert results.read_one(task.record_file) == record
+    assert set(record.predictions) == {name for name in metrics if name.startswith(("top1", "knn", "lp"))}
     assert record.backbone["fingerprint"]
     assert record.stand_in["model"]
     assert record.stand_in["dataset"]
     assert task.mask_file.exists() == (method in ("FS", "SSM"))
+
+
+def test_runs_on_one_test_set_can_be_paired_and_others_cannot(smoke_results):
+    one, two = (runs.run(smoke(method), progress=False) for method in ("LP", "FS"))
+    other = runs.run(replace(smoke("LP"), dataset="dtd"), progress=False)
+    assert one.test == two.test != other.test
+    labels = torch.tensor(predictions.unpack(one.test["labels"]))
+    assert torch.equal(labels, datasets.load("smoke", "cifar10", "test").labels)
 
 
 def test_the_mask_file_of_a_run_gives_its_masks_back(smoke_results):

@@ -19,11 +19,13 @@ from submasking.experiments.sizes import report, weights_report
 from submasking.learning import augment
 from submasking.learning.adapt import Adapted, adapt
 from submasking.learning.backbone import Backbone
-from submasking.learning.evaluate import features, knn, label_subset, top1
+from submasking.learning.evaluate import accuracy, features, label_subset, nearest_neighbours
 from submasking.learning.images import ImageSet
 from submasking.learning.probe import linear_probe
 from submasking.masking.handle import Masking
+from submasking.records import predictions
 from submasking.records.profiles import profile
+from submasking.records.results import converged
 from submasking.records.surroundings import commit
 from submasking.tasks import maskfile
 from submasking.worlds import backbones, datasets
@@ -98,6 +100,23 @@ def _describe(task: Run, backbone: Backbone, masking: Masking | None = None) -> 
     }
 
 
+def _judge(test: ImageSet, given: dict[str, Tensor]) -> Found:
+    """The fields of the record that say how well a run does.
+
+    Args:
+        test: the images that it is judged on.
+        given: by metric the class that each of them was given, int64 [n].
+    """
+    return {
+        "metrics": {name: accuracy(classes, test.labels) for name, classes in given.items()},
+        "predictions": {name: predictions.pack(classes.tolist()) for name, classes in given.items()},
+        "test": {
+            predictions.IMAGES: test.fingerprint(),
+            predictions.LABELS: predictions.pack(test.labels.tolist()),
+        },
+    }
+
+
 def zero_shot(task: Run, progress: bool) -> Found:
     """ZS: nearest neighbours on the features of the untouched backbone."""
     backbone = _backbone(task)
@@ -105,8 +124,8 @@ def zero_shot(task: Run, progress: bool) -> Found:
     bank, queries = _frozen_features(task)
     chosen = _labelled(task, train)
     k = profile(task.profile).neighbours
-    accuracy = knn(bank[chosen], train.labels[chosen], queries, test.labels, k=k)
-    return _describe(task, backbone) | {"metrics": {"knn": accuracy}}
+    neighbours = nearest_neighbours(bank[chosen], train.labels[chosen], queries, k=k)
+    return _describe(task, backbone) | _judge(test, {"knn": neighbours})
 
 
 def linear(task: Run, progress: bool) -> Found:
@@ -115,8 +134,10 @@ def linear(task: Run, progress: bool) -> Found:
     train, test = (_images(task, split) for split in ("train", "test"))
     bank, queries = _frozen_features(task)
     chosen = _labelled(task, train)
-    accuracy, converged = linear_probe(bank[chosen], train.labels[chosen], queries, test.labels)
-    return _describe(task, backbone) | {"metrics": {"top1": accuracy, "converged": float(converged)}}
+    classes, done = linear_probe(bank[chosen], train.labels[chosen], queries)
+    found = _describe(task, backbone) | _judge(test, {"top1": classes})
+    found["metrics"][converged("top1")] = float(done)
+    return found
 
 
 def supervised(task: Run, progress: bool) -> Found:
@@ -130,9 +151,9 @@ def supervised(task: Run, progress: bool) -> Found:
     queries = features(adapted.trunk, test, backbone.normalise)
     assert adapted.head is not None  # a method with labels has one
     with torch.inference_mode():
-        accuracy = top1(adapted.head(queries), test.labels)
-    neighbours = knn(bank, labelled.labels, queries, test.labels, k=chosen.neighbours)
-    return _finish(task, backbone, adapted, {"top1": accuracy, "knn": neighbours})
+        classes = adapted.head(queries).argmax(1)
+    neighbours = nearest_neighbours(bank, labelled.labels, queries, k=chosen.neighbours)
+    return _finish(task, backbone, adapted, _judge(test, {"top1": classes, "knn": neighbours}))
 
 
 def self_supervised(task: Run, progress: bool) -> Found:
@@ -143,11 +164,14 @@ def self_supervised(task: Run, progress: bool) -> Found:
     adapted = _adapted(task, backbone, train, progress)
     bank = features(adapted.trunk, train, backbone.normalise)
     queries = features(adapted.trunk, test, backbone.normalise)
-    metrics = {"knn": knn(bank, train.labels, queries, test.labels, k=chosen.neighbours)}
+    given, solved = {"knn": nearest_neighbours(bank, train.labels, queries, k=chosen.neighbours)}, {}
     for percent in chosen.label_percents:
-        few = label_subset(len(train), percent, seed=42 + task.seed)
-        metrics[f"lp@{percent:g}"], _ = linear_probe(bank[few], train.labels[few], queries, test.labels)
-    return _finish(task, backbone, adapted, metrics)
+        few, name = label_subset(len(train), percent, seed=42 + task.seed), f"lp@{percent:g}"
+        given[name], done = linear_probe(bank[few], train.labels[few], queries)
+        solved[converged(name)] = float(done)
+    found = _judge(test, given)
+    found["metrics"] |= solved
+    return _finish(task, backbone, adapted, found)
 
 
 def _adapted(task: Run, backbone: Backbone, images: ImageSet, progress: bool) -> Adapted:
@@ -182,10 +206,11 @@ def _norm_buffers(trunk: nn.Module) -> Iterator[Tensor]:
             yield buffer
 
 
-def _finish(task: Run, backbone: Backbone, adapted: Adapted, metrics: dict[str, float]) -> Found:
+def _finish(task: Run, backbone: Backbone, adapted: Adapted, judged: Found) -> Found:
     """The fields of a trained run, with the sizes of what a task must store: the mask or the trained weights."""
     trunk, head, masking = adapted.trunk, adapted.head, adapted.masking
-    found = _describe(task, backbone, masking) | {"metrics": metrics}
+    found = _describe(task, backbone, masking) | judged
+    metrics = found["metrics"]
     found["timings"] = {"train_s": adapted.history.seconds}
     found["series"] = {"loss": adapted.history.loss}
     found["sizes"] = {

@@ -1,4 +1,4 @@
-"""Evaluation: features, top-1 of a head, weighted nearest neighbours."""
+"""Evaluation: features, weighted nearest neighbours, and the share of images that are given their class."""
 
 from __future__ import annotations
 
@@ -27,9 +27,20 @@ def features(
     return result.clone()
 
 
+def accuracy(classes: Int[Tensor, " n"], labels: Int[Tensor, " n"]) -> float:
+    """Share of images that are given their label, in [0, 1].
+
+    Raises:
+        ValueError: there is no image, or not one class for each label.
+    """
+    if classes.shape != labels.shape or not len(labels):
+        raise ValueError(f"there must be a class for each label and one at least, got {len(classes)}, {len(labels)}")
+    return int((classes == labels).sum()) / len(labels)
+
+
 def top1(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> float:
     """Share of images whose highest logit is their label's."""
-    return (logits.argmax(1) == labels).float().mean().item()
+    return accuracy(logits.argmax(1), labels)
 
 
 def nearest_neighbours(
@@ -53,18 +64,6 @@ def nearest_neighbours(
     votes = torch.zeros(len(queries), int(bank_labels.max()) + 1)
     votes.scatter_add_(1, bank_labels[index], (similarity / temperature).exp())
     return votes.argmax(1)
-
-
-def knn(
-    bank: Float[Tensor, "m d"],
-    bank_labels: Int[Tensor, " m"],
-    queries: Float[Tensor, "n d"],
-    labels: Int[Tensor, " n"],
-    *,
-    k: int = 200,
-) -> float:
-    """Accuracy of `nearest_neighbours`, a share in [0, 1]."""
-    return (nearest_neighbours(bank, bank_labels, queries, k=k) == labels).float().mean().item()
 
 
 def label_subset(n: int, percent: float, *, seed: int = 42) -> Int[Tensor, " k"]:
