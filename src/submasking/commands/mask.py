@@ -37,7 +37,7 @@ def add(command: argparse.ArgumentParser) -> None:
         " is written beside the output; the same command goes on from it after an interruption."
     )
     command.add_argument("folder", type=Path, help="holds train/ and perhaps test/, one folder per class in each")
-    command.add_argument("--model", required=True, help="timm:NAME or open_clip:NAME")
+    command.add_argument("--model", required=True, help="timm:NAME, open_clip:NAME or efficientnet-lite0")
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the mask file to write, in place of one that is there"
     )

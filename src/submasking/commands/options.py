@@ -9,7 +9,7 @@ from typing import Any
 
 BACKBONE_HELP = (
     "weights of the backbone: a safetensors file, or one of torch.save, whatever comes before its names; without it the"
-    " pretrained ones of timm or open_clip"
+    " pretrained ones of timm or open_clip, or those of the package that brings efficientnet-lite0"
 )
 
 

@@ -16,7 +16,7 @@ from submasking.records.names import METHODS, MODELS, SELF_SUPERVISED
 from submasking.records.places import results_folder
 from submasking.records.profiles import profile, settings
 from submasking.records.results import record_path
-from submasking.worlds import recipes
+from submasking.worlds import packaged
 
 SPLITS = ("train", "val", "validation", "test")  # the parts of a folder of pictures
 
@@ -92,7 +92,7 @@ class Run:
 
     def recipe(self) -> dict[str, Any]:
         """Every hyper-parameter of the run, with the pretraining of its backbone, as JSON stores it."""
-        pretraining = recipes.recipe(self.model, self.profile, weights=self.weights)
+        pretraining = packaged.recipe(self.model, self.profile, weights=self.weights)
         recipe = settings(self.profile, self.method, self.model) | {"pretraining": pretraining}
         return json.loads(json.dumps(recipe | ({"identity": self.identity} if self.identity else {})))
 

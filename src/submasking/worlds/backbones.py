@@ -17,7 +17,7 @@ from submasking.records.names import MODEL_STAND_INS
 from submasking.records.places import results_folder
 from submasking.records.profiles import Profile, profile
 from submasking.tasks.fingerprint import fingerprint
-from submasking.worlds import datasets, libraries, networks, pretrain
+from submasking.worlds import datasets, libraries, networks, packaged, pretrain
 from submasking.worlds.recipes import recipe
 
 PROMPT = "{}"  # the small CLIPs learnt bare names; the paper's asks "This is a photo of a {label}."
@@ -33,7 +33,7 @@ def load(model: str, profile_name: str, *, weights: str = "", progress: bool = T
         model: one of `submasking.records.names.MODELS`; in profile images an architecture as
             `submasking.worlds.libraries.build` knows it.
         profile_name: name of a profile.
-        weights: weights file, for profile images.
+        weights: weights file, for profile images; "" where a package brings them.
         progress: show the progress of pretraining.
 
     Raises:
@@ -41,6 +41,12 @@ def load(model: str, profile_name: str, *, weights: str = "", progress: bool = T
     """
     chosen = profile(profile_name)
     if profile_name == "images":
+        if model == packaged.NAME:  # it brings its weights, and knows what images it was trained on
+            return libraries.build(model, Path(weights) if weights else None, size=chosen.image_size)
+        if not weights:
+            raise ValueError(
+                f"{model} needs a file of its weights in profile images, got none; {packaged.NAME} brings its own"
+            )
         told = chosen.pretraining
         return libraries.build(
             model, Path(weights), options=told["create_model"], size=chosen.image_size, mean=told["mean"],

@@ -1,4 +1,4 @@
-"""Backbones by name from the libraries that have them: timm, open_clip, and this project's small networks."""
+"""Backbones by name from where they are had: timm, open_clip, a package, and this project's small networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 from submasking.files import weights as files
 from submasking.learning.backbone import Backbone, Values
 from submasking.tasks.fingerprint import fingerprint
-from submasking.worlds import networks, pretrain, recipes
+from submasking.worlds import efficientnet_lite, networks, packaged, pretrain, recipes
 
 DEFAULT_SIZE = 224
 
@@ -33,8 +33,10 @@ def build(
     """Build a backbone and load its weights.
 
     Args:
-        architecture: "timm:NAME" or just NAME, "open_clip:NAME", or one of `submasking.worlds.recipes.ARCHITECTURES`.
-        weights: weights file; None asks timm or open_clip for the pretrained ones, which may download them.
+        architecture: "timm:NAME" or just NAME, "open_clip:NAME", "efficientnet-lite0", or one of
+            `submasking.worlds.recipes.ARCHITECTURES`.
+        weights: weights file; None asks timm or open_clip for the pretrained ones, which may download them, or takes
+            those of the package that brings EfficientNet-Lite0.
         options: passed to the constructor of timm.
         size: side of the images in pixels; None takes the architecture's.
         mean: per channel, of images in [0, 1]; None takes the architecture's.
@@ -64,8 +66,9 @@ def _require_known(library: str, name: str) -> None:
         raise ValueError(f"a model is timm:NAME or open_clip:NAME, got {library}:{name}")
     if library == "open_clip" and name not in open_clip.list_models():
         raise ValueError(f"open_clip has no model {name!r}{_close(name, open_clip.list_models())}")
-    if library != "open_clip" and name not in recipes.ARCHITECTURES and not timm.is_model(name):
-        raise ValueError(f"timm has no model {name!r}{_close(name, timm.list_models())}")
+    ours = (*recipes.ARCHITECTURES, *([] if library else [packaged.NAME]))
+    if library != "open_clip" and name not in ours and not timm.is_model(name):
+        raise ValueError(f"timm has no model {name!r}{_close(name, [packaged.NAME, *timm.list_models()])}")
 
 
 def _sizes(library: str, name: str, size: int | None) -> tuple[dict[str, Any], ...]:
@@ -73,7 +76,7 @@ def _sizes(library: str, name: str, size: int | None) -> tuple[dict[str, Any], .
 
     First that it fits its position embedding to each image, for its weights then stay the published ones.
     """
-    if size is None or library == "open_clip" or name in recipes.ARCHITECTURES:
+    if size is None or library == "open_clip" or name in (*recipes.ARCHITECTURES, packaged.NAME):
         return ()
     return {"dynamic_img_size": True}, {"img_size": size}
 
@@ -83,6 +86,8 @@ def _bare(library: str, name: str, weights: Path | None, options: dict[str, Any]
         return _open_clip(name, weights)
     if name in recipes.ARCHITECTURES:
         return _small(name, weights, size or DEFAULT_SIZE)
+    if name == packaged.NAME:
+        return _packaged(weights, options)
     return _timm(name, weights, options)
 
 
@@ -107,7 +112,7 @@ def _whole(
         name=architecture.rpartition(":")[2],
         architecture=architecture,
         options=options,
-        weights=weights.name if weights is not None else "pretrained",
+        weights=weights.name if weights is not None else backbone.weights or "pretrained",
         fingerprint=fingerprint(trunk.state_dict()),
     )
 
@@ -135,6 +140,16 @@ def _small(name: str, weights: Path | None, size: int) -> Backbone:
     if weights is None:
         raise ValueError(f"{name} has no published weights; pass a weights file")
     return Backbone(networks.trunk(name, size), 0, "", (pretrain.MEAN,) * 3, (pretrain.STD,) * 3, size)
+
+
+def _packaged(weights: Path | None, options: dict[str, Any]) -> Backbone:
+    path = packaged.file() if weights is None else None
+    try:
+        trunk = efficientnet_lite.build(options, path)
+    except TypeError as error:  # what timm says of an option
+        raise ValueError(f"{packaged.NAME} cannot be built with these options ({error})") from error
+    trunk.reset_classifier(0)  # type: ignore[operator]
+    return Backbone(trunk, 0, "", packaged.MEAN, packaged.STD, DEFAULT_SIZE, weights=path.name if path else "")
 
 
 @torch.no_grad()

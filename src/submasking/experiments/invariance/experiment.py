@@ -37,7 +37,7 @@ from submasking.records.places import results_folder
 from submasking.records.profiles import Optimisation, profile, settings
 from submasking.records.results import Record
 from submasking.records.surroundings import surroundings
-from submasking.worlds import backbones, datasets, recipes
+from submasking.worlds import backbones, datasets, packaged
 
 METHOD = "invariance"
 
@@ -213,7 +213,7 @@ def recipe(name: str, model: str, lr: float, epochs: int, images: int, weights: 
         if not value > 0:
             raise ValueError(f"{what} must be positive; got {value}: the notebook's parameters say what is usual")
     chosen = settings(name, "FS", model) | {"lr": lr, "epochs": epochs, "momentum": MOMENTUM, "train_images": images}
-    pretraining = recipes.recipe(model, name, weights=weights)
+    pretraining = packaged.recipe(model, name, weights=weights)
     chosen |= {"variants": [asdict(variant) for variant in variants(lr)], "pretraining": pretraining}
     return json.loads(json.dumps(chosen))
 
