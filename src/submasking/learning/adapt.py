@@ -29,7 +29,11 @@ from submasking.records.profiles import Optimisation, Swav
 from submasking.tasks.heads import CosineHead, linear_head
 
 MOMENTUM = 0.9
-METHODS = {"FS": "masks", "FFT": "weights", "SSM": "masks", "SSFT": "weights"}  # what each learns
+# what each learns in the trunk; without a mask ("none") its norm statistics still follow the images
+METHODS = {
+    "FS": "masks", "FFT": "weights", "FS-none": "nothing",
+    "SSM": "masks", "SSFT": "weights", "SSM-none": "nothing",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +84,8 @@ def adapt(
     Args:
         backbone: the pretrained network.
         images: labelled images; methods without labels do not look at the labels.
-        method: "FS" or "SSM" learn masks, "FFT" or "SSFT" the very weights that would be masked; the first of each
-            pair with labels, the second by SwAV.
+        method: "FS" or "SSM" learn masks, "FFT" or "SSFT" the very weights that would be masked, "FS-none" or
+            "SSM-none" neither, as a control; the first of each pair with labels, the second by SwAV.
         plan: learning rates, epochs, warm-up.
         style: augmentation of the images, or of SwAV's views.
         swav: the self-supervised loss; needed without labels.
@@ -157,13 +161,18 @@ def _checksum(images: ImageSet) -> int:
 def learnable(
     trunk: nn.Module, what: str, plan: Optimisation, *, select: str | Select, rescale: str = "none", seed: int = 0
 ) -> tuple[Masking | None, list[torch.optim.Optimizer]]:
-    """Make a trunk trainable by "masks", or by the very "weights" that would be masked, and give its optimizer."""
+    """Make a trunk trainable by "masks", or by the very "weights" that would be masked, and give its optimizer.
+
+    "nothing" freezes every parameter: there is no optimizer.
+    """
     if what == "masks":
-        masking = mask(trunk, select=select, rescale=rescale, seed=seed)
+        masking = mask(trunk, select=select, rescale=rescale, init=plan.init, norms=plan.norms, seed=seed)
         return masking, [masking.optimizer(lr=plan.lr, momentum=MOMENTUM)]
     decisions = resolve(select, trunk)
     for name, parameter in trunk.named_parameters():
-        parameter.requires_grad_(decisions[name].action == "mask")
+        parameter.requires_grad_(what == "weights" and decisions[name].action == "mask")
+    if what == "nothing":
+        return None, []
     return None, [sgd(trunk, plan.lr, plan.weight_decay)]
 
 

@@ -66,18 +66,29 @@ def nearest_neighbours(
     return votes.argmax(1)
 
 
-def label_subset(n: int, percent: float, *, seed: int = 42) -> Int[Tensor, " k"]:
-    """Indices of the labelled images: first int(n * percent / 100) of a seeded permutation, not stratified.
+def label_subset(labels: Int[Tensor, " n"], percent: float, *, seed: int = 42) -> Int[Tensor, " k"]:
+    """Indices of the labelled images: int(n * percent / 100), each class in its share of them, to one image.
+
+    A class that would get less than one image may get none. A smaller subset lies within a larger one of its seed.
 
     Raises:
         ValueError: percent outside (0, 100], or so small that no image is left.
     """
+    n = len(labels)
     if not 0 < percent <= 100:
         raise ValueError(f"percent of labels must lie in (0, 100], got {percent}")
     count = int(n * percent / 100)
     if count == 0:
         raise ValueError(f"{percent} % of {n} images is less than one image; raise the percentage")
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:count]
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(n, generator=generator)
+    shuffled = labels[order]
+    place = torch.zeros(n, dtype=torch.float64)  # of an image in the row of its class, in (0, 1)
+    for chosen in shuffled.unique():
+        members = (shuffled == chosen).nonzero().flatten()
+        begin = torch.rand((), generator=generator, dtype=torch.float64)
+        place[members] = (torch.arange(len(members)) + begin) / len(members)
+    return order[place.argsort(stable=True)[:count]]
 
 
 def differing(first: dict[str, Bool[Tensor, "..."]], second: dict[str, Bool[Tensor, "..."]]) -> float:
