@@ -21,6 +21,7 @@ class Optimisation:
         warmup: share of the epochs with a linear warm-up, in [0, 1); cosine decay to 0 follows.
         head_lr: peak learning rate of the linear head (FS, FFT) or of projection and prototypes (SSM, SSFT).
         head_weight_decay: coupled decay of those.
+        init: start of the scores of FS and SSM, a name of `submasking.masking.scores`; "constant" is the paper's.
     """
 
     lr: float
@@ -29,6 +30,7 @@ class Optimisation:
     warmup: float = 0.0
     head_lr: float = 0.1
     head_weight_decay: float = 0.0
+    init: str = "constant"
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,8 @@ def settings(name: str, method: str, model: str) -> dict[str, Any]:
     }
     if method in ("FS", "FFT", "SSM", "SSFT"):
         recipe |= asdict(chosen.method(method, model)) | {"same_steps": chosen.same_steps}
+        if recipe["init"] == "constant":
+            del recipe["init"]  # what no recipe spoke of before there were other starts
     if method in ("SSM", "SSFT"):
         recipe["swav"] = asdict(chosen.swav)
     return recipe
