@@ -23,6 +23,7 @@ from submasking.learning.swav import SwavHead, SwavLoss, forward_crops
 from submasking.learning.train import History, cosine, fit
 from submasking.masking.handle import Masking
 from submasking.masking.masks import mask
+from submasking.masking.scores import Init, described
 from submasking.masking.selection import Select, called, resolve
 from submasking.records.names import SELF_SUPERVISED
 from submasking.records.profiles import Optimisation, Swav
@@ -72,6 +73,7 @@ def adapt(
     batch_size: int = 64,
     select: str | Select = "",
     rescale: str = "none",
+    init: str | float | Init = "",
     seed: int = 0,
     device: str = "cpu",
     checkpoint: Path | None = None,
@@ -92,6 +94,7 @@ def adapt(
         batch_size: images per step, at least 1.
         select: which parameters; "" takes the backbone's preset.
         rescale: "none" or "variance", of masks.
+        init: start of the scores of masks, see `submasking.masking.masks.mask`; "" takes the plan's.
         seed: decides order, augmentation, head and random scores.
         device: where to train; trunk and head stay there.
         checkpoint: where it goes on from; see `submasking.learning.train.fit`, also for the last three.
@@ -116,7 +119,8 @@ def adapt(
     trunk = copy.deepcopy(backbone.trunk).to(device)
     # a preset that comes with its backbone is meant, whatever share it masks; one that is asked for by name may not be
     chosen = select or called(backbone.preset)
-    masking, optimizers = learnable(trunk, METHODS[method], plan, select=chosen, rescale=rescale, seed=seed)
+    init = plan.init if init == "" else init
+    masking, optimizers = learnable(trunk, METHODS[method], plan, select=chosen, rescale=rescale, init=init, seed=seed)
     if swav is not None and method in SELF_SUPERVISED:
         made = _unlabelled(trunk, backbone, images, swav, plan, style, batch_size, seed, device)
     else:
@@ -141,6 +145,7 @@ def adapt(
             "batch size": batch_size,
             "selection": select if isinstance(select, str) else "",
             "rescale": rescale,
+            "init": described(init),
             "seed": seed,
             "backbone": backbone.fingerprint,
             "preprocessing": repr(backbone.preprocessing),
@@ -159,14 +164,21 @@ def _checksum(images: ImageSet) -> int:
 
 
 def learnable(
-    trunk: nn.Module, what: str, plan: Optimisation, *, select: str | Select, rescale: str = "none", seed: int = 0
+    trunk: nn.Module,
+    what: str,
+    plan: Optimisation,
+    *,
+    select: str | Select,
+    rescale: str = "none",
+    init: str | float | Init,
+    seed: int = 0,
 ) -> tuple[Masking | None, list[torch.optim.Optimizer]]:
     """Make a trunk trainable by "masks", or by the very "weights" that would be masked, and give its optimizer.
 
     "nothing" freezes every parameter: there is no optimizer.
     """
     if what == "masks":
-        masking = mask(trunk, select=select, rescale=rescale, init=plan.init, norms=plan.norms, seed=seed)
+        masking = mask(trunk, select=select, rescale=rescale, init=init, norms=plan.norms, seed=seed)
         return masking, [masking.optimizer(lr=plan.lr, momentum=MOMENTUM)]
     decisions = resolve(select, trunk)
     for name, parameter in trunk.named_parameters():
