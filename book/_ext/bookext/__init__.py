@@ -9,6 +9,7 @@ pages.py        executed notebooks as pages, and which records were used
 settings.py     tables of models, data sets and hyper-parameters, read from the library
 invariance.py   {invariance}, {invariance-figure}: the invariance experiment
 benchmarks.py   {benchmark-table}: what make bench measured
+tuning.py       {tuning-table}, {tuning}: the search for learning rates
 rooms.py        the plan of the library
 offline.py      MathJax from a package instead of from another host
 contents.py     which pages this build has
@@ -33,6 +34,7 @@ from bookext import (
     settings,
     shelf,
     theorems,
+    tuning,
 )
 
 
@@ -50,6 +52,7 @@ def setup(app: Any) -> dict[str, Any]:
         theorems,
         benchmarks,
         invariance,
+        tuning,
     ):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,8 +13,8 @@ from submasking.records.profiles import profile
 from submasking.records.results import Record
 
 UNTRAINED = ("ZS", "LP")  # they need no training: every model has them
-FULL = ("FS", "FS-magnitude", "FS-squared", "FFT")
-CONTROLS = ("FS-none", "FS-random", "FS-frozen")  # after FS, whose density the random masks have
+FULL = ("FS", "FS-squared", "FFT")
+CONTROLS = ("FS-magnitude", "FS-none", "FS-random", "FS-frozen")  # after FS, whose density the random masks have
 FEW_LABELS = ("FS", "FS-squared", "FFT", "FS-none", "LP")
 NO_LABELS = ("SSM", "SSM-squared", "SSM-none", "SSFT")
 GRID = "grid.json"  # what a whole grid leaves: its seeds, notebooks, commit

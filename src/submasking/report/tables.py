@@ -16,7 +16,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from submasking.records.names import DATASETS
+from submasking.records.names import DATASETS, MODELS, SELF_SUPERVISED
 from submasking.records.profiles import profile
 from submasking.report import storage
 
@@ -25,7 +25,6 @@ HERE, DRAFT, PUBLISHED = "here", "draft", "gcpr2024"
 # decimals of sizes, where 3 would say nothing
 DIGITS = {name: 1 for name in storage.COLUMNS if not name.startswith("bits_")} | {"multiple": 0}
 METHOD_NAMES = {"ZS": "Zero Shot", "LP": "Linear Probe", "FS": "Submasked", "FFT": "Full FT"}
-UNLABELLED = ("SSM", "SSFT")
 
 
 @dataclass(frozen=True)
@@ -218,11 +217,11 @@ def measured(
         dataset: name of a data set.
         method: what was done.
         metric: what was measured.
-        labels: share of the training labels in percent; by default all of them (none for SSM and SSFT).
+        labels: share of the training labels in percent; by default all of them (none for methods without labels).
     """
     if metric not in frame:
         return Cell()
-    share = labels if labels is not None else (0.0 if method in UNLABELLED else 100.0)
+    share = labels if labels is not None else (0.0 if method in SELF_SUPERVISED else 100.0)
     asked = {"model": model, "dataset": dataset, "method": method, "labels": share}
     rows = frame
     for column, value in asked.items():
@@ -310,6 +309,29 @@ def _sizes_table(number: str, title: str, columns: dict[str, tuple[str, str]]) -
     return Spec(number, title, "data set", tuple(columns.values()), tuple(groups), ("compression-all",))
 
 
+def _compared(number: str, title: str, models: tuple[str, ...], methods: tuple[str, ...], metric: str) -> Spec:
+    """Of each model some methods of ours; columns are the data sets."""
+    groups = tuple(
+        _by_dataset(HERE, number, metric, tuple((model, method) for method in methods), model) for model in models
+    )
+    return Spec(
+        number, title, "model + method", _DATASET_COLUMNS, groups, tuple(f"submasking-{model}" for model in models)
+    )
+
+
+def _unlabelled(number: str, title: str, model: str) -> Spec:
+    """What is learnt without labels, by the probe and by nearest neighbours; columns are the data sets of figure 1."""
+    names = profile("tiny").sparse_datasets
+    metrics = {"lp@10": "probe, 10 % of the labels", "lp@100": "probe, all labels", "knn": "nearest neighbours"}
+    rows = tuple(
+        (method, tuple(Query(HERE, number, key, model, method, name) for key in metrics for name in names))
+        for method in ("SSM", "SSM-squared", "SSM-none", "SSFT")
+    )
+    heads = tuple((title, name) for title in metrics.values() for name in names)
+    return Spec(number, title, model, heads, (Group("", rows),), (f"label_sparsity-{model}",))
+
+
+_CONTROLLED = profile("tiny").control_models
 _STORED = (
     *((model, "FS", DATASETS) for model, _ in _MASKED),
     ("rn50-swav", "SSM", profile("tiny").sparse_datasets),
@@ -358,6 +380,35 @@ SPECS = {
     "4": _methods_table("4", "rn50-swav", "ResNet-50 (SwAV): accuracy and sparsity"),
     "5": _knn_table("5", "rn18-timm", "ResNet-18 (timm): nearest-neighbour accuracy"),
     "6": _knn_table("6", "rn50-swav", "ResNet-50 (SwAV): nearest-neighbour accuracy"),
+    "starts": _compared(
+        "starts",
+        "Top-1 accuracy by the start of the scores",
+        _CONTROLLED,
+        ("LP", "FS", "FS-magnitude", "FS-squared", "FFT"),
+        "top1",
+    ),
+    "starts-off": _compared(
+        "starts-off",
+        "Sparsity by the start of the scores",
+        _CONTROLLED,
+        ("FS", "FS-magnitude", "FS-squared"),
+        "sparsity",
+    ),
+    "controls": _compared(
+        "controls",
+        "Top-1 accuracy of submasking and of its controls",
+        _CONTROLLED,
+        ("LP", "FS-none", "FS-random", "FS-frozen", "FS"),
+        "top1",
+    ),
+    "others": _compared(
+        "others",
+        "Top-1 accuracy of the other models",
+        tuple(model for model in MODELS if model not in _CONTROLLED),
+        ("LP", "FS", "FS-squared", "FFT"),
+        "top1",
+    ),
+    "unlabelled": _unlabelled("unlabelled", "Masks without labels, and their control", "rn50-swav"),
     "bits": _sizes_table("bits", "Bits per weight of a mask", _BITS),
     "bytes": _sizes_table("bytes", "Bytes of a task, and how many times as much fine-tuned weights take", _BYTES),
 }
