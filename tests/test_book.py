@@ -136,6 +136,10 @@ def test_better_worse_and_undecided_sum_to_the_data_sets(books):
     assert better.endswith(" of 8")
     assert swapped == better
     assert int(better.split()[0]) + int(worse.split()[0]) <= 8
+    score = expressions.evaluate("score rn18-timm FS LP top1", books)
+    wins, ties, losses = score.text.split(" / ")
+    assert (f"{wins} of 8", f"{losses} of 8", int(wins) + int(ties) + int(losses)) == (better, worse, 8)
+    assert "Holm over 24 comparisons" in score.hover
 
 
 def test_few_labels_are_compared_on_the_bars_of_figure_1(books):
@@ -156,7 +160,7 @@ def test_totals_count_records_and_minutes(books):
         ("rn18-timm dtd FS accuracy", "metric must be one of top1"),
         ("rn18-timm dtd FS", "must be four words"),
         ("rn18-timm dtd SSM lp@10", "no record of profile tiny"),
-        ("better rn18-timm FS top1", "must be: better|worse"),
+        ("better rn18-timm FS top1", r"must be: better\|worse\|score"),
         ("", "the expression is empty"),
     ],
 )

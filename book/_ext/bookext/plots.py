@@ -61,6 +61,7 @@ DRAWINGS = {
     "figure-1": Drawing(_share(10.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "figure-2": Drawing(_share(100.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "methods": Drawing(figures.methods, "rn18-timm", _all_labels, "submasking-rn18-timm"),
+    "differences": Drawing(figures.differences, "rn18-timm", _all_labels, "submasking-rn18-timm"),
     "bits": Drawing(figures.bits_per_weight, "all", _stored, "compression-all"),
     "bytes": Drawing(figures.task_bytes, "all", _stored, "compression-all"),
     "masking": Drawing(lambda rows, dark: figures.masking(dark=dark)),
