@@ -75,22 +75,29 @@ def test_probe_says_when_its_solver_has_not_converged():
     assert linear_probe(*clouds(), clouds()[0], max_iterations=1)[1] is False
 
 
-@given(st.integers(100, 2000), st.floats(1, 100))
-def test_label_subset_has_the_stated_size_and_no_image_twice(n, percent):
-    chosen = evaluate.label_subset(n, percent)
+def drawn(n, classes):
+    return torch.randint(classes, (n,), generator=torch.Generator().manual_seed(n))
+
+
+@given(st.integers(100, 2000), st.integers(1, 90), st.floats(1, 100), st.integers(0, 99))
+def test_label_subset_has_the_stated_size_no_image_twice_and_each_class_in_its_share(n, classes, percent, seed):
+    labels = drawn(n, classes)
+    chosen = evaluate.label_subset(labels, percent, seed=seed)
     assert len(chosen) == int(n * percent / 100) == len(chosen.unique())
+    share = torch.bincount(labels, minlength=classes) * (len(chosen) / n)
+    assert (torch.bincount(labels[chosen], minlength=classes) - share).abs().max() < 2
 
 
 @given(st.integers(100, 2000), st.floats(1, 100), st.floats(1, 100))
 def test_a_smaller_label_subset_lies_within_a_larger(n, first, second):
-    small, large = sorted((evaluate.label_subset(n, first), evaluate.label_subset(n, second)), key=len)
+    small, large = sorted((evaluate.label_subset(drawn(n, 7), percent) for percent in (first, second)), key=len)
     assert set(small.tolist()) <= set(large.tolist())
 
 
 @pytest.mark.parametrize("percent", [0, -1, 101, 0.5])
 def test_label_subset_refuses_what_leaves_nothing(percent):
     with pytest.raises(ValueError, match="percent"):
-        evaluate.label_subset(100, percent)
+        evaluate.label_subset(drawn(100, 7), percent)
 
 
 def test_differing_counts_bits_over_all_tensors():

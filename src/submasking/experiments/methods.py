@@ -158,7 +158,10 @@ def supervised(task: Run, progress: bool) -> Found:
     with torch.inference_mode():
         classes = adapted.head(queries).argmax(1)
     neighbours = nearest_neighbours(bank, labelled.labels, queries, k=chosen.neighbours)
-    return _finish(task, backbone, adapted, _judge(test, {"top1": classes, "knn": neighbours})) | off
+    found = _finish(task, backbone, adapted, _judge(test, {"top1": classes, "knn": neighbours}))
+    if off:
+        found["layers"], found["metrics"]["sparsity"] = off["layers"], off["sparsity"]
+    return found
 
 
 def self_supervised(task: Run, progress: bool) -> Found:
@@ -222,7 +225,7 @@ def _thinned(task: Run, backbone: Backbone) -> tuple[Backbone, Found]:
             keep = torch.ones(weights.numel())
             keep[off] = 0
             weights.mul_(keep.view(weights.shape))
-    return replace(backbone, trunk=trunk), {"layers": masked.layers}
+    return replace(backbone, trunk=trunk), {"layers": masked.layers, "sparsity": masked.metrics["sparsity"]}
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

@@ -51,7 +51,9 @@ class Run:
         if self.profile != "images" and self.model not in MODELS:
             raise ValueError(f"model must be one of {', '.join(MODELS)}; got {self.model!r}")
         if (self.labels == 0) != (self.method in SELF_SUPERVISED):
-            raise ValueError(f"labels must be 0 for SSM and SSFT and above 0 otherwise; got {self.labels}")
+            raise ValueError(
+                f"labels must be 0 for {', '.join(SELF_SUPERVISED)} and above 0 otherwise; got {self.labels}"
+            )
 
     def __str__(self) -> str:
         return f"{self.model} {self.dataset_name} {self.method} {self.labels:g} % seed {self.seed}"

@@ -33,7 +33,7 @@ DATASET_STAND_INS = {
     ),
     "cifar100": (
         "cyrillic",
-        "Cyrillic letters (64 classes): near relatives of the source task's letters, many more classes than digits; "
+        "Cyrillic letters (63 classes): near relatives of the source task's letters, many more classes than digits; "
         "tested in other typefaces",
     ),
     "dtd": (
@@ -48,11 +48,11 @@ DATASET_STAND_INS = {
     ),
     "flowers": (
         "georgian",
-        "Georgian letters (83 classes): round forms that are told apart by detail; tested in other typefaces",
+        "Georgian letters (82 classes): round forms that are told apart by detail; tested in other typefaces",
     ),
     "oxfordpets": (
         "armenian",
-        "Armenian capitals (38 classes): one kind of thing in look-alike breeds; tested in other typefaces",
+        "Armenian capitals (37 classes): one kind of thing in look-alike breeds; tested in other typefaces",
     ),
     "sun397": (
         "operators",

@@ -45,7 +45,11 @@ def render(
 
 @cache
 def characters(chosen: sets.Characters) -> str:
-    """The characters of a set that all its faces have, without those drawn exactly as an earlier one."""
+    """The characters of a set that all its faces have, each drawn otherwise than an earlier one.
+
+    Left out is, too, what some face of another split draws as a training face does: a test of it would test nothing
+    new. The source task is never tested, so that it keeps all.
+    """
     candidates = [chr(code) for first, last in chosen.blocks for code in range(first, last + 1)]
     if chosen.letters:
         candidates = [each for each in candidates if unicodedata.category(each).startswith("L")]
@@ -54,7 +58,16 @@ def characters(chosen: sets.Characters) -> str:
     first = chosen.faces.train[0]
     pictures = {draw(character, first).tobytes(): character for character in reversed(candidates)}
     distinct = set(pictures.values())
-    return "".join(character for character in candidates if character in distinct)[: chosen.limit]
+    kept = [character for character in candidates if character in distinct]
+    if chosen != sets.SOURCE:
+        kept = [character for character in kept if not _repeated(character, chosen.faces)]
+    return "".join(kept)[: chosen.limit]
+
+
+def _repeated(character: str, faces: sets.Faces) -> bool:
+    shown = [draw(character, face) for face in faces.train]
+    tested = [draw(character, face) for face in faces.validation + faces.test]
+    return any(ink.alike(one, other) for one in tested for other in shown)
 
 
 def drawings(text: str, faces: tuple[str, ...]) -> np.ndarray:

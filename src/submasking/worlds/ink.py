@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 CANVAS = 64  # side of a drawing in pixels
+ALIKE = 0.02  # mean difference of ink, as a share of black, below which two drawings are the same
+SHIFT = 1  # pixels by which the boxes of their ink may differ
 
 
 def on_paper(
@@ -53,3 +55,21 @@ def _some(drawings: Tensor, size: int, random: np.random.Generator) -> Tensor:
 def uniforms(random: np.random.Generator, *shape: int) -> Callable[[float, float], Tensor]:
     """A function of low and high that draws float32 of this shape."""
     return lambda low, high: torch.from_numpy(random.uniform(low, high, shape).astype(np.float32))
+
+
+def alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two drawings, uint8 [canvas, canvas], show the same ink, wherever on the canvas it lies."""
+    first, second = _cut(one), _cut(other)
+    shape = np.maximum(first.shape, second.shape)
+    if (shape - np.minimum(first.shape, second.shape) > SHIFT).any():
+        return False
+    padded = [np.pad(each, [(0, int(more)) for more in shape - each.shape]) for each in (first, second)]
+    return float(np.abs(padded[0].astype(int) - padded[1].astype(int)).mean()) < ALIKE * 255
+
+
+def _cut(drawing: np.ndarray) -> np.ndarray:
+    inked = np.argwhere(drawing > 0)
+    if not len(inked):
+        return drawing
+    (top, left), (bottom, right) = inked.min(0), inked.max(0) + 1
+    return drawing[top:bottom, left:right]
