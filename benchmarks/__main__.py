@@ -16,13 +16,15 @@ from typing import Any
 
 import torch
 
-from benchmarks import bank, codec, flip_rates, fuzz, memory, monitoring, quick_start, round_trips, step
+from benchmarks import bank, codec, false_alarms, flip_rates, fuzz, memory, monitoring, quick_start, round_trips, step
 from benchmarks.machine import describe
 from benchmarks.ways import WAYS, PeerError, peer
 from submasking.files import atomic
 
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
-TABLES = ("step", "memory", "monitoring", "flip_rates", "codec", "bank", "quick_start", "round_trips", "fuzz")
+TABLES = (
+    "step", "memory", "monitoring", "flip_rates", "codec", "bank", "quick_start", "round_trips", "fuzz", "false_alarms",
+)  # fmt: skip
 
 
 def store(name: str, rows: list[dict[str, Any]]) -> None:
@@ -88,6 +90,8 @@ def measure(arguments: argparse.Namespace) -> None:
         store("round_trips", round_trips.measure())
     if "fuzz" in arguments.tables:
         store("fuzz", fuzz.measure(arguments.files))
+    if "false_alarms" in arguments.tables:
+        store("false_alarms", false_alarms.measure())
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -18,6 +18,7 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from submasking.records import places, results
+from submasking.records.profiles import profile
 from submasking.report import frames, tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +26,8 @@ sys.path.append(str(ROOT / "book" / "_ext"))
 
 from bookext import benchmarks, contents, expressions, pages, settings  # noqa: E402
 from bookext.shelf import BENCHMARKS, Shelf  # noqa: E402
+
+SEEDS = profile("tiny").seeds
 
 # the extension without what belongs to Jupyter Book: contents, notebooks, mathematics
 MINI = """
@@ -108,10 +111,10 @@ def mini(tmp_path_factory):
 def test_a_number_is_mean_spread_and_n(books):
     cell = tables.measured(books.frame, "rn18-timm", "dtd", "FS", "top1")
     number = expressions.evaluate("rn18-timm dtd FS top1", books)
-    assert number.text == f"{cell.value:.3f} ± {cell.std:.3f} (n = 3)"
-    assert "seed 0, 1, 2" in number.hover
+    assert number.text == f"{cell.value:.3f} ± {cell.std:.3f} (n = {len(SEEDS)})"
+    assert f"seed {', '.join(map(str, SEEDS))}" in number.hover
     assert "profile tiny" in number.hover
-    assert [file.name for file in number.files] == [f"FS-labels100-seed{k}.json" for k in range(3)]
+    assert [file.name for file in number.files] == [f"FS-labels100-seed{k}.json" for k in SEEDS]
 
 
 def test_a_difference_is_in_points_with_its_sign(books):
@@ -136,6 +139,10 @@ def test_better_worse_and_undecided_sum_to_the_data_sets(books):
     assert better.endswith(" of 8")
     assert swapped == better
     assert int(better.split()[0]) + int(worse.split()[0]) <= 8
+    score = expressions.evaluate("score rn18-timm FS LP top1", books)
+    wins, ties, losses = score.text.split(" / ")
+    assert (f"{wins} of 8", f"{losses} of 8", int(wins) + int(ties) + int(losses)) == (better, worse, 8)
+    assert "Holm over 24 comparisons" in score.hover
 
 
 def test_few_labels_are_compared_on_the_bars_of_figure_1(books):
@@ -156,7 +163,7 @@ def test_totals_count_records_and_minutes(books):
         ("rn18-timm dtd FS accuracy", "metric must be one of top1"),
         ("rn18-timm dtd FS", "must be four words"),
         ("rn18-timm dtd SSM lp@10", "no record of profile tiny"),
-        ("better rn18-timm FS top1", "must be: better|worse"),
+        ("better rn18-timm FS top1", r"must be: better\|worse\|score"),
         ("", "the expression is empty"),
     ],
 )
@@ -202,7 +209,7 @@ def test_a_size_that_older_records_lack_is_missing_and_no_error(books):
     assert number.text == tables.MISSING
     assert "older version" in number.hover
     with pytest.raises(ValueError, match="no record of profile tiny"):
-        expressions.evaluate("rn50-timm dtd FS multiple_task", old)
+        expressions.evaluate("rn50-timm dtd SSM multiple_task", old)
 
 
 def test_a_quoted_number_says_who_reports_it(books):
@@ -220,10 +227,11 @@ def test_a_role_shows_its_number_with_origin_in_html(project, mini):
     page = mini("# T\n\nIt is {record}`rn18-timm dtd FS top1`, reported {reported}`draft 1 top1 rn18-timm FS dtd`.")
     html = page.build()
     assert page.warnings.getvalue() == ""
-    assert 'title="rn18-timm dtd FS top1: mean of n = 3 runs (seed 0, 1, 2)' in html
+    seeds = ", ".join(map(str, SEEDS))
+    assert f'title="rn18-timm dtd FS top1: mean of n = {len(SEEDS)} runs (seed {seeds})' in html
     assert ">0.66</abbr>" in html
     files = {Path(name).name for name in page.app.env.dependencies["index"]}
-    assert {f"FS-labels100-seed{k}.json" for k in range(3)} <= files
+    assert {f"FS-labels100-seed{k}.json" for k in SEEDS} <= files
 
 
 def test_a_role_shows_the_same_number_in_latex(project, mini):
@@ -255,7 +263,7 @@ def test_a_table_shows_ours_beside_the_reported_numbers(project, mini, number):
     assert page.warnings.getvalue() == ""
     assert 'class="measured ours"' in html
     assert ('class="measured reported"' in html) == number.isdigit()
-    assert "n = 1 to 3 runs" in html or "n = 3 runs" in html
+    assert f"n = {len(SEEDS)} runs" in html
     assert f'href="_static/made/table-{number}.csv"' in html
     assert (page.folder / "_static" / "made" / f"table-{number}.csv").exists()
     assert "Table 1" in html  # numbered by Sphinx
@@ -336,11 +344,22 @@ def test_a_figure_is_drawn_for_light_and_dark_pages_and_for_print(project, mini)
     assert html.count('alt="five bars"') == 2
     assert "only-light" in html
     assert "only-dark" in html
-    assert "n = 3 seeds" in html
+    assert f"n = {len(SEEDS)} seeds" in html
     assert html.count("<figcaption>") == html.count("</figcaption>") == 1
     tex = mini(text).build("latex")
     assert "{figure-1-light}.pdf" in tex
     assert "dark" not in tex
+
+
+@pytest.mark.parametrize("name", ["index", "conclusion", "results_submasking", "results_label_sparsity"])
+def test_every_number_and_figure_of_a_page_is_in_a_whole_grid(project, mini, name):
+    text = (ROOT / "book" / f"{name}.md").read_text(encoding="utf-8")
+    elsewhere = re.sub(r"\{(doc|ref|notebook|cite)\}`[^`]*`", "there", text)
+    page = mini(re.sub(r"^#+ .*", "# T", elsewhere, count=1))
+    html = page.build()
+    lines = [line for line in page.warnings.getvalue().splitlines() if "Unknown" not in line and "toctree" not in line]
+    assert [line for line in lines if "record" in line or "figure" in line] == []
+    assert 'class="note absent"' not in html
 
 
 def test_a_figure_without_a_description_is_an_error(project, mini):
@@ -375,10 +394,10 @@ def test_a_page_with_numbers_is_read_again_when_a_record_changes(made, monkeypat
     before = page.build()
     path = tmp_path / "book" / "records" / "tiny" / "rn18-timm" / "dtd" / "LP-labels100-seed0.json"
     record = json.loads(path.read_text())
-    record["metrics"]["top1"] = 0.123
+    record["metrics"]["top1"], record["predictions"] = 0.123, {}
     path.write_text(json.dumps(record))
     after = page.build()
-    assert "0.123 (n = 1)" in after
+    assert f"(n = {len(SEEDS)})" in after
     assert before != after
 
 

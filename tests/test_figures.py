@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import synthetic
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 
-from submasking.report import figures, frames, storage
+from submasking.records.names import DATASETS, MODELS
+from submasking.report import figures, frames, storage, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -32,28 +34,65 @@ def heights(axes):
     return [patch.get_height() for patch in bars if patch.get_height() > 0]
 
 
+def dots(axes):
+    """Values of the large dots, from the top."""
+    found = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    return [line.get_xdata()[0] for line in sorted(found, key=lambda line: line.get_ydata()[0])]
+
+
+def spans(axes):
+    """Ends of the intervals, from the top."""
+    lines = [line for line in axes.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2]
+    found = [line for line in lines if line.get_ydata()[0] == line.get_ydata()[1]]
+    return [tuple(line.get_xdata()) for line in sorted(found, key=lambda line: line.get_ydata()[0])]
+
+
 @pytest.mark.parametrize("percent", [10.0, 100.0])
-def test_label_sparsity_draws_five_bars_per_data_set_at_the_means(frame, percent):
+def test_label_sparsity_draws_five_means_per_data_set(frame, percent):
     figure = figures.label_sparsity(sparse(frame), percent)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["cifar10", "cifar100", "sun397"]
-    axes = figure.axes[2]
     rows = sparse(frame)[sparse(frame).dataset == "sun397"]
     expected = [rows[(rows.method == method) & (rows.labels == percent)].top1.mean() for method in ("LP", "FS", "FFT")]
     expected += [rows[rows.method == method][f"lp@{percent:g}"].mean() for method in ("SSM", "SSFT")]
-    assert heights(axes) == pytest.approx(expected)
+    assert dots(figure.axes[2]) == pytest.approx(expected)
 
 
-def test_methods_draws_lp_fs_and_fft_for_each_of_eight_tasks(frame):
+def test_methods_draws_lp_fs_and_fft_with_intervals_for_each_of_eight_tasks(frame):
     axes = figures.methods(accuracy(frame)).axes[0]
-    assert len(heights(axes)) == 24
-    mean = accuracy(frame).query("method == 'FS' and dataset == 'dtd'").top1.mean()
-    assert min(abs(height - mean) for height in heights(axes)) < 1e-9
+    found = verdicts.intervals(accuracy(frame)).set_index(["dataset", "method"])
+    expected = [found.loc[name, method] for name in DATASETS for method in ("LP", "FS", "FFT")]
+    assert dots(axes) == pytest.approx([row.value for row in expected])
+    assert spans(axes) == [(max(row.low, 0), min(row.high, 1)) for row in expected]
+
+
+def test_differences_are_filled_where_clear_and_only_there(frame):
+    rows = frame[frame.model == "rn18-timm"]
+    found = verdicts.compare(accuracy(frame), verdicts.FAMILIES["methods"])
+    axes = figures.differences(rows).axes[0]
+    marks = [line for line in axes.lines if line.get_marker() == "o" and len(line.get_xdata())]
+    drawn = {round(float(line.get_xdata()[0]), 9): line.get_fillstyle() == "full" for line in marks}
+    assert drawn == {round(100 * row.value, 9): row.clear for row in found.itertuples()}
+
+
+def test_no_pair_of_a_family_is_said(frame):
+    with pytest.raises(ValueError, match="two methods that controls compares"):
+        figures.differences(frame[(frame.model == "rn18-timm") & (frame.method == "LP")], "controls")
+
+
+@pytest.mark.parametrize("draw", [figures.methods, figures.differences, figures.masking])
+def test_letters_are_at_least_nine_pixels_high_on_a_phone(frame, tmp_path, draw):
+    figure = draw() if draw is figures.masking else draw(accuracy(frame))
+    text = figures.save(figure, tmp_path / "figure.svg").read_text()
+    width = float(re.search(r'width="([\d.]+)pt"', text).group(1))
+    with figures.theme():
+        smallest = min(one.get_fontsize() for one in figure.findobj(Text) if one.get_text())
+    assert smallest / width * 358 >= 9
 
 
 def test_bits_per_weight_draws_a_bar_per_coder_at_the_mean_over_data_sets(stored):
     figure = figures.bits_per_weight(stored)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert sorted(titles) == ["rn18-timm, FS", "rn50-swav, FS", "rn50-swav, SSM", "vitb32-clip, FS"]
+    assert sorted(titles) == sorted([f"{model}, FS" for model in MODELS] + ["rn50-swav, SSM"])
     rows = stored[(stored.model == "rn18-timm") & (stored.method == "FS")]
     expected = [rows.groupby("dataset")[f"bits_{name}"].mean().mean() for name in storage.CODERS]
     assert heights(figure.axes[titles.index("rn18-timm, FS")]) == pytest.approx(expected)

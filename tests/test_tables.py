@@ -8,10 +8,12 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
+from submasking.records.profiles import profile
 from submasking.report import frames, storage, tables
 from submasking.report.tables import DRAFT, HERE, MISSING, PUBLISHED, Cell, Query
 
 shares = st.floats(0, 1)
+SEEDS = profile("tiny").seeds
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +48,21 @@ def test_a_measured_cell_is_mean_and_sample_deviation_over_seeds(values):
         assert cell.std**2 == pytest.approx(sum((v - mean) ** 2 for v in values) / (len(values) - 1), abs=1e-9)
 
 
+def test_a_probe_that_did_not_converge_is_marked_and_explained():
+    identity = {"model": "m", "dataset": "d", "method": "LP", "labels": 100.0}
+    rows = [identity | {"seed": k, "top1": 0.5, "converged": 1.0 - k} for k in (0, 1)]
+    cell = tables.measured(frames.pd.DataFrame(rows), "m", "d", "LP", "top1")
+    assert cell.text() == "0.500 ± 0.000" + tables.UNCONVERGED
+    assert "stopped before it converged in 1 of them" in cell.provenance()
+    assert tables.UNCONVERGED not in tables.measured(frames.pd.DataFrame(rows[:1]), "m", "d", "LP", "top1").text()
+
+
 def test_labels_are_all_unless_asked(frame):
     few = tables.measured(frame, "rn50-swav", "sun397", "LP", "top1", 10.0)
     every = tables.measured(frame, "rn50-swav", "sun397", "LP", "top1")
-    assert few.n == 3
-    assert every.n == 1
-    assert tables.measured(frame, "rn50-swav", "sun397", "SSM", "lp@10").n == 3
+    assert few.n == every.n == len(SEEDS)
+    assert few.value != every.value
+    assert tables.measured(frame, "rn50-swav", "sun397", "SSM", "lp@10").n == len(SEEDS)
 
 
 def test_nothing_measured_is_a_missing_cell(frame):
@@ -86,7 +97,7 @@ def test_every_reported_number_of_a_table_of_the_draft_is_shown(number, frame, r
 def test_a_whole_grid_leaves_no_cell_of_ours_empty(number, frame, reported):
     made = tables.build(number, frame, reported)
     assert [query for query, cell in made.cells() if query.source == HERE and cell.missing] == []
-    assert set(made.counts()) <= {1, 3}
+    assert set(made.counts()) == {len(SEEDS)}
 
 
 @pytest.mark.parametrize("number", tables.SPECS)
@@ -106,7 +117,7 @@ def test_csv_holds_every_cell_and_keeps_gaps_empty(frame, reported):
     ]
     assert [(line["value"], line["n"]) for line in gap] == [("", "")]
     ours = next(line for line in lines if line["source"] == HERE and line["method"] == "FS")
-    assert (ours["n"], ours["seeds"]) == ("3", "0 1 2")
+    assert (ours["n"], ours["seeds"]) == (str(len(SEEDS)), " ".join(map(str, SEEDS)))
 
 
 @pytest.mark.parametrize("number", tables.SPECS)

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,37 +14,83 @@ def frame(values, labels=100.0, **extra):
     return pd.DataFrame(rows)
 
 
+PAIR = (("FS", "LP"),)
+
+
+def one(values, **extra):
+    return verdicts.compare(frame(values, **extra), PAIR).set_index("dataset").loc["dtd"]
+
+
 def test_a_difference_within_the_spread_is_not_clear():
-    found = verdicts.compare(frame({("dtd", "FS"): [0.5, 0.7, 0.6], ("dtd", "LP"): [0.58]}), "FS", "LP")
-    assert found.difference["dtd"] == pytest.approx(0.02)
-    assert not found.clear["dtd"]
+    found = one({("dtd", "FS"): [0.5, 0.7, 0.6], ("dtd", "LP"): [0.58, 0.58, 0.58]})
+    assert found.value == pytest.approx(0.02)
+    assert not found.clear
 
 
 def test_a_difference_beyond_the_spread_is_clear():
-    found = verdicts.compare(frame({("dtd", "FS"): [0.7, 0.71, 0.72], ("dtd", "LP"): [0.5]}), "FS", "LP")
-    assert found.clear["dtd"]
+    assert one({("dtd", "FS"): [0.7, 0.71, 0.72], ("dtd", "LP"): [0.5, 0.5, 0.5]}).clear
 
 
 def test_single_runs_are_never_clear():
-    found = verdicts.compare(frame({("dtd", "FS"): [0.9], ("dtd", "LP"): [0.1]}), "FS", "LP")
-    assert not found.clear["dtd"]
+    assert not one({("dtd", "FS"): [0.9], ("dtd", "LP"): [0.1]}).clear
 
 
-def test_the_sentence_counts_each_side():
+def test_a_run_that_no_seed_changes_stands_for_all():
+    values = {("dtd", "FS"): [0.7, 0.71, 0.72], ("dtd", "LP"): [0.5]}
+    assert one(values, fixed=True).clear
+    assert one(values, fixed=False).seeds == 1
+
+
+def test_what_is_printed_together_is_adjusted_together():
+    values = {(name, "FS"): [0.7, 0.71, 0.715] for name in "abcdefgh"} | {
+        (name, "LP"): [0.69] * 3 for name in "abcdefgh"
+    }
+    few, many = (frame({key: rows for key, rows in values.items() if key[0] in names}) for names in ("a", "abcdefgh"))
+    assert verdicts.compare(few, PAIR).holm[0] * 8 == pytest.approx(verdicts.compare(many, PAIR).holm[0])
+
+
+def test_two_runs_of_one_seed_are_not_averaged():
+    twice = pd.concat([frame({("dtd", "FS"): [0.7, 0.8], ("dtd", "LP"): [0.5, 0.6]})] * 2)
+    with pytest.raises(ValueError, match="must differ in their seed"):
+        verdicts.compare(twice, PAIR)
+
+
+def test_images_are_paired_where_records_know_them():
+    right = np.random.default_rng(0).random((4, 50)) < 0.7
+    values = {("dtd", "FS"): list(right[:2].mean(1)), ("dtd", "LP"): list(right[2:].mean(1))}
+    known = frame(values, test="a").assign(right=[{"top1": row} for row in right])
+    found = verdicts.compare(known, PAIR).iloc[0]
+    assert (found.images, found.basis) == (50, "seeds and test images")
+    known.loc[0, "test"] = "b"
+    with pytest.raises(ValueError, match="same test images"):
+        verdicts.compare(known, PAIR)
+
+
+def test_the_sentence_counts_wins_ties_and_losses():
     values = {
-        ("a", "FS"): [0.7, 0.7], ("a", "LP"): [0.5],
-        ("b", "FS"): [0.4, 0.4], ("b", "LP"): [0.5],
-        ("c", "FS"): [0.4, 0.6], ("c", "LP"): [0.5],
+        ("a", "FS"): [0.7, 0.701, 0.7], ("a", "LP"): [0.5, 0.5, 0.5],
+        ("b", "FS"): [0.4, 0.401, 0.4], ("b", "LP"): [0.5, 0.5, 0.5],
+        ("c", "FS"): [0.4, 0.6, 0.5], ("c", "LP"): [0.5, 0.5, 0.5],
     }  # fmt: skip
-    text = verdicts.sentence(frame(values), "FS", "LP")
-    assert "3 data sets; clearly better on 1, clearly worse on 1, undecided on 1." in text
-    assert "+3.3 points" in text
+    found = verdicts.compare(frame(values), PAIR)
+    text = verdicts.sentence(found, "FS", "LP")
+    assert "over 3 data sets; 1 win, 1 tie, 1 loss." in text
+    assert "+3.4 points" in text
+    assert verdicts.score(found, "FS", "LP") == (["a"], ["c"], ["b"])
+    assert verdicts.score(found, "LP", "FS") == (["b"], ["c"], ["a"])
+
+
+def test_a_comparison_finds_its_family():
+    rows = frame({("a", "FS"): [0.5], ("a", "LP"): [0.4]})
+    assert verdicts.family(rows, "LP", "FS")[1] == verdicts.FAMILIES["methods"]
+    assert verdicts.family(rows, "FS", "LP", 10.0)[1] == verdicts.FAMILIES["labels"]
+    assert verdicts.family(rows, "ZS", "LP")[1] == (("ZS", "LP"),)
 
 
 def test_nothing_is_claimed_where_nothing_was_compared():
     text = verdicts.methods(frame({("a", "LP"): [0.5]}))
     assert "nothing to compare" in text
-    assert "clearly better" not in text
+    assert "win" not in text
 
 
 def test_the_bars_take_the_probe_of_the_asked_share():

@@ -90,6 +90,17 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("another task", "read as another task", "{:,}".format),
         ("longest_ms", "longest, ms", "{:.0f}".format),
     ),
+    "false_alarms": (
+        ("seeds", "seeds", str),
+        ("noise", "noise of a run, points", lambda share: f"{100 * share:g}"),
+        ("alarms", "false alarms", "{:.1%}".format),
+        ("alarms_most", "at most", "{:.1%}".format),
+        ("family", "any in eight sets, Holm", "{:.1%}".format),
+        ("two_errors", "beyond two standard errors of the seeds", "{:.1%}".format),
+        ("seen_1", "1 point seen", "{:.0%}".format),
+        ("seen_2", "2 points seen", "{:.0%}".format),
+        ("seen_5", "5 points seen", "{:.0%}".format),
+    ),
 }
 
 

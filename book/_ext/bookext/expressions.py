@@ -6,6 +6,7 @@
     rn18-timm * FS bits_coded                  bits per weight, kilobytes, multiples: see `submasking.report.storage`
     rn18-timm dtd FS top1 - rn18-timm dtd LP top1     difference in points (hundredths)
     better rn18-timm FS LP top1                on how many data sets FS is clearly better than LP ("5 of 8")
+    score rn18-timm FS LP top1                 wins, ties and losses of FS against LP ("5 / 2 / 1")
     better rn50-swav SSM+LP LP@10 top1         the same with the bars of Figure 1
     runs | minutes                             number of records, and the time that they took
     images mobilenetv2_035 cifar10 FS top1     any of these, in a profile other than the book's
@@ -83,7 +84,7 @@ def evaluate(text: str, shelf: Shelf) -> Number:
         raise ValueError("a number must be named; the expression is empty")
     if words[0] in PROFILES:
         return evaluate(" ".join(words[1:]), shelf if words[0] == shelf.profile else Shelf.load(words[0]))
-    if words[0] in ("better", "worse"):
+    if words[0] in ("better", "worse", "score"):
         return _count(words, shelf)
     if words[0] in ("runs", "minutes"):
         return _total(words, shelf)
@@ -160,22 +161,33 @@ def _difference(cells: list[Cell]) -> str:
 
 def _count(words: list[str], shelf: Shelf) -> Number:
     if len(words) != 5:
-        raise ValueError(f"{' '.join(words)!r} must be: better|worse, model, method, method, metric")
+        raise ValueError(f"{' '.join(words)!r} must be: better|worse|score, model, method, method, metric")
     word, model, first, second, metric = words
     _known("model", model, MODELS)
     percent = next((float(name.partition("@")[2]) for name in (first, second) if "@" in name), 100.0)
     first, second = (name.partition("@")[0] for name in (first, second))
+    for name in (first, second):
+        _known("method", name.removesuffix("+LP"), METHODS)
+    _known("metric", metric, METRICS)
     if not shelf.records:
         return _absent(" ".join(words), shelf)
-    frame = shelf.frame[shelf.frame.model == model]
-    rows = verdicts.label_bars(frame, percent) if metric == "top1" else frame[frame.labels.isin([0.0, percent])]
-    found = verdicts.compare(rows, first, second, metric) if metric in rows else pd.DataFrame()
-    if found.empty:
+    rows, pairs = verdicts.family(shelf.frame[shelf.frame.model == model], first, second, percent)
+    found = verdicts.compare(rows, pairs, metric) if metric in rows else pd.DataFrame()
+    sets = (
+        dict(zip(("wins", "ties", "losses"), verdicts.score(found, first, second), strict=True)) if len(found) else {}
+    )
+    total = sum(map(len, sets.values()))
+    if not total:
         return _absent(" ".join(words), shelf)
-    sign = 1 if word == "better" else -1
-    names = list(found.index[found.clear & (sign * found.difference > 0)])
-    hover = f"{first} clearly {word} than {second} ({verdicts.CLEAR:g} standard errors): {', '.join(names) or 'none'}"
-    return Number(f"{len(names)} of {len(found)}", f"{hover}; profile {shelf.profile}", tuple(shelf.files(model=model)))
+    said = "; ".join(f"{name}: {', '.join(names) or 'none'}" for name, names in sets.items())
+    hover = f"{first} against {second}, {said} ({verdicts.explain(found)}); profile {shelf.profile}"
+    counts = {name: len(names) for name, names in sets.items()}
+    text = {
+        "better": f"{counts['wins']} of {total}",
+        "worse": f"{counts['losses']} of {total}",
+        "score": " / ".join(map(str, counts.values())),
+    }
+    return Number(text[word], hover, tuple(shelf.files(model=model)))
 
 
 def _total(words: list[str], shelf: Shelf) -> Number:

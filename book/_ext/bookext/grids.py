@@ -82,9 +82,10 @@ def sample(made: Table, books: shelf.Shelf) -> str:
     if not counts:
         return f"No records of profile {books.profile} yet: {shelf.COMMAND} makes them."
     several = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+    early = f" {tables.UNCONVERGED}: the probe's solver stopped before it converged." if made.unconverged() else ""
     return (
         f"This book's numbers: profile {books.profile}, stand-ins for models and data, mean ± sample standard "
-        f"deviation over {several} runs; the subscript is n."
+        f"deviation over {several} runs; the subscript is n.{early}"
     )
 
 

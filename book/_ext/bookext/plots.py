@@ -57,10 +57,17 @@ def _share(percent: float) -> Draw:
     return lambda rows, dark: figures.label_sparsity(rows, percent, dark=dark)
 
 
+def _family(name: str, percent: float = 100.0) -> Draw:
+    return lambda rows, dark: figures.differences(rows, name, percent, dark=dark)
+
+
 DRAWINGS = {
     "figure-1": Drawing(_share(10.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "figure-2": Drawing(_share(100.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "methods": Drawing(figures.methods, "rn18-timm", _all_labels, "submasking-rn18-timm"),
+    "differences": Drawing(figures.differences, "rn18-timm", _all_labels, "submasking-rn18-timm"),
+    "controls": Drawing(_family("controls"), "rn18-timm", _all_labels, "submasking-rn18-timm"),
+    "differences-labels": Drawing(_family("labels", 10.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "bits": Drawing(figures.bits_per_weight, "all", _stored, "compression-all"),
     "bytes": Drawing(figures.task_bytes, "all", _stored, "compression-all"),
     "masking": Drawing(lambda rows, dark: figures.masking(dark=dark)),

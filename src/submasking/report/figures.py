@@ -11,15 +11,13 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from submasking.files import atomic
 from submasking.records.names import DATASETS
-from submasking.report import storage
-from submasking.report.verdicts import label_bars
+from submasking.report import storage, verdicts
 
 STYLE = str(files("submasking.report") / "submasking.mplstyle")
 # a method has one colour in every figure
@@ -28,6 +26,10 @@ COLOURS = {
     "SSM": "#E69F00", "SSM+LP": "#E69F00", "SSFT": "#009E73", "SSFT+LP": "#009E73",
 }  # fmt: skip
 BARS = ("LP", "FS", "FFT", "SSM+LP", "SSFT+LP")
+# the rows of `differences` have other colours than the methods in them
+PAIRS = ("#0072B2", "#D55E00", "#999999", "#009E73", "#E69F00")
+# inches: on a phone, 358 pixels wide, the smallest letters are nine pixels high
+WIDTH = 4.6
 INK = {"light": "#222222", "dark": "#dddddd"}
 
 
@@ -62,36 +64,81 @@ def save(figure: Figure, path: Path) -> Path:
 
 @_themed
 def methods(frame: pd.DataFrame) -> Figure:
-    """Top-1 accuracy of LP, FS and FFT on each data set: the mean as a bar, a dot per seed."""
+    """Top-1 accuracy of LP, FS and FFT on each data set: the mean with its 95 % interval, a small dot per seed."""
     shown = [method for method in ("LP", "FS", "FFT") if method in set(frame.method)]
     part = frame[frame.method.isin(shown)] if shown else frame.assign(top1=frame.knn)
+    if not shown and "right" in part:
+        part["right"] = pd.Series([{}] * len(part), index=part.index, dtype=object)
     shown = shown or sorted(set(frame.method))
-    datasets = [name for name in DATASETS if name in set(part.dataset)] or sorted(set(part.dataset))
-    figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+    datasets = _datasets(part)
+    figure = Figure(figsize=(WIDTH, 0.75 + 0.46 * len(datasets)), layout="constrained")
     axes = figure.subplots()
-    _bars(axes, part, datasets, shown)
-    axes.set_ylabel("top-1 accuracy")
+    found = verdicts.intervals(part)
+    for number, method in enumerate(shown):
+        shift = 0.26 * (number - (len(shown) - 1) / 2)
+        for place, dataset in enumerate(datasets):
+            _dot(axes, found, part, dataset, method, place + shift)
+        axes.plot([], [], "o", color=COLOURS.get(method, _ink()), label=method)
+    _rows(axes, datasets)
+    axes.set_xlabel("top-1 accuracy" if set(shown) != {"ZS"} else "nearest-neighbour accuracy")
     figure.legend(loc="outside upper right", ncols=len(shown))
     return figure
 
 
 @_themed
 def label_sparsity(frame: pd.DataFrame, percent: float) -> Figure:
-    """Figures 1 and 2: five ways to use `percent` % of the labels, a panel per data set, a dot per seed."""
-    bars = label_bars(frame, percent)
-    datasets = [name for name in DATASETS if name in set(bars.dataset)]
+    """Figures 1 and 2: ways to use `percent` % of the labels, a panel per data set: means, 95 % intervals, seeds."""
+    bars = verdicts.label_bars(frame, percent)
+    datasets = _datasets(bars[bars.method.isin(BARS)])
     if not datasets:
         raise ValueError(f"frame must hold runs with {percent:g} % of the labels; it has none")
-    figure = Figure(figsize=(2.6 * len(datasets) + 0.4, 3.0), layout="constrained")
-    panels = figure.subplots(1, len(datasets), sharey=False, squeeze=False)[0]
+    figure = Figure(figsize=(WIDTH, 0.35 + 1.55 * len(datasets)), layout="constrained")
+    panels = figure.subplots(len(datasets), 1, squeeze=False)[:, 0]
+    found = verdicts.intervals(bars)
     for axes, dataset in zip(panels, datasets, strict=True):
-        part = bars[bars.dataset == dataset]
-        options = {"data": part, "x": "method", "y": "top1", "order": BARS, "hue": "method", "legend": False}
-        sns.barplot(**options, palette=COLOURS, errorbar=None, ax=axes, width=0.72, saturation=1)
-        sns.stripplot(**options, palette=dict.fromkeys(BARS, _ink()), size=3, jitter=0.12, ax=axes)
-        axes.set(title=dataset, xlabel="", ylabel="", ylim=(0, min(1.0, 1.25 * part.top1.max())))
-        axes.set_xticks(range(len(BARS)), [name.replace("+", "\n+") for name in BARS])
-    panels[0].set_ylabel(f"top-1, {percent:g} % of the labels")
+        for place, method in enumerate(BARS):
+            _dot(axes, found, bars, dataset, method, place)
+        _rows(axes, list(BARS))
+        axes.set_title(dataset)
+    panels[-1].set_xlabel(f"top-1 accuracy, {percent:g} % of the labels")
+    return figure
+
+
+@_themed
+def differences(frame: pd.DataFrame, family: str = "methods", percent: float = 100.0) -> Figure:
+    """How far methods lie apart on each data set, with 95 % intervals; filled where clear after Holm's correction.
+
+    Args:
+        frame: runs of one model.
+        family: name in `submasking.report.verdicts.FAMILIES`.
+        percent: share of the labels.
+
+    Raises:
+        ValueError: no two methods of the family are in the frame.
+    """
+    found = verdicts.compare(verdicts.members(frame, family, percent), verdicts.FAMILIES[family])
+    if found.empty:
+        raise ValueError(f"frame must hold two methods that {family} compares; it has {sorted(set(frame.method))}")
+    pairs = list(found.groupby(["first", "second"], sort=False))
+    datasets = _datasets(found)
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.16 * len(datasets) * (len(pairs) + 0.6)), layout="constrained")
+    axes = figure.subplots()
+    step = 0.78 / len(pairs)
+    for number, ((first, second), rows) in enumerate(pairs):
+        colour = PAIRS[number % len(PAIRS)]
+        axes.plot([], [], "o", color=colour, label=f"{first} − {second}")
+        for row in rows.to_dict("records"):
+            place = datasets.index(row["dataset"]) + step * (number - (len(pairs) - 1) / 2)
+            ends = [max(100 * row["low"], -100), min(100 * row["high"], 100)]
+            axes.plot(ends, [place, place], color=colour, linewidth=1.6)
+            fill = "full" if row["clear"] else "none"
+            axes.plot(100 * row["value"], place, "o", color=colour, fillstyle=fill, markersize=6)
+    axes.axvline(0, color=_ink(), linewidth=0.9)
+    _rows(axes, datasets)
+    axes.set_xlabel("difference in accuracy, points")
+    figure.legend(
+        loc="outside upper left", ncols=2 if len(pairs) > 3 else len(pairs), columnspacing=1, handletextpad=0.2
+    )
     return figure
 
 
@@ -101,10 +148,10 @@ def masking(seed: int = 0, side: int = 8) -> Figure:
     generator = np.random.default_rng(seed)
     weights = generator.normal(size=(side, side))
     mask = generator.random((side, side)) > 0.3
-    figure = Figure(figsize=(7.2, 2.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.75), layout="constrained")
     panels = figure.subplots(1, 3)
     shown = (weights, np.where(mask, 1.0, np.nan), np.where(mask, weights, np.nan))
-    titles = ("frozen weights", "mask of a task", "what the task sees")
+    titles = ("frozen weights", "mask of a task", "what remains")
     for axes, values, title in zip(panels, shown, titles, strict=True):
         plain = title.startswith("mask")
         axes.imshow(values, cmap="Greys" if plain else "PuOr", vmin=0 if plain else -2.5, vmax=2 if plain else 2.5)
@@ -124,8 +171,8 @@ def bits_per_weight(frame: pd.DataFrame) -> Figure:
         frame: identity of each run beside its `storage.columns`; a coder that the records lack has no bar.
     """
     panels = _masks(frame)
-    figure = Figure(figsize=(7.2, 2.6 * -(-len(panels) // 2)), layout="constrained")
-    for axes, (title, part) in zip(_grid(figure, len(panels)), panels, strict=True):
+    figure = Figure(figsize=(WIDTH, 0.4 + 2.1 * len(panels)), layout="constrained")
+    for axes, (title, part) in zip(_stack(figure, len(panels)), panels, strict=True):
         means = part.groupby("dataset")[[f"bits_{name}" for name in storage.CODERS]].mean()
         colours = [COLOURS["FS"] if name == "coded" else COLOURS["ZS"] for name in storage.CODERS]
         axes.bar(range(len(storage.CODERS)), means.mean(), color=colours, width=0.7)
@@ -149,8 +196,8 @@ def task_bytes(frame: pd.DataFrame) -> Figure:
     panels = _masks(frame)
     shades = dict(zip(storage.PARTS, (COLOURS["FS"], COLOURS["SSFT"], COLOURS["LP"], COLOURS["ZS"]), strict=True))
     names = {"mask": "coded mask", "buffers": "norm buffers", "head": "head", "rest": "description"}
-    figure = Figure(figsize=(7.2, 2.6 * -(-len(panels) // 2)), layout="constrained")
-    for axes, (title, part) in zip(_grid(figure, len(panels)), panels, strict=True):
+    figure = Figure(figsize=(WIDTH, 0.4 + 2.1 * len(panels)), layout="constrained")
+    for axes, (title, part) in zip(_stack(figure, len(panels)), panels, strict=True):
         means = part.groupby("dataset")[[f"kb_{name}" for name in storage.PARTS]].mean()
         shown = means.reindex([name for name in DATASETS if name in means.index] or list(means.index))[::-1]
         left = np.zeros(len(shown))
@@ -161,7 +208,7 @@ def task_bytes(frame: pd.DataFrame) -> Figure:
         axes.set(title=title, xlabel="kB")
         axes.grid(True, axis="x")
         axes.grid(False, axis="y")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(storage.PARTS))
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
 
 
@@ -173,25 +220,33 @@ def _masks(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(f"{model}, {method}", rows) for (model, method), rows in part.groupby(["model", "method"], sort=False)]
 
 
-def _grid(figure: Figure, count: int) -> list[Axes]:
-    """That many panels in rows of two; one alone is as wide as the page."""
-    columns = min(2, count)
-    return [figure.add_subplot(-(-count // columns), columns, number + 1) for number in range(count)]
+def _stack(figure: Figure, count: int) -> list[Axes]:
+    """That many panels, one below the other."""
+    return list(figure.subplots(count, 1, squeeze=False)[:, 0])
 
 
-def _bars(axes: Axes, part: pd.DataFrame, datasets: list[str], shown: list[str]) -> None:
-    width = 0.8 / len(shown)
-    for number, method in enumerate(shown):
-        rows = part[part.method == method].groupby("dataset").top1
-        places = [index + (number - (len(shown) - 1) / 2) * width for index in range(len(datasets))]
-        means = rows.mean().reindex(datasets)
-        axes.bar(places, means, width=0.92 * width, color=COLOURS[method], label=method)
-        for place, dataset in zip(places, datasets, strict=True):
-            values = rows.get_group(dataset) if dataset in rows.groups else pd.Series(dtype=float)
-            if len(values) > 1:
-                axes.plot([place] * len(values), values, ".", color=_ink(), markersize=3)
-    axes.set_xticks(range(len(datasets)), datasets)
-    axes.set_ylim(0, 1)
+def _datasets(rows: pd.DataFrame) -> list[str]:
+    """Names of the data sets in the rows: the paper's in its order, or others by name."""
+    return [name for name in DATASETS if name in set(rows.dataset)] or sorted(set(rows.dataset))
+
+
+def _dot(axes: Axes, found: pd.DataFrame, runs: pd.DataFrame, dataset: str, method: str, place: float) -> None:
+    """A mean with its interval in a row, and its seeds as small dots; nothing where there is no run."""
+    colour = COLOURS.get(method, _ink())
+    for row in found[(found.dataset == dataset) & (found.method == method)].to_dict("records"):
+        axes.plot([max(row["low"], 0), min(row["high"], 1)], [place, place], color=colour, linewidth=2)
+        axes.plot(row["value"], place, "o", color=colour, markersize=6)
+    seeds = runs[(runs.dataset == dataset) & (runs.method == method)].top1.dropna()
+    if len(seeds) > 1:
+        axes.plot(seeds, [place] * len(seeds), ".", color=_ink(), markersize=2.5)
+
+
+def _rows(axes: Axes, names: list[str]) -> None:
+    """Names down the left side, the first on top, lines for reading off values."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(True, axis="x")
+    axes.grid(False, axis="y")
 
 
 def _ink() -> str:

@@ -18,9 +18,11 @@ import pandas as pd
 
 from submasking.records.names import DATASETS, MODELS, SELF_SUPERVISED
 from submasking.records.profiles import profile
+from submasking.records.results import converged
 from submasking.report import storage
 
 MISSING = "–"
+UNCONVERGED = "*"  # after a number behind which a probe's solver stopped too early
 HERE, DRAFT, PUBLISHED = "here", "draft", "gcpr2024"
 # decimals of sizes, where 3 would say nothing
 DIGITS = {name: 1 for name in storage.COLUMNS if not name.startswith("bits_")} | {"multiple": 0}
@@ -38,6 +40,7 @@ class Cell:
         seeds: seeds of the runs.
         digits: decimals to show: 3 for ours, since spreads over seeds are of the third; as many as a paper prints.
         origin: "here", "draft" or "gcpr2024".
+        unconverged: number of runs in which the probe's solver stopped before it converged.
     """
 
     value: float = math.nan
@@ -46,6 +49,7 @@ class Cell:
     seeds: tuple[int, ...] = ()
     digits: int = 2
     origin: str = HERE
+    unconverged: int = 0
 
     @property
     def missing(self) -> bool:
@@ -53,11 +57,11 @@ class Cell:
         return math.isnan(self.value)
 
     def text(self) -> str:
-        """The number without n: 0.951 ± 0.004, or an en dash where it is missing."""
+        """The number without n: 0.951 ± 0.004, a star where a probe did not converge, a dash where it is missing."""
         if self.missing:
             return MISSING
         spread = "" if math.isnan(self.std) else f" ± {self.std:.{self.digits}f}"
-        return f"{self.value:.{self.digits}f}{spread}"
+        return f"{self.value:.{self.digits}f}{spread}{UNCONVERGED * bool(self.unconverged)}"
 
     def provenance(self) -> str:
         """One line that says where the number comes from."""
@@ -69,7 +73,9 @@ class Cell:
             return "no record"
         seeds = ", ".join(map(str, self.seeds))
         spread = "" if math.isnan(self.std) else ", sample standard deviation over seeds"
-        return f"mean of n = {self.n} {'runs' if self.n != 1 else 'run'} (seed {seeds}){spread}"
+        early = f"; the probe's solver stopped before it converged in {self.unconverged} of them"
+        runs = "runs" if self.n != 1 else "run"
+        return f"mean of n = {self.n} {runs} (seed {seeds}){spread}{early if self.unconverged else ''}"
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,10 @@ class Table:
     def counts(self) -> list[int]:
         """The different n among the cells of ours, ascending; empty where there is no record."""
         return sorted({cell.n for _, cell in self.cells() if cell.origin == HERE and cell.n})
+
+    def unconverged(self) -> bool:
+        """Whether a number has the mark of a probe that did not converge."""
+        return any(cell.unconverged for _, cell in self.cells())
 
     def csv(self) -> str:
         """All cells in long form, one line each; what is missing has an empty value."""
@@ -231,9 +241,9 @@ def measured(
         return Cell()
     values = rows[metric]
     spread = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-    return Cell(
-        float(values.mean()), spread, len(values), tuple(int(seed) for seed in rows.seed), DIGITS.get(metric, 3)
-    )
+    flag, seeds = converged(metric), tuple(int(seed) for seed in rows.seed)
+    early = int((rows[flag] == 0).sum()) if flag in rows else 0
+    return Cell(float(values.mean()), spread, len(values), seeds, DIGITS.get(metric, 3), unconverged=early)
 
 
 def quoted(reported: pd.DataFrame, query: Query) -> Cell:
