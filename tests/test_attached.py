@@ -8,6 +8,7 @@ from references import literal_mask, mask_in_forward
 from torch import nn
 
 from submasking import Threshold, mask
+from submasking.masking.selection import random_part
 
 
 def network() -> nn.Module:
@@ -33,6 +34,19 @@ def test_any_torch_optimizer_trains_the_scores(kind):
     model = network()
     masking = mask(model, "weights")
     learn(model, masking.attach(kind(masking.scores().values(), lr=0.2)), 12)
+    assert masking.sparsity() > 0
+
+
+@pytest.mark.parametrize(("kind", "lr"), [(torch.optim.SGD, 20.0), (torch.optim.Adam, 0.5), (torch.optim.AdamW, 0.5)])
+def test_weight_decay_switches_off_nothing_outside_a_partial_mask(kind, lr):
+    model = network()
+    masking = mask(model, random_part("weights", 0.5))
+    outside = {name: scores.isposinf() for name, scores in masking.scores().items()}
+    optimizer = masking.attach(kind(masking.scores().values(), lr=lr, weight_decay=0.01))
+    learn(model, optimizer, 12)
+    for name, on in masking.masks().items():
+        assert on[outside[name]].all()
+        assert not masking.scores()[name].isnan().any()
     assert masking.sparsity() > 0
 
 

@@ -40,6 +40,8 @@ from submasking.experiments.invariance import verdicts as verdict_tables
 from submasking.experiments.invariance.rules import clipped, root
 
 SGD_ROWS = [row for row in ROWS if "thm-translation" in row.theorems]
+SGD_LIKE = [row for row in ROWS if isinstance(row.rule, SGD)]
+MOVED = "translation, $\\kappa$ moved"
 ADAPTIVE_ROWS = [row for row in ROWS if "thm-adaptive" in row.theorems]
 positive = st.fractions(min_value=Fraction(1, 16), max_value=16, max_denominator=16)
 shifts = st.fractions(min_value=-8, max_value=8, max_denominator=16)
@@ -190,9 +192,10 @@ def test_hypothesis_thm_induction(run, alpha, shift, criterion):
     check(run, changed("affine", alpha, shift), criterion)
 
 
-@given(runs(SGD_ROWS), shifts)
+@given(runs(SGD_ROWS, decay=True), shifts)
 def test_hypothesis_thm_translation(run, shift):
-    check(run, changed("translation", None, shift))
+    """With weight decay; the constant decay takes up what the shift does to it."""
+    check(run, changed(MOVED, None, shift))
 
 
 @given(runs(SGD_ROWS, decay=True), positive)
@@ -200,14 +203,14 @@ def test_hypothesis_thm_scale(run, alpha):
     check(run, changed("scale, decay divided", alpha, None))
 
 
-@given(runs(SGD_ROWS), positive, shifts)
+@given(runs(SGD_ROWS, decay=True), positive, shifts)
 def test_hypothesis_thm_affine(run, alpha, shift):
     check(run, changed("affine", alpha, shift))
 
 
 @given(runs([row for row in ROWS if row.decay == "constant_decay"], decay=True), positive, shifts, st.data())
 def test_hypothesis_thm_constant_decay(run, alpha, shift, data):
-    name = data.draw(st.sampled_from(["translation", "scale, decay kept", "affine"]))
+    name = data.draw(st.sampled_from([MOVED, "scale, decay kept", "affine"]))
     check(run, changed(name, alpha, shift))
 
 
@@ -268,7 +271,7 @@ def test_the_printed_counterexample_is_one_exactly_and_in_torch(row, name):
 def test_hypothesis_cor_canonical(run, gap):
     """The canonical setup trains the same masks from S0 = 1 and mu = 0, wherever the run began above mu."""
     row, setup, network, schedule = run
-    if row.decay == "weight_decay":
+    if row not in SGD_LIKE:
         setup = replace(setup, threshold=Fraction(0))
     setup = replace(setup, start=setup.threshold + gap)
     found = canonical(setup)
@@ -304,11 +307,159 @@ def test_hypothesis_cor_tie(run, factor, criterion):
     assert one.masks[0].all() == (criterion is above_or_equal)
 
 
+@given(st.sampled_from([Fraction(0), Fraction(1, 2), Fraction(9, 10)]), positive, positive)
+def test_momentum_lets_a_gradient_act_so_many_times(momentum, lr, pull):
+    """The first step from which on a weight pulled by one gradient stays off: (1 - beta) (S0 - mu) / lr is the edge."""
+    ends = []
+    for share in (Fraction(99, 100), Fraction(101, 100)):
+        total = share * (1 - momentum) / lr
+        found = trajectory(
+            Setup(SGD(lr, momentum), Fraction(1)), lambda masks, g=total: g * (len(masks) == 1), [1] * 70
+        )
+        ends.append(found.masks[-1])
+    assert ends == [True, False]
+
+
+# ---- shadows: what fine-tuning would make of the weights, seen through the mask --------------------------------------
+class OfWeights(Network):
+    """The gradient of the weights with which the network works, divided by alpha, in place of that of the mask."""
+
+    def pass_through(self, gradient, frozen, mask, alpha):
+        return gradient.ravel() / alpha
+
+
+class Shared(Network):
+    """The part of the mask's gradient that goes through alpha: one number for a tensor."""
+
+    def pass_through(self, gradient, frozen, mask, alpha):
+        return np.full(mask.size, -(gradient * frozen).ravel() @ mask / (2 * mask.size * alpha**3))
+
+
+def frozen(network):
+    return np.concatenate([network.first.ravel(), network.second.ravel()])
+
+
+def over(numerator, weights):
+    """A quotient; 0 where a frozen weight is 0 and so has no shadow."""
+    return np.where(weights == 0, 0, numerator / np.where(weights == 0, 1, weights))
+
+
+def shadow(rule, start, network, schedule, *, moved=lambda step: 0):
+    """Masks and weights of the shadow that starts here; `moved` gives the threshold of each step."""
+    theta, gradient = frozen(network), OfWeights(**vars(network))
+    weights, state, masks, found = start, {}, [theta * start > moved(0)], [start]
+    for step, multiplier in enumerate(schedule, 1):
+        weights, state = rule.step(weights, gradient(masks), state, multiplier)
+        masks.append(theta * weights > moved(step))
+        found.append(weights)
+    return masks, found
+
+
+def agree(masks, others, network):
+    """Equal masks wherever there is something to switch."""
+    there = frozen(network) != 0
+    return all(np.array_equal(one[there], two[there]) for one, two in zip(masks, others, strict=True))
+
+
+@given(runs(decay=True), dyadic)
+def test_hypothesis_thm_shadow(run, constant_decay):
+    """Any start, threshold and decays, in exact arithmetic: the masks are the signs of the shadow, S - mu = theta W."""
+    _, setup, network, schedule = run
+    network, setup = (
+        replace(network, rescale=False),
+        replace(setup, rule=replace(setup.rule, constant_decay=constant_decay)),
+    )
+    theta, mu = frozen(network), setup.threshold
+    rule = replace(setup.rule, constant_decay=over(constant_decay + setup.rule.weight_decay * mu, theta))
+    one = trajectory(setup, network, schedule)
+    masks, weights = shadow(rule, over(setup.start - mu, theta), network, schedule)
+    assert agree(one.masks, masks, network)
+    for score, weight in zip(one.scores, weights, strict=True):
+        assert np.array_equal((score - mu)[theta != 0], (theta * weight)[theta != 0])
+
+
+@given(runs())
+def test_from_the_squared_start_the_shadow_is_plain_fine_tuning(run):
+    """Nothing but the frozen weights, the rule of the run and gradients goes into it."""
+    _, setup, network, schedule = run
+    network = replace(network, rescale=False)
+    one = trajectory(replace(setup, start=frozen(network) ** 2, threshold=Fraction(0)), network, schedule)
+    assert agree(one.masks, shadow(setup.rule, frozen(network), network, schedule)[0], network)
+
+
+def test_another_start_has_other_masks_than_fine_tuning():
+    def parts(run):
+        _, setup, network, schedule = run
+        network = replace(network, rescale=False)
+        theta = frozen(network)
+        masks, _ = shadow(setup.rule, theta, network, schedule)
+        starts = (np.where(theta == 0, 1, abs(theta) ** power) for power in (0, 1, 3))
+        found = (trajectory(Setup(setup.rule, start), network, schedule).masks for start in starts)
+        return not any(agree(one, masks, network) for one in found)
+
+    search(runs(), parts)
+
+
+@given(runs(), st.integers(0, 4), positive)
+def test_hypothesis_cor_start(run, power, factor):
+    """A start from any power trains each weight as the squared start does at a learning rate of the weight's own."""
+    _, setup, network, schedule = run
+    network = replace(network, rescale=False)
+    size = abs(frozen(network))
+    away = Setup(setup.rule, setup.threshold + factor * size**power, setup.threshold)
+    lr = setup.rule.lr * over(size**2, factor * size**power)
+    squared = Setup(replace(setup.rule, lr=lr), size**2)
+    one, two = (trajectory(each, network, schedule) for each in (away, squared))
+    assert agree(one.masks, two.masks, network)
+    assert np.array_equal(abs(over(away.start - away.threshold, size)), over(factor * size**power, size))
+
+
+@given(runs(decay=True), st.booleans())
+def test_hypothesis_thm_shadow_rescale(run, squared):
+    """With rescaling the masks are [theta W > mu^t], mu^t one number for each tensor."""
+    _, setup, network, schedule = run
+    network = replace(network, rescale=True)
+    theta = frozen(network)
+    assume((theta != 0).all())  # a frozen 0 counts for alpha, and has no shadow
+    start = theta**2 if squared else setup.start
+    one = trajectory(Setup(setup.rule, start), network, schedule)
+    shared, rest, state = Shared(**vars(network)), [0 * theta], {}
+    for step, multiplier in enumerate(schedule):
+        after, state = setup.rule.step(rest[-1], shared(one.masks[: step + 1]), state, multiplier)
+        rest.append(after)
+    masks, _ = shadow(setup.rule, over(start, theta), network, schedule, moved=lambda step: -rest[step])
+    assert same_masks(one, one._replace(masks=masks))
+    assert all(len(set(part)) == 1 for each in rest for part in np.split(each, [network.first.size]))
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ADAPTIVE_ROWS if row.name != "SGD with clipping"], ids=lambda row: row.name
+)
+@given(st.integers(0, 2**31), st.data())
+def test_hypothesis_thm_shadow_adaptive(row, seed, data):
+    """Frozen weights that are powers of two make every product exact: the masks are those of the shadow bit for bit."""
+    _, rule = data.draw(rules([row]))
+    rule = replace(rule, **{key: float(value) for key, value in vars(rule).items() if type(value) is Fraction})
+    rule = rule if row.name == "AdamW" else replace(rule, weight_decay=0.0)
+    random = torch.Generator().manual_seed(seed)
+    size = 2.0 ** torch.randint(-3, 4, (20,), generator=random).double()
+    theta = size * (2.0 * torch.randint(0, 2, (20,), generator=random) - 1.0)
+    mix, steps = torch.randn(20, 20, generator=random, dtype=torch.float64), torch.rand(6, generator=random).tolist()
+    score, weight, states = size, theta, ({}, {})
+    for step in steps:
+        assert torch.equal(score > 0, theta * weight > 0)
+        assert torch.equal(score, theta.sign() * weight)
+        gradient = mix @ torch.tanh(mix @ (theta * (score > 0))) - 0.5  # of the weights, through the mask alone
+        score, state = rule.step(score, gradient * theta, states[0], step)
+        weight, shadows = replace(rule, eps=rule.eps / size).step(weight, gradient, states[1], step)
+        states = state, shadows
+
+
 # ---- mutations: each removes one hypothesis; a run must then be found whose masks change -----------------------------
 MUTATIONS = {
-    "translation with weight decay": (True, lambda setup: translate(setup, Fraction(4))),
+    "translation with weight decay": (True, lambda setup: translate(setup, Fraction(4), ())),
     "scale that keeps the weight decay": (True, lambda setup: scale(setup, Fraction(4), ())),
-    "affine with weight decay": (True, lambda setup: translate(scale(setup, Fraction(2)), Fraction(4))),
+    "affine with weight decay": (True, lambda setup: translate(scale(setup, Fraction(2)), Fraction(4), ())),
     "scale without the learning rate": (
         False,
         lambda setup: replace(scale(setup, Fraction(4)), rule=setup.rule),
@@ -563,7 +714,7 @@ def test_the_published_pair_is_equivalent():
 @given(runs(ROWS, decay=True), positive, positive)
 def test_conversion_there_and_back_changes_nothing(run, alpha, gap):
     row, setup, _, _ = run
-    threshold = Fraction(0) if row.decay == "weight_decay" else setup.threshold
+    threshold = setup.threshold if row in SGD_LIKE else Fraction(0)
     setup = replace(setup, start=threshold + gap, threshold=threshold)
     there = with_lr(setup, alpha * setup.rule.lr)
     assert there.start - there.threshold == alpha * gap
@@ -579,11 +730,16 @@ def test_conversion_refuses_to_cross_the_threshold(start, mu, other_start, other
         convert(Setup(SGD(1), start, mu), other_start, other_mu)
 
 
-def test_conversion_refuses_to_move_the_threshold_under_weight_decay():
-    decayed = Setup(SGD(1, weight_decay=Fraction(1, 8)), Fraction(3), Fraction(1))
-    with pytest.raises(ValueError, match="with weight decay only mu = 1/2 is equivalent; got 0"):
+def test_conversion_moves_the_threshold_under_weight_decay_where_a_constant_decay_takes_it_up():
+    decayed = Setup(Adam(1, weight_decay=Fraction(1, 8)), Fraction(3), Fraction(1))
+    with pytest.raises(
+        ValueError, match=r"with weight decay only mu = 1/2 is equivalent; got 0.* Adam has no constant"
+    ):
         canonical(decayed)
-    assert convert(decayed, Fraction(6), Fraction(2)).rule == SGD(2, weight_decay=Fraction(1, 16))
+    decayed = replace(decayed, rule=SGD(1, weight_decay=Fraction(1, 8), constant_decay=Fraction(1, 2)))
+    assert canonical(decayed) == Setup(SGD(Fraction(1, 2), 0, 0, False, Fraction(1, 4), Fraction(5, 8)), 1, 0)
+    assert equivalent(decayed, canonical(decayed))
+    assert convert(decayed, Fraction(6), Fraction(2)).rule == SGD(2, 0, 0, False, Fraction(1, 16), Fraction(1, 2))
     with pytest.raises(ValueError, match="must be positive"):
         with_lr(decayed, 0)
 

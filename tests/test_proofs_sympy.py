@@ -15,6 +15,7 @@ LR, M, ALPHA = symbols("eta s alpha", positive=True)
 MU, SHIFT, LAMBDA, C = symbols("mu a lambda c", real=True)
 SCORES = np.array(symbols("S_1 S_2", real=True))
 PAST = symbols("M_0 M_1 M_2")
+MOVED = "translation, $\\kappa$ moved"
 SGD_ROWS = [row for row in ROWS if "thm-translation" in row.theorems]
 ADAPTIVE_ROWS = [row for row in ROWS if "thm-adaptive" in row.theorems]
 named = {"ids": lambda row: row.name}
@@ -119,7 +120,10 @@ def test_sympy_thm_induction():
 
 @every_sgd
 def test_sympy_thm_translation(row):
-    assert proved(symbolic(row), changed("translation"))
+    decayed = replace(symbolic(row, LAMBDA), constant_decay=C)
+    assert proved(decayed, changed(MOVED))
+    assert proved(symbolic(row), changed("translation, decay kept"))
+    assert not proved(decayed, changed("translation, decay kept"))
 
 
 @every_sgd
@@ -129,13 +133,13 @@ def test_sympy_thm_scale(row):
 
 @every_sgd
 def test_sympy_thm_affine(row):
-    assert proved(symbolic(row), changed("affine"))
+    assert proved(replace(symbolic(row, LAMBDA), constant_decay=C), changed("affine"))
 
 
 def test_sympy_thm_constant_decay():
     (row,) = (row for row in ROWS if row.decay == "constant_decay")
     rule = symbolic(row, C)
-    for name in ("translation", "scale, decay kept", "affine"):
+    for name in (MOVED, "scale, decay kept", "affine"):
         assert proved(rule, changed(name))
     assert not proved(rule, changed("scale, decay divided"))
 
@@ -190,6 +194,8 @@ def test_sympy_cor_canonical():
     assert (sympy.simplify(found.start), sympy.simplify(found.threshold)) == (1, 0)
     decayed = convert(Setup(SGD(LR, weight_decay=LAMBDA), gap), start=sympy.Integer(1))
     assert (decayed.rule.lr, decayed.rule.weight_decay) == (LR / gap, LAMBDA * gap)
+    moved = convert(Setup(SGD(LR, weight_decay=LAMBDA, constant_decay=C), mu + gap, mu), start=sympy.Integer(1)).rule
+    assert sympy.simplify(moved.constant_decay - (C + LAMBDA * mu)) == 0
     assert start not in decayed.rule.lr.free_symbols
 
 
@@ -210,6 +216,76 @@ def test_sympy_cor_tie():
     assert sympy.sign(score - MU) == -sympy.sign(first[0])
     score, _ = rule.step(score, first[1], state, second)
     assert LR not in sympy.sign(sympy.factor(sympy.expand(score - MU))).free_symbols
+
+
+SIZES = np.array(symbols("x_1 x_2", positive=True))
+SHADOW = np.array(symbols("W_1 W_2", real=True))
+PULL = np.array(symbols("g_1 g_2", real=True))
+
+
+def in_shadow(rule, other, factor, offset, gradients, state):
+    """What is left of "score = factor W + offset" after a first and a later step; `state` makes the score's state."""
+    left = []
+    _, known = other.step(SHADOW, gradients[1], {})
+    general = {name: np.array(symbols(f"{name}_1 {name}_2", positive=True)) for name in known}
+    general |= {"step": Symbol("t", integer=True, positive=True)} if "step" in known else {}
+    for shadow in ({}, general):
+        score, after = rule.step(factor * SHADOW + offset, gradients[0], state(shadow), M)
+        weight, shadow_after = other.step(SHADOW, gradients[1], shadow, M)
+        left += list(score - offset - factor * weight)
+        left += [part for name, value in state(shadow_after).items() for part in np.atleast_1d(after[name] - value)]
+    return left
+
+
+@every_sgd
+def test_sympy_thm_shadow(row):
+    """A step of the score is theta times a step of the shadow, with every decay and any threshold."""
+    theta, rule = np.array(symbols("theta_1 theta_2", real=True, nonzero=True)), symbolic(row, LAMBDA)
+    other = replace(rule, constant_decay=(C + LAMBDA * MU) / theta)
+    arguments = (theta, MU, (PULL * theta, PULL), lambda state: {key: theta * value for key, value in state.items()})
+    assert all(is_zero(part) for part in in_shadow(replace(rule, constant_decay=C), other, *arguments))
+    assert not all(is_zero(part) for part in in_shadow(replace(rule, constant_decay=C), rule, *arguments))
+
+
+def test_sympy_cor_start():
+    size, p, c = symbols("x p c", positive=True)
+    for sign in (1, -1):
+        assert sympy.simplify(sympy.Abs(c * size**p / (sign * size)) - c * size ** (p - 1)) == 0
+    moved = translate(Setup(SGD(LR), MU + c * size**p, MU), -MU)
+    squared = scale(moved, size ** (2 - p) / c)
+    assert (sympy.simplify(squared.start - size**2), squared.threshold) == (0, 0)
+    assert sympy.simplify(squared.rule.lr - LR * size ** (2 - p) / c) == 0
+
+
+@every_sgd
+def test_sympy_thm_shadow_rescale(row):
+    """What all scores of a tensor share adds up beside the shadow; and is 0 where the loss knows no size."""
+    theta, rule = np.array(symbols("theta_1 theta_2", real=True)), symbolic(row, LAMBDA)
+    common, shared, alpha = Symbol("R", real=True), Symbol("r", real=True), Symbol("alpha_M", positive=True)
+    for state, later_shared in (({}, {}), ({"velocity": SHADOW[0]}, {"velocity": common})):
+        mixed = {"velocity": theta * state["velocity"] + later_shared["velocity"]} if state else {}
+        score, _ = rule.step(theta * SHADOW + common, theta * PULL / alpha - shared, mixed, M)
+        weight, _ = rule.step(SHADOW, PULL / alpha, state, M)
+        rest, _ = rule.step(common, -shared, later_shared, M)
+        assert all(is_zero(part) for part in score - theta * weight - rest)
+    first, second = symbols("e_1 e_2", positive=True)
+    loss = Function("L")(first / second)
+    assert sympy.simplify(first * loss.diff(first) + second * loss.diff(second)) == 0
+
+
+@pytest.mark.parametrize("row", [row for row in ADAPTIVE_ROWS if row.name != "SGD with clipping"], **named)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sympy_thm_shadow_adaptive(row, sign):
+    """A step of the score is sign(theta) times a step of the shadow whose epsilon is divided by the weight's size."""
+    theta, rule = sign * SIZES, symbolic(row, LAMBDA if row.name == "AdamW" else 0)
+    powers = {"first": theta, "second": theta**2, "square": theta**2, "mean": theta, "total": theta**2, "step": 1}
+    factors = powers | {"velocity": sign}
+    for centred in (False, True) if row.name == "RMSprop" else (False,):
+        rule = replace(rule, centered=True) if centred else rule
+        other = replace(rule, eps=rule.eps / SIZES)
+        arguments = (sign, 0, (PULL * theta, PULL), lambda state: {k: factors[k] * v for k, v in state.items()})
+        assert all(is_zero(part) for part in in_shadow(rule, other, *arguments))
+    assert not all(is_zero(part) for part in in_shadow(rule, rule, *arguments))
 
 
 class Rounded:
@@ -303,8 +379,11 @@ def test_sympy_thm_rounding():
 
 # Each line removes or breaks one hypothesis of a theorem; the check above must then fail.
 MUTATIONS = {
-    "translation with weight decay": (SGD(LR, weight_decay=LAMBDA), changed("translation")),
-    "affine with weight decay": (SGD(LR, weight_decay=LAMBDA), changed("affine")),
+    "translation with weight decay": (SGD(LR, weight_decay=LAMBDA), changed("translation, decay kept")),
+    "affine with weight decay": (
+        SGD(LR, weight_decay=LAMBDA),
+        lambda setup: translate(scale(setup, ALPHA), SHIFT, ()),
+    ),
     "scale that keeps a weight decay": (SGD(LR, weight_decay=LAMBDA), changed("scale, decay kept")),
     "scale that divides a constant decay": (SGD(LR, constant_decay=C), changed("scale, decay divided")),
     "scale without the learning rate": (
@@ -321,8 +400,8 @@ MUTATIONS = {
     ),
     "scale by a negative factor": (SGD(LR), lambda setup: scale(setup, -ALPHA)),
     "scale by zero": (SGD(LR), lambda setup: scale(setup, sympy.Integer(0), ())),
-    "translation of AdamW with decay": (symbolic(ROWS[6], LAMBDA), changed("translation")),
-    "translation of Adam with decay": (symbolic(ROWS[5], LAMBDA), changed("translation")),
+    "translation of AdamW with decay": (symbolic(ROWS[6], LAMBDA), changed(MOVED)),
+    "translation of Adam with decay": (symbolic(ROWS[5], LAMBDA), changed(MOVED)),
 }
 
 
@@ -336,7 +415,7 @@ def test_a_gradient_that_reads_the_score_breaks_translation(monkeypatch):
     monkeypatch.setitem(
         globals(), "gradient", lambda threshold, scores: np.array([Function("g")(score) for score in scores])
     )
-    assert not proved(SGD(LR), changed("translation"))
+    assert not proved(SGD(LR), changed(MOVED))
 
 
 @pytest.mark.parametrize("row", ROWS, **named)

@@ -7,6 +7,8 @@ import warnings
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from submasking import Threshold, TopK, mask, maskfile, power
@@ -156,3 +158,67 @@ def test_another_threshold_is_refused_before_anything_changes():
     with pytest.raises(ValueError, match="threshold 0"):
         mask(model, "weights", Threshold(0.5), init="squared")
     mask(model, "weights")
+
+
+def fine_tuned_through_the_mask(seed, dtype, *, lr, steps, attached=False):
+    """A masked network trained by the library, beside it weights trained by torch's SGD through the same network.
+
+    Yields, for each step: scores, frozen weight times fine-tuned weight, and a bound of what rounding may do to either.
+    """
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(10, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 4)).to(dtype)
+    images, labels = torch.randn(steps, 16, 10, dtype=dtype), torch.randint(4, (steps, 16))
+    other = copy.deepcopy(model)
+    masking = mask(model, "weights", init="squared")
+    learner = masking.optimizer(lr=lr, momentum=0.9)
+    if attached:
+        learner = masking.attach(torch.optim.SGD(masking.scores().values(), lr=lr, momentum=0.9))
+    frozen = {name: value.clone() for name, value in masking.frozen().items()}
+    tuned = {name: value.clone().requires_grad_() for name, value in frozen.items()}
+    plain = torch.optim.SGD(tuned.values(), lr=lr, momentum=0.9)
+    moved = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in frozen.items()}
+    bound = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in frozen.items()}
+    unit = torch.finfo(dtype).eps / 2
+    for step in range(steps):
+        nn.functional.cross_entropy(model(images[step]), labels[step]).backward()
+        learner.step()
+        learner.zero_grad()
+        seen = {name: torch.where(frozen[name] * tuned[name] > 0, frozen[name], 0).detach() for name in frozen}
+        for value in seen.values():
+            value.requires_grad_()
+        nn.functional.cross_entropy(torch.func.functional_call(other, seen, images[step]), labels[step]).backward()
+        for name, value in tuned.items():
+            value.grad = seen[name].grad
+            moved[name] = 0.9 * moved[name] + (seen[name].grad * frozen[name]).abs().double()
+        plain.step()
+        for name, scores in masking.scores().items():
+            product = frozen[name].double() * tuned[name].detach().double()
+            # the velocity is off by three roundings of each of its terms and steps, the score by one of itself
+            bound[name] += unit * (
+                2 * lr * moved[name] * (3 * step + 5) + 2 * scores.double().abs() + 2 * product.abs()
+            )
+        yield {
+            name: (scores.double().clone(), frozen[name].double() * tuned[name].detach().double(), bound[name].clone())
+            for name, scores in masking.scores().items()
+        }
+
+
+@given(st.integers(0, 2**31), st.sampled_from([torch.float32, torch.float64]), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_the_library_trains_what_fine_tuning_would(seed, dtype, attached):
+    """Until a bit differs scores are theta W within rounding, and a first bit differs only nearer to 0 than that."""
+    off = 0
+    for values in fine_tuned_through_the_mask(seed, dtype, lr=0.05, steps=30, attached=attached):
+        for scores, product, bound in values.values():
+            assert ((scores - product).abs() <= bound).all()
+            assert not (((scores > 0) != (product > 0)) & (scores.abs() > bound)).any()
+            off += int((scores <= 0).sum())
+        if any(bool(((scores > 0) != (product > 0)).any()) for scores, product, _ in values.values()):
+            return
+    assert off > 0
+
+
+def test_in_double_precision_every_mask_of_a_run_is_that_of_fine_tuning():
+    for seed in range(5):
+        for values in fine_tuned_through_the_mask(seed, torch.float64, lr=0.05, steps=60):
+            assert all(torch.equal(scores > 0, product > 0) for scores, product, _ in values.values())

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from submasking.masking.criteria import mask_gradient
 from submasking.masking.optimizer import dense_gradient
@@ -14,8 +15,9 @@ from submasking.masking.state import MaskState
 def attach(masking: MaskState, optimizer: torch.optim.Optimizer) -> None:
     """Register what an optimizer over the scores must do before and after each step: see `Masking.attach`."""
     _check_holds(masking, optimizer)
-    optimizer.register_step_pre_hook(partial(_before_step, masking))
-    optimizer.register_step_post_hook(partial(_after_step, masking))
+    outside: dict[str, Tensor] = {}
+    optimizer.register_step_pre_hook(partial(_before_step, masking, outside))
+    optimizer.register_step_post_hook(partial(_after_step, masking, outside))
     optimizer.zero_grad = partial(_zero_grad, masking, optimizer.zero_grad)  # type: ignore[method-assign]
 
 
@@ -36,9 +38,12 @@ def _check_holds(masking: MaskState, optimizer: torch.optim.Optimizer) -> None:
         )
 
 
-def _before_step(masking: MaskState, optimizer: torch.optim.Optimizer, arguments: Any, keywords: Any) -> Any:
+def _before_step(
+    masking: MaskState, outside: dict[str, Tensor], optimizer: torch.optim.Optimizer, arguments: Any, keywords: Any
+) -> Any:
     masking.require_masked()
     _check_holds(masking, optimizer)
+    outside.update({name: torch.isposinf(scores) for name, scores in masking.scores().items()})
     masking.watch.look(masking.model)
     given = "closure" in keywords
     closure = keywords["closure"] if given else arguments[1] if len(arguments) > 1 else None
@@ -71,7 +76,10 @@ def _pass_gradients(masking: MaskState) -> None:
         )
 
 
-def _after_step(masking: MaskState, *unused: Any) -> None:
+@torch.no_grad()
+def _after_step(masking: MaskState, outside: dict[str, Tensor], *unused: Any) -> None:
+    for name, scores in masking.scores().items():  # weight decay has made NaN of infinity minus infinity
+        scores.masked_fill_(outside.pop(name), float("inf"))
     masking.apply()
     _clear(masking)
     for scores in masking.scores().values():

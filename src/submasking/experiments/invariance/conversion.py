@@ -1,4 +1,4 @@
-"""Equivalent settings: the same masks from another learning rate, initial score, threshold and weight decay."""
+"""Equivalent settings: the same masks from another learning rate, initial score, threshold and decays."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ def convert(setup: Setup, start: Number, threshold: Number = 0) -> Setup:
     """Return the setup with this initial score and threshold that has the same masks at every step.
 
     Its learning rate is factor = (start - threshold) / (S0 - mu) times the old one, its weight decay 1 / factor times.
+    What that decay makes of a shift of the threshold, the constant decay of `SGD` takes up.
 
     Raises:
         ValueError: if no setup with these values is equivalent.
@@ -38,7 +39,7 @@ def canonical(setup: Setup) -> Setup:
     """Return the equivalent setup with S0 = 1 and mu = 0, the paper's.
 
     Raises:
-        ValueError: if there is none: S0 <= mu, or weight decay with mu != 0.
+        ValueError: if there is none: S0 <= mu, or mu != 0 with weight decay in a rule without constant decay.
     """
     return convert(setup, start=1, threshold=0)
 
@@ -60,9 +61,10 @@ def equivalent(first: Setup, second: Setup) -> bool:
 def _affine(setup: Setup, factor: Number, threshold: Number) -> Setup:
     scaled = scale(setup, factor)
     shift = threshold - scaled.threshold
-    if shift != 0 and setup.rule.weight_decay != 0:
+    if shift != 0 and setup.rule.weight_decay != 0 and not hasattr(setup.rule, "constant_decay"):
         raise ValueError(
             f"with weight decay only mu = {scaled.threshold} is equivalent; got {threshold}: decay pulls scores to 0,"
-            " and moving the threshold moves it against that point; set weight_decay = 0 or keep that threshold"
+            f" moving the threshold moves it against that point, and {type(setup.rule).__name__} has no constant decay"
+            " to take that up; set weight_decay = 0 or keep that threshold"
         )
     return translate(scaled, shift)

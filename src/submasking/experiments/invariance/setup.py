@@ -63,9 +63,18 @@ def trajectory(
     return Trajectory(masks, scores)
 
 
-def translate(setup: Setup, shift: Number) -> Setup:
-    """Move initial score and threshold by the same amount (draft, A.1.1)."""
-    return replace(setup, start=setup.start + shift, threshold=setup.threshold + shift)
+def translate(setup: Setup, shift: Number, decays: tuple[str, ...] = ("constant_decay",)) -> Setup:
+    """Move initial score and threshold by the same amount (draft, A.1.1).
+
+    Args:
+        setup: what to move.
+        shift: any number.
+        decays: hyper-parameters that take up what weight decay makes of the shift, where the rule has them. The default
+            is the right one: a constant decay becomes smaller by weight_decay * shift.
+    """
+    rule: Any = setup.rule
+    smaller = {name: getattr(rule, name) - rule.weight_decay * shift for name in decays if hasattr(rule, name)}
+    return Setup(replace(rule, **smaller), setup.start + shift, setup.threshold + shift)
 
 
 def scale(setup: Setup, factor: Number, decays: tuple[str, ...] = ("weight_decay",)) -> Setup:

@@ -1,6 +1,6 @@
 """Which invariance holds for which optimizer, and the smallest counter-example where one does not.
 
-The verdict turns out not to depend on the optimizer, only on its decay: on how it reads the score, if at all.
+The verdict turns out not to depend on the optimizer, only on its decays: on how they read the score, if at all.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from submasking.experiments.invariance.rules import SGD, Adagrad, Adam, AdamW, N
 from submasking.experiments.invariance.setup import Setup, scale, translate
 
 BOTH = ("weight_decay", "constant_decay")
+MOVED = ("translation, $\\kappa$ moved", "affine")  # where a constant decay takes up what a shift does to weight decay
 # name of the column -> (setup, factor, shift) -> the setup that is claimed to have the same masks
 INVARIANCES: Mapping[str, Callable[[Setup, Number, Number], Setup]] = MappingProxyType(
     {
-        "translation": lambda setup, factor, shift: translate(setup, shift),
+        "translation, $\\kappa$ moved": lambda setup, factor, shift: translate(setup, shift),
+        "translation, decay kept": lambda setup, factor, shift: translate(setup, shift, ()),
         "scale, decay divided": lambda setup, factor, shift: scale(setup, factor, BOTH),
         "scale, decay kept": lambda setup, factor, shift: scale(setup, factor, ()),
         "affine": lambda setup, factor, shift: translate(scale(setup, factor), shift),
@@ -59,6 +61,8 @@ def needed(row: Row, invariance: str) -> str | None:
     """Return the hyper-parameter that must be 0 for the invariance to hold; None where it holds as it stands."""
     if row.decay == "constant_decay":
         return row.decay if invariance == "scale, decay divided" else None
+    if invariance in MOVED and hasattr(row.rule, "constant_decay"):
+        return None
     return None if invariance == "scale, decay divided" else row.decay
 
 
@@ -82,7 +86,8 @@ class Counterexample:
 # by the field that holds the decay and the invariance; each serves every optimizer with that field
 COUNTEREXAMPLES: Mapping[tuple[str, str], Counterexample] = MappingProxyType(
     {
-        ("weight_decay", "translation"): Counterexample(Fraction(1, 4), shift=Fraction(16)),
+        ("weight_decay", "translation, $\\kappa$ moved"): Counterexample(Fraction(1, 4), shift=Fraction(16)),
+        ("weight_decay", "translation, decay kept"): Counterexample(Fraction(1, 4), shift=Fraction(16)),
         ("weight_decay", "scale, decay kept"): Counterexample(Fraction(1, 4), factor=Fraction(8)),
         ("weight_decay", "affine"): Counterexample(Fraction(1, 4), factor=Fraction(2), shift=Fraction(16)),
         ("constant_decay", "scale, decay divided"): Counterexample(Fraction(5, 4), factor=Fraction(8)),
