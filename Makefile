@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= tiny
+# seeds: whole numbers split by commas; "all" is the profile's
+SEEDS ?= all
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 # one run uses one thread; the grid runs as many at once as there are cores
 export OMP_NUM_THREADS ?= 1
@@ -27,8 +29,8 @@ $(VENV)/.done: requirements.lock pyproject.toml
 
 book: grid site pdf ## run what is not done yet, then build site and PDF
 
-grid: setup ## run every experiment of PROFILE (default tiny) that is not done
-	$(BIN)/snakemake --cores $(CORES) --keep-going --rerun-incomplete --rerun-triggers input params --quiet rules progress host --config profile=$(PROFILE)
+grid: setup ## run every experiment of PROFILE (default tiny) and SEEDS that is not done
+	$(BIN)/snakemake --cores $(CORES) --keep-going --rerun-incomplete --rerun-triggers input params --quiet rules progress host --config profile=$(PROFILE) seeds=$(SEEDS)
 
 site: setup ## build the site in _build/html
 	$(BIN)/jupyter-book build book/ -W --keep-going --quiet

@@ -2,6 +2,7 @@
 #
 #   snakemake --cores 2 --keep-going                     the tiny profile (what `make grid` calls)
 #   snakemake --cores 2 --config profile=smoke           another profile
+#   snakemake --cores 2 --config seeds=0,1,2,3,4         more seeds than the profile's
 #   snakemake --executor slurm --jobs 20 ...             the same file on a cluster, with Snakemake's Slurm plugin
 #
 # One job is one notebook with many runs in it. A killed grid goes on where it stopped, since each run leaves its own
@@ -19,11 +20,12 @@ from submasking.records import places, surroundings
 from submasking.worlds import recipes
 
 PROFILE = config.get("profile", "tiny")
+SEEDS = str(config.get("seeds") or "all")
 FOLDER = places.results_folder(PROFILE)
-NOTEBOOKS = grid.notebooks(PROFILE)
+NOTEBOOKS = grid.notebooks(PROFILE, SEEDS)
 # the longest chain first: the backbone that feeds the self-supervised runs
 FIRST = grid.UNLABELLED_MODEL
-watch = Watch(PROFILE)
+watch = Watch(PROFILE, SEEDS)
 
 
 def digest(content):
@@ -36,7 +38,15 @@ def source(stem):
 
 def models(stem):
     given = NOTEBOOKS[stem][1]["model"]
-    return sorted({run.model for run in grid.notebook_runs(stem, PROFILE)}) if given == "all" else [given]
+    return sorted({run.model for run in grid.notebook_runs(stem, PROFILE, SEEDS)}) if given == "all" else [given]
+
+
+def backbones_of(stem):
+    """Files of the pretrained backbones that a notebook's runs take; the first for one that keeps its own record."""
+    runs = grid.notebook_runs(stem, PROFILE, SEEDS)
+    return sorted({str(recipes.file_of(run.model, PROFILE, run.seed)) for run in runs}) or [
+        str(recipes.file_of(model, PROFILE)) for model in models(stem)
+    ]
 
 
 onstart:
@@ -59,16 +69,18 @@ rule all:
 
 rule backbone:
     output:
-        str(FOLDER / "backbones" / "{model}.safetensors"),
+        str(FOLDER / "backbones" / "{model}-{number}.safetensors"),
+    wildcard_constraints:
+        number=r"\d+",
     params:
-        recipe=lambda wildcards: digest(recipes.recipe(wildcards.model, PROFILE)),
+        recipe=lambda wildcards: digest(recipes.recipe(wildcards.model, PROFILE, seed=int(wildcards.number))),
     priority: lambda wildcards: 3 if wildcards.model == FIRST else 0
     log:
-        str(FOLDER / "logs" / "backbone-{model}.txt"),
+        str(FOLDER / "logs" / "backbone-{model}-{number}.txt"),
     run:
         from submasking.worlds import backbones
 
-        backbones.load(wildcards.model, PROFILE)
+        backbones.load(wildcards.model, PROFILE, seed=int(wildcards.number))
 
 
 for stem in NOTEBOOKS:
@@ -78,14 +90,14 @@ for stem in NOTEBOOKS:
             f"notebook_{stem.replace('-', '_')}"
         input:
             source=source(stem),
-            backbone=[str(FOLDER / "backbones" / f"{name}.safetensors") for name in models(stem)],
+            backbone=backbones_of(stem),
             # the runs that two notebooks share are made by one of them
             before=[str(FOLDER / "notebooks" / f"{other}.ipynb") for other in grid.before(stem, PROFILE)],
         output:
             str(FOLDER / "notebooks" / f"{stem}.ipynb"),
         params:
             stem=stem,
-            recipes=digest([run.recipe() for run in grid.notebook_runs(stem, PROFILE)]),
+            recipes=digest([run.recipe() for run in grid.notebook_runs(stem, PROFILE, SEEDS)]),
         priority: 2 if FIRST in models(stem) else 1
         log:
             str(FOLDER / "logs" / f"{stem}.txt"),
@@ -100,6 +112,6 @@ rule grid:
     output:
         str(FOLDER / "grid.json"),
     run:
-        runs = grid.runs(PROFILE)
-        content = {"profile": PROFILE, "runs": len(runs), "notebooks": sorted(NOTEBOOKS), "commit": surroundings.commit()}
+        runs = grid.runs(PROFILE, SEEDS)
+        content = {"profile": PROFILE, "seeds": SEEDS, "runs": len(runs), "notebooks": sorted(NOTEBOOKS), "commit": surroundings.commit()}
         atomic.write(Path(output[0]), json.dumps(content, indent=1) + "\n")

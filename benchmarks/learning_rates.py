@@ -1,86 +1,172 @@
-"""Choose the learning rates of profile tiny on validation images (faces that are in no training or test set).
+"""Choose the learning rates of profile tiny on validation images, with the same budget for every method.
 
-    python benchmarks/learning_rates.py FS FFT        about 6 minutes on one core
-    python benchmarks/learning_rates.py SSM SSFT      about 10 minutes
+    python -m benchmarks.learning_rates                  all that is missing, on as many cores as there are
+    python -m benchmarks.learning_rates FS FFT           these methods only
 
-Every setting runs once (seed 0) on three data sets; `book/records/tiny/learning_rates.json` keeps all that was
-tried. The numbers in `submasking.records.profiles` are those of the best mean over the three (top-1 for FS and FFT, the
-linear probe with 10 % of the labels for SSM and SSFT); no test image is touched.
+Every search has `BUDGET` trials, each on three data sets with a draw of training images that no run of the grid has;
+the mean over the three decides (top-1, or the linear probe with 10 % of the labels for methods without labels). It
+begins with four rates and one head rate, goes on where the best lies at an edge, tries both neighbours of the head
+rate, and spends what is left between the best rate and its better neighbour. The record learning_rates.json keeps all
+that was tried; what has been tried is not run again. No test image is touched.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
 import json
 import os
 import tempfile
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from submasking.files import atomic
 from submasking.records import places, profiles
+from submasking.records.names import SELF_SUPERVISED
 
-DATASETS = ("cifar100", "dtd", "sun397")
-# by method and model: learning rates of what the method trains, and of the head
-TRIED: dict[tuple[str, str], tuple[tuple[float, ...], tuple[float, ...]]] = {
-    ("FS", "rn18-timm"): ((15.0, 50.0, 150.0, 500.0), (0.1,)),
-    ("FS", "rn50-swav"): ((15.0, 50.0, 150.0, 500.0), (0.1,)),
-    ("FS", "vitb32-clip"): ((3.0, 10.0, 30.0, 100.0, 300.0), (0.1,)),
-    ("FFT", "rn18-timm"): ((0.01, 0.03, 0.1, 0.3, 1.0), (0.1,)),
-    ("FFT", "rn50-swav"): ((0.01, 0.03, 0.1, 0.3, 1.0), (0.1,)),
-    ("FFT", "vitb32-clip"): ((0.01, 0.03, 0.1), (0.1,)),
-    ("SSM", "rn50-swav"): ((20.0, 80.0, 300.0), (0.6,)),
-    ("SSFT", "rn50-swav"): ((0.05, 0.15, 0.5), (0.6,)),
-}
+BUDGET = 8
+SEED = 100  # of the training images, labels, order and head
+STEP = 10**0.5
 RECORD = places.committed_folder("tiny") / "learning_rates.json"
+Rates = tuple[float, float]  # of what the method trains, and of the head
 
 
-def main() -> None:
-    """Sweep the methods named on the command line and add what they gave to the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("methods", nargs="+", choices=sorted({method for method, _ in TRIED}))
-    parser.add_argument("--model", choices=sorted({model for _, model in TRIED}))
-    chosen = parser.parse_args()
-    backbones = places.results_folder("tiny") / "backbones"
-    with tempfile.TemporaryDirectory() as folder:
-        # what is tried out must leave no half-trained run where the grid would resume it
-        os.environ["SUBMASKING_RESULTS"] = folder
-        places.results_folder("tiny").mkdir(parents=True)
-        backbones.mkdir(parents=True, exist_ok=True)
-        (places.results_folder("tiny") / "backbones").symlink_to(backbones)
-        for (method, model), rates in TRIED.items():
-            if method in chosen.methods and chosen.model in (None, model):
-                for lr, head_lr in itertools.product(*rates):
-                    keep([trial(method, model, dataset, lr, head_lr) for dataset in DATASETS])
+class Search(NamedTuple):
+    """One search: a method for one model and one share of the labels, and where it begins."""
+
+    method: str
+    model: str
+    labels: float
+    begin: float
+    head: float
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        return ("cifar100", "dtd", "sun397") if self.labels == 100 else profiles.TINY.sparse_datasets
+
+    @property
+    def metric(self) -> str:
+        return "lp@10" if self.method in SELF_SUPERVISED else "top1"
 
 
-def trial(method: str, model: str, dataset: str, lr: float, head_lr: float) -> dict[str, Any]:
+_BEGIN = {"FS": 15.0, "FS-magnitude": 5.0, "FS-squared": 0.1, "FFT": 0.03}
+_BEGIN_VIT = {"FS": 10.0, "FS-magnitude": 3.0, "FS-squared": 0.03, "FFT": 0.01}
+_UNLABELLED = {"SSM": 20.0, "SSM-squared": 0.3, "SSFT": 0.05}
+SEARCHES = (
+    *(Search(method, "rn50-swav", 100.0, lr, 0.1) for method, lr in _BEGIN.items()),
+    *(Search(method, "rn18-timm", 100.0, lr, 0.1) for method, lr in _BEGIN.items()),
+    *(Search(method, "vitb32-clip", 100.0, lr, 0.1) for method, lr in _BEGIN_VIT.items()),
+    *(Search(method, "rn50-swav", 10.0, lr, 0.1) for method, lr in _BEGIN.items() if method != "FS-magnitude"),
+    *(Search(method, "rn50-swav", 0.0, lr, 0.6) for method, lr in _UNLABELLED.items()),
+)
+
+
+def search(begin: float, head: float, score: Callable[[Rates], float]) -> dict[Rates, float]:
+    """Try `BUDGET` rates, the next by what the last gave; returns the score of each, -inf where training failed."""
+    tried: dict[Rates, float] = {}
+
+    def attempt(lr: float, head_lr: float) -> None:
+        rates = (float(f"{lr:.2g}"), float(f"{head_lr:.2g}"))
+        if rates not in tried and len(tried) < BUDGET:
+            tried[rates] = score(rates)
+
+    for power in range(4):
+        attempt(begin * STEP**power, head)
+    while len(tried) < BUDGET:
+        before = len(tried)
+        (lr, head_lr), rates = max(tried, key=lambda each: tried[each]), sorted({each[0] for each in tried})
+        heads = sorted({each[1] for each in tried if each[0] == lr})
+        if lr in (rates[0], rates[-1]):  # at an edge: go on beyond it
+            attempt(lr / STEP if lr == rates[0] else lr * STEP, head_lr)
+        elif head_lr in (heads[0], heads[-1]):
+            for factor in (1 / STEP, STEP):
+                attempt(lr, head_lr * factor)
+        else:  # between the best and its better neighbour
+            place = rates.index(lr)
+            neighbours = (rates[place - 1], rates[place + 1])
+            known = {each: max(tried[pair] for pair in tried if pair[0] == each) for each in neighbours}
+            attempt((lr * max(known, key=lambda each: known[each])) ** 0.5, head_lr)
+        if len(tried) == before:  # rounding met a rate that is known
+            break
+    return tried
+
+
+def trial(chosen: Search, rates: Rates, dataset: str) -> dict[str, Any]:
     """One run with the given learning rates, judged on the validation images."""
+    from submasking.experiments.methods import METHODS
     from submasking.experiments.run import Run
-    from submasking.records.names import METHODS, SELF_SUPERVISED
 
-    plan = dataclasses.replace(profiles.TINY.method(method, model), lr=lr, head_lr=head_lr)
-    profiles.PROFILES["tiny"] = dataclasses.replace(profiles.TINY, evaluated_on="validation", methods={method: plan})
-    labels = 0.0 if method in SELF_SUPERVISED else 100.0
+    base = profiles.TINY.method(chosen.method, chosen.model, chosen.labels)
+    plan = dataclasses.replace(base, lr=rates[0], head_lr=rates[1])
+    profiles.PROFILES["tiny"] = dataclasses.replace(
+        profiles.TINY, evaluated_on="validation", methods={chosen.method: plan}
+    )
     try:
-        found = METHODS[method](Run("tiny", model, dataset, method, labels), False)
+        found = METHODS[chosen.method](Run("tiny", chosen.model, dataset, chosen.method, chosen.labels, SEED), False)
         outcome = {"metrics": found["metrics"], "loss": found["series"]["loss"], **found["timings"]}
     except FloatingPointError as error:
         outcome = {"failed": str(error)}
-    result = {"method": method, "model": model, "dataset": dataset, "lr": lr, "head_lr": head_lr}
-    result |= {"epochs": plan.epochs, "warmup": plan.warmup} | outcome
-    print(json.dumps(result), flush=True)
-    return result
+    identity = {"method": chosen.method, "model": chosen.model, "labels": chosen.labels, "dataset": dataset}
+    return identity | {"lr": rates[0], "head_lr": rates[1], "epochs": plan.epochs, "warmup": plan.warmup} | outcome
+
+
+def run(chosen: Search, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All trials of a search; those that are known are not run again."""
+    import torch
+
+    torch.set_num_threads(1)
+    trials: list[dict[str, Any]] = []
+
+    def score(rates: Rates) -> float:
+        found = []
+        for dataset in chosen.datasets:
+            wanted = (chosen.method, chosen.model, chosen.labels, dataset, *rates)
+            same = [entry for entry in known if identity(entry) == wanted]
+            trials.append(same[0] if same else trial(chosen, rates, dataset))
+            found.append(trials[-1].get("metrics", {}).get(chosen.metric, float("-inf")))
+        print(chosen.method, chosen.model, f"{chosen.labels:g} %", *rates, f"{fmean(found):.4f}", flush=True)
+        return fmean(found)
+
+    search(chosen.begin, chosen.head, score)
+    return trials
+
+
+def identity(entry: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells one trial from another."""
+    return tuple(entry[name] for name in ("method", "model", "labels", "dataset", "lr", "head_lr"))
 
 
 def keep(trials: list[dict[str, Any]]) -> None:
     """Add trials to the record, in place of earlier ones of the same settings."""
-    identity = ("method", "model", "dataset", "lr", "head_lr", "warmup")
     kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
-    merged = {tuple(entry[name] for name in identity): entry for entry in [*kept, *trials]}
+    merged = {identity(entry): entry for entry in [*kept, *trials]}
     ordered = [merged[key] for key in sorted(merged)]
-    atomic.write(RECORD, json.dumps(ordered, indent=1, sort_keys=True) + "\n")
+    atomic.write(RECORD, "[\n" + ",\n".join(json.dumps(entry, sort_keys=True) for entry in ordered) + "\n]\n")
+
+
+def main() -> None:
+    """Search for the methods named on the command line."""
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("methods", nargs="*", help="of " + ", ".join(sorted({each.method for each in SEARCHES})))
+    parser.add_argument("--model", help="search for this model only")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="searches at once")
+    asked = parser.parse_args()
+    searches = [each for each in SEARCHES if not asked.methods or each.method in asked.methods]
+    searches = [each for each in searches if asked.model in (None, each.model)]
+    backbones = places.results_folder("tiny") / "backbones"
+    backbones.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        # what is tried out must leave no half-trained run where the grid would resume it
+        os.environ["SUBMASKING_RESULTS"] = folder
+        places.results_folder("tiny").mkdir(parents=True)
+        (places.results_folder("tiny") / "backbones").symlink_to(backbones)
+        known = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
+        with ProcessPoolExecutor(asked.jobs) as pool:
+            for done in as_completed([pool.submit(run, each, known) for each in searches]):
+                keep(done.result())
 
 
 if __name__ == "__main__":

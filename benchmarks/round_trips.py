@@ -66,7 +66,8 @@ def read(profile: str, model: str, only: str = "") -> dict[str, dict[str, Any]]:
 
 
 def _one(profile: str, model: str, path: Path, masks_folder: Path, only: str) -> dict[str, Any]:
-    backbone = backbones.load(model, profile)
+    seed = int(path.stem.rpartition("-seed")[2])
+    backbone = backbones.load(model, profile, seed=seed)
     task = maskfile.load(path)
     masking = task.apply(backbone.trunk.eval())
     masks, frozen = masking.masks(), masking.frozen()

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from submasking.worlds import glyphs
+from submasking.worlds import datasets
 
 SIZE = 32
 LETTERS, IMAGES, EPOCHS, BATCH, LR = 26, 1000, 8, 25, 4e-3
@@ -45,7 +45,7 @@ def _new(family: str, classes: int) -> nn.Module:
 def _weights(family: str) -> dict[str, torch.Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        letters = glyphs.render("latin", "train", IMAGES, SIZE, limit=LETTERS)
+        letters = datasets.render("latin", "train", IMAGES, SIZE, limit=LETTERS)
         images, model = pixels(letters.images), _new(family, LETTERS)
         optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=EPOCHS * (IMAGES // BATCH))

@@ -21,7 +21,7 @@ def _load(model, **options):
 
 
 def _file(results, model):
-    return results / "smoke" / "backbones" / f"{model}.safetensors"
+    return results / "smoke" / "backbones" / f"{model}-0.safetensors"
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -123,7 +123,7 @@ def test_text_tower_equals_open_clips_own():
 
 def test_no_caption_is_cut_short():
     names = [name for dataset in DATASET_STAND_INS for name in data.load("tiny", dataset, "test").classes]
-    names += data.rendered("tiny", data.SOURCE, "test", 10).classes
+    names += data.render(data.SOURCE, "test", 10, 8).classes
     wide = networks.SimpleTokenizer(context_length=77)(names)
     assert int((wide != 0).sum(1).max()) <= networks.CONTEXT
 

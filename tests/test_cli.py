@@ -161,6 +161,10 @@ MISTAKES = {
         ["mask", "{photos}", "--model", "timm:test_vit", "--weights", "{weights}", "--out", "x"],
         "missing",
     ),
+    "no rate for a start": (
+        ["mask", "{photos}", "--model", MODEL, "--weights", "{weights}", "--out", "x", "--init", "squared"],
+        "must have an --lr of its own",
+    ),
     "one file": (["compare", "{task}"], "at least two"),
     "no picture": (["predict", "{task}", "{tmp}", "--weights", "{weights}"], "must hold pictures"),
     "not a picture": (["predict", "{task}", "{weights}", "--weights", "{weights}"], "readable picture"),
@@ -205,7 +209,10 @@ def test_a_checkpoint_of_other_settings_is_not_continued(place, tmp_path, capsys
     out.with_name("task.safetensors.checkpoint.json").write_text("{}")
     assert main([*arguments(place, out), "--quiet"]) == 1
     assert "--restart" in capsys.readouterr().err
-    assert main([*arguments(place, out), "--quiet", "--restart"]) == 0
+    capsys.readouterr()
+    assert main([*arguments(place, out), "--quiet", "--restart", "--init", "squared", "--lr", "0.1"]) == 0
+    assert "start        squared" in capsys.readouterr().out
+    assert maskfile.load(out).provenance["recipe"]["init"] == maskfile.load(out).init == "squared"
 
 
 @pytest.mark.parametrize(("target", "code"), [("pipe", 0), ("/dev/full", 1)])

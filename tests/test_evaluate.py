@@ -34,9 +34,19 @@ def test_neighbours_agree_with_the_literal_rule(seed, k):
 
 
 def test_neighbours_and_probe_separate_clouds():
-    train, test = clouds(), clouds(seed=1)
-    assert evaluate.knn(*train, *test, k=5) == 1
-    assert linear_probe(*train, *test) == (1.0, True)
+    train, (images, labels) = clouds(), clouds(seed=1)
+    assert torch.equal(evaluate.nearest_neighbours(*train, images, k=5), labels)
+    classes, converged = linear_probe(*train, images)
+    assert torch.equal(classes, labels)
+    assert converged
+
+
+def test_accuracy_is_the_exact_share_and_needs_a_class_for_each_label():
+    assert evaluate.accuracy(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1])) == 2 / 3
+    assert evaluate.top1(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), torch.tensor([1, 1])) == 0.5
+    for classes, labels in ((torch.tensor([1]), torch.tensor([1, 1])), (torch.tensor([]), torch.tensor([]))):
+        with pytest.raises(ValueError, match="a class for each label"):
+            evaluate.accuracy(classes, labels)
 
 
 def test_neighbours_take_the_whole_bank_where_k_is_larger():
@@ -54,33 +64,40 @@ def test_neighbours_refuse_bad_arguments():
 
 @given(st.floats(1e-3, 1e3))
 def test_probe_does_not_depend_on_the_scale_of_the_features(scale):
-    (train, labels), (test, test_labels) = clouds(), clouds(seed=1)
+    (train, labels), (test, _) = clouds(), clouds(seed=1)
     train = train + torch.randn(train.shape, generator=torch.Generator().manual_seed(2)) * 3
-    one, _ = linear_probe(train, labels, test, test_labels)
-    two, _ = linear_probe(scale * train, labels, scale * test, test_labels)
-    assert abs(one - two) <= 1 / len(test) + 1e-6
+    one, _ = linear_probe(train, labels, test)
+    two, _ = linear_probe(scale * train, labels, scale * test)
+    assert (one != two).sum() <= 1
 
 
 def test_probe_says_when_its_solver_has_not_converged():
-    assert linear_probe(*clouds(), *clouds(), max_iterations=1)[1] is False
+    assert linear_probe(*clouds(), clouds()[0], max_iterations=1)[1] is False
 
 
-@given(st.integers(100, 2000), st.floats(1, 100))
-def test_label_subset_has_the_stated_size_and_no_image_twice(n, percent):
-    chosen = evaluate.label_subset(n, percent)
+def drawn(n, classes):
+    return torch.randint(classes, (n,), generator=torch.Generator().manual_seed(n))
+
+
+@given(st.integers(100, 2000), st.integers(1, 90), st.floats(1, 100), st.integers(0, 99))
+def test_label_subset_has_the_stated_size_no_image_twice_and_each_class_in_its_share(n, classes, percent, seed):
+    labels = drawn(n, classes)
+    chosen = evaluate.label_subset(labels, percent, seed=seed)
     assert len(chosen) == int(n * percent / 100) == len(chosen.unique())
+    share = torch.bincount(labels, minlength=classes) * (len(chosen) / n)
+    assert (torch.bincount(labels[chosen], minlength=classes) - share).abs().max() < 2
 
 
 @given(st.integers(100, 2000), st.floats(1, 100), st.floats(1, 100))
 def test_a_smaller_label_subset_lies_within_a_larger(n, first, second):
-    small, large = sorted((evaluate.label_subset(n, first), evaluate.label_subset(n, second)), key=len)
+    small, large = sorted((evaluate.label_subset(drawn(n, 7), percent) for percent in (first, second)), key=len)
     assert set(small.tolist()) <= set(large.tolist())
 
 
 @pytest.mark.parametrize("percent", [0, -1, 101, 0.5])
 def test_label_subset_refuses_what_leaves_nothing(percent):
     with pytest.raises(ValueError, match="percent"):
-        evaluate.label_subset(100, percent)
+        evaluate.label_subset(drawn(100, 7), percent)
 
 
 def test_differing_counts_bits_over_all_tensors():

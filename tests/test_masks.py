@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import submasking
-from submasking import Threshold, TopK, mask, recalibrate
+from submasking import Threshold, TopK, mask, power, recalibrate
 from submasking.masking.selection import Decision, largest_part, random_part
 
 
@@ -436,7 +436,7 @@ def test_instance_norms_that_track_statistics_follow_the_policy_too():
     assert torch.equal(model[1].running_mean, before)
 
 
-@pytest.mark.parametrize("init", ["constant", "normal", "kaiming", "magnitude", 2.5])
+@pytest.mark.parametrize("init", ["constant", "normal", "kaiming", "magnitude", "squared", power(1.5), 2.5])
 def test_initial_scores_depend_on_seed_and_name_only(init):
     first = mask(network(), "weights", init=init, seed=3).scores()
     again = mask(network(), lambda n, p: "mask" if n == "bare" else "freeze", init=init, seed=3).scores()
@@ -451,6 +451,9 @@ def test_initial_scores_follow_their_rules():
     masking = mask(network(), "weights", init="magnitude")
     for name, values in masking.scores().items():
         torch.testing.assert_close(values, masking.frozen()[name].abs() / masking.frozen()[name].abs().mean())
+    masking = mask(network(), "weights", init="squared")
+    for name, values in masking.scores().items():
+        assert torch.equal(values, masking.frozen()[name] * masking.frozen()[name])
     assert (mask(network(), "weights", init=2.5).scores()["bare"] == 2.5).all()
 
 
@@ -467,6 +470,11 @@ def test_initial_scores_follow_their_rules():
         ({"norms": "keep"}, "norms must be one of adapt, freeze; got 'keep'; the paper lets them adapt"),
         ({"init": "ones"}, "init must be one of constant, .* a number or a callable; got 'ones'"),
         ({"init": float("inf")}, "the initial score must be a finite number; got inf; the paper uses 1"),
+        (
+            {"init": "squared", "criterion": Threshold(0.1)},
+            "must have the threshold 0; got 'squared' and mu = 0.1; use",
+        ),
+        ({"init": power(1.5), "criterion": Threshold(-1)}, r"threshold 0; got power\(1.5\) and mu = -1; use Threshold"),
         ({"init": 0.5, "criterion": Threshold(0.5)}, "must lie above the threshold, .*; got S0 = 0.5 and mu = 0.5"),
     ],
 )

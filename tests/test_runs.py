@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from benchmarks import round_trips
 from submasking.experiments import grid, runs
 from submasking.experiments.run import Run
-from submasking.records import profiles, results
+from submasking.records import predictions, profiles, results
 from submasking.report import frames
 from submasking.tasks import maskfile
-from submasking.worlds import backbones
+from submasking.worlds import backbones, datasets
 
 
 def smoke(method, labels=100.0, seed=0, model="rn18-timm"):
@@ -29,8 +29,8 @@ def smoke(method, labels=100.0, seed=0, model="rn18-timm"):
         ("LP", 10.0, {"top1", "converged"}),
         ("FS", 100.0, {"top1", "knn", "sparsity"}),
         ("FFT", 100.0, {"top1", "knn"}),
-        ("SSM", 0.0, {"knn", "lp@10", "lp@100", "sparsity"}),
-        ("SSFT", 0.0, {"knn", "lp@10", "lp@100"}),
+        ("SSM", 0.0, {"knn", "lp@10", "lp@100", "converged@10", "converged@100", "sparsity"}),
+        ("SSFT", 0.0, {"knn", "lp@10", "lp@100", "converged@10", "converged@100"}),
     ],
 )
 def test_a_method_leaves_a_record_with_its_metrics(smoke_results, method, labels, metrics):
@@ -39,17 +39,26 @@ def test_a_method_leaves_a_record_with_its_metrics(smoke_results, method, labels
     assert set(record.metrics) == metrics
     assert all(0 <= value <= 1 for value in record.metrics.values())
     assert results.read_one(task.record_file) == record
+    assert set(record.predictions) == {name for name in metrics if name.startswith(("top1", "knn", "lp"))}
     assert record.backbone["fingerprint"]
     assert record.stand_in["model"]
     assert record.stand_in["dataset"]
     assert task.mask_file.exists() == (method in ("FS", "SSM"))
 
 
+def test_runs_on_one_test_set_can_be_paired_and_others_cannot(smoke_results):
+    one, two = (runs.run(smoke(method), progress=False) for method in ("LP", "FS"))
+    other = runs.run(replace(smoke("LP"), dataset="dtd"), progress=False)
+    assert one.test == two.test != other.test
+    labels = torch.tensor(predictions.unpack(one.test["labels"]))
+    assert torch.equal(labels, datasets.load("smoke", "cifar10", "test").labels)
+
+
 def test_the_mask_file_of_a_run_gives_its_masks_back(smoke_results):
     task = smoke("FS", seed=5)
     record = runs.run(task, progress=False)
     kept = maskfile.load(task.mask_file)
-    weights = backbones.load("rn18-timm", "smoke").trunk.state_dict()
+    weights = backbones.load("rn18-timm", "smoke", seed=5).trunk.state_dict()
     layers = {name: 1 - mask.float().mean().item() for name, mask in kept.masks(weights).items()}
     assert layers == pytest.approx(record.layers, abs=1e-6)
     assert kept.score == record.metrics
@@ -132,8 +141,8 @@ def test_a_failing_run_does_not_cost_the_others(smoke_results, monkeypatch, caps
     [
         ({"profile": "huge"}, "profile must be one of smoke, tiny, images; got 'huge'"),
         ({"model": "nonsense"}, "model must be one of rn18-timm, .*; got 'nonsense'"),
-        ({"method": "SFT"}, "method must be one of ZS, LP, FS, FFT, SSM, SSFT; got 'SFT'"),
-        ({"labels": 0.0}, "labels must be 0 for SSM and SSFT"),
+        ({"method": "SFT"}, "method must be one of ZS, LP, FS, .*SSFT; got 'SFT'"),
+        ({"labels": 0.0}, "labels must be 0 for SSM, .*SSFT"),
     ],
 )
 def test_a_bad_name_lists_the_good_ones(change, message):
@@ -149,7 +158,7 @@ def test_the_grid_holds_every_cell_of_the_tables():
     wanted = reported[(reported.source == "draft") & (reported.metric == "top1")]
     assert {(row.model, row.dataset, row.method) for row in wanted.itertuples()} <= cells
     trained = [task for task in tasks if task.method in ("FS", "FFT") and task.labels == 100]
-    assert {task.seed for task in trained} == {0, 1, 2}
+    assert {task.seed for task in trained} == set(profiles.TINY.seeds)
 
 
 def test_names_are_chosen_from_a_list():

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from submasking.worlds import glyphs
+from submasking.worlds import datasets
 
 ROOT = Path(__file__).resolve().parents[1]
 README, LANDING, GUIDE = ROOT / "README.md", ROOT / "book" / "index.md", ROOT / "book" / "mask_your_model.md"
@@ -46,7 +46,7 @@ def family(request, monkeypatch):
 
 
 def digits(split: str) -> tuple[torch.Tensor, torch.Tensor]:
-    rendered = glyphs.render("digits", split, 1000, pretrained.SIZE)
+    rendered = datasets.render("digits", split, 1000, pretrained.SIZE)
     return pretrained.pixels(rendered.images), rendered.labels
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from submasking.masking.monitor import Monitor, find_lr
     from submasking.masking.norms import recalibrate
     from submasking.masking.optimizer import MaskSGD
+    from submasking.masking.scores import power
     from submasking.masking.selection import Decision
     from submasking.tasks import hub, maskfile
     from submasking.tasks.bank import Bank
@@ -41,6 +42,7 @@ _FROM = {
     "mask": "masking.masks",
     "maskfile": "tasks",
     "of": "masking.masks",
+    "power": "masking.scores",
     "recalibrate": "masking.norms",
 }
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "mask",
     "maskfile",
     "of",
+    "power",
     "recalibrate",
 ]
 

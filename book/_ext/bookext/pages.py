@@ -26,6 +26,7 @@ import submasking
 from bookext.shelf import Shelf
 from submasking.experiments import notebooks
 from submasking.files import atomic
+from submasking.records import places
 from submasking.records.results import READ_ONLY
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def planned(profile: str) -> dict[str, Job]:
     """The notebooks of the profile's grid: page name -> (notebook, parameters)."""
     from submasking.experiments import grid
 
-    return grid.notebooks(profile)
+    return grid.notebooks(profile, grid.made_with(places.book_folder(profile)))
 
 
 def failure(notebook: Any) -> str:

@@ -33,7 +33,7 @@ class Shelf:
     @classmethod
     def load(cls, profile: str) -> Shelf:
         folder = places.book_folder(profile)
-        records, stale = grid.own(profile, results.read(folder))
+        records, stale = grid.own(profile, results.read(folder), grid.made_with(folder))
         if stale:
             logger.warning(
                 "%d records have another recipe than their runs have now, first %s: run `%s`, and `make records` for"

@@ -35,6 +35,7 @@ def described(task: TaskFile) -> dict[str, Any]:
         "preprocessing": task.preprocessing,
         "provenance": task.provenance,
         "rescale": task.rescale,
+        "init": task.init,
         "head": task.head_kind,
         "library": task.library,
         "checksum": task.checksum,
@@ -69,6 +70,7 @@ def run(given: argparse.Namespace) -> int:
         print(f"  {name:<12} {value:.4f}")
     for name, value in task.provenance.items():
         print(f"  {name:<12} {value}")
+    print(f"  start        {task.init or 'not known'}")
     print(f"  switched off {100 * found['sparsity']:.2f} % of {found['weights']:,} weights")
     sizes = found["sizes"]
     print(

@@ -27,8 +27,9 @@ from submasking.worlds import folder, libraries
 AFTER = "; the same command goes on after the last whole epoch"  # said when it is interrupted
 SETTINGS = (
     "model", "options", "size", "select", "from_stage", "versions", "epochs", "lr", "head_lr", "warmup", "batch_size",
-    "seed", "rescale",
+    "seed", "rescale", "init",
 )  # fmt: skip
+STARTS = ("constant", "magnitude", "squared")  # those that suit a threshold
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -58,8 +59,12 @@ def add(command: argparse.ArgumentParser) -> None:
                          " ones in each epoch")  # fmt: skip
     command.add_argument("--cache", type=float, default=2.0, metavar="GIB", help="most memory for what is kept")
     command.add_argument("--rescale", choices=("none", "variance"), default="none", help="see the method's page")
+    command.add_argument("--init", choices=STARTS, default="constant",
+                         help="start of the scores; squared follows fine-tuning and needs an --lr")  # fmt: skip
     command.add_argument("--epochs", type=int, default=20)
-    command.add_argument("--lr", type=float, help="of the scores; none: 50, or 10 for a transformer")
+    command.add_argument(
+        "--lr", type=float, help="of the scores; none: 50, or 10 for a transformer, but not for a squared start"
+    )
     command.add_argument("--head-lr", type=float, default=0.1, help="of the head")
     command.add_argument("--warmup", type=float, default=0.25, help="share of training")
     command.add_argument("--batch-size", type=int, default=64)
@@ -73,6 +78,11 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Train, write the mask file, print a report."""
     _require_place(given)
+    if given.lr is None and given.init == "squared":
+        raise ValueError(
+            "--init squared must have an --lr of its own, the usual ones are for the constant start; got none; pass one"
+            " of fine-tuning, such as --lr 0.01"
+        )
     backbone = libraries.build(
         given.model,
         given.weights,
@@ -100,6 +110,7 @@ def run(given: argparse.Namespace) -> int:
         versions=given.versions,
         cache_bytes=int(given.cache * 2**30),
         rescale=given.rescale,
+        init=given.init,
         seed=given.seed,
         device=given.device,
         checkpoint=checkpoint,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from submasking.experiments.run import Run
@@ -10,8 +12,12 @@ from submasking.records.names import DATASETS, METHODS, MODELS
 from submasking.records.profiles import profile
 from submasking.records.results import Record
 
-# methods whose outcome the seed cannot change when all labels are used
-DETERMINISTIC = ("ZS", "LP")
+UNTRAINED = ("ZS", "LP")  # they need no training: every model has them
+FULL = ("FS", "FS-magnitude", "FS-squared", "FFT")
+CONTROLS = ("FS-none", "FS-random", "FS-frozen")  # after FS, whose density the random masks have
+FEW_LABELS = ("FS", "FS-squared", "FFT", "FS-none", "LP")
+NO_LABELS = ("SSM", "SSM-squared", "SSM-none", "SSFT")
+GRID = "grid.json"  # what a whole grid leaves: its seeds, notebooks, commit
 # the model that the grid adapts without labels
 UNLABELLED_MODEL = "rn50-swav"
 
@@ -45,31 +51,33 @@ def accuracy_runs(
     seed: str = "all",
     weights: str = "",
 ) -> list[Run]:
-    """Runs behind Tables 1 to 6 for one model: ZS and LP, and FS and FFT where the profile asks for them."""
+    """Runs behind Tables 1 to 6 for one model: ZS and LP, and what trains where the profile asks for it."""
     plan = profile(profile_name)
-    full = profile_name == "images" or model in plan.full_models
-    offered = ("ZS", "LP", "FS", "FFT")
-    wanted = chosen(methods, offered, "methods") if methods != "all" or full else DETERMINISTIC
+    offered = UNTRAINED + FULL + CONTROLS
+    usual = UNTRAINED + FULL * (model in plan.full_models) + CONTROLS * (model in plan.control_models)
+    if profile_name == "images":
+        usual = ("ZS", "LP", "FS", "FFT")
+    wanted = usual if methods == "all" else chosen(methods, offered, "methods")
     datasets = (dataset,) if profile_name == "images" else chosen(dataset, DATASETS, "dataset")
     runs = []
     for name in datasets:
         for method in wanted:
-            several = seeds(seed, profile_name) if method not in DETERMINISTIC else (0,)
+            # a folder of one's own is drawn once: no seed changes what needs no training
+            once = profile_name == "images" and method in UNTRAINED
+            several = (0,) if once else seeds(seed, profile_name)
             runs += [Run(profile_name, model, name, method, 100.0, k, weights) for k in several]
     return runs
 
 
 def label_sparsity_runs(profile_name: str, model: str, dataset: str = "all", seed: str = "all") -> list[Run]:
-    """Runs behind Figures 1 and 2: five ways to use few labels, and all of them, on the profile's data sets."""
+    """Runs behind Figures 1 and 2: the ways to use few labels, and all of them, on the profile's data sets."""
     plan = profile(profile_name)
     runs = []
     for name in chosen(dataset, plan.sparse_datasets, "dataset"):
         for k in seeds(seed, profile_name):
-            runs += [Run(profile_name, model, name, method, 0.0, k) for method in ("SSM", "SSFT")]
+            runs += [Run(profile_name, model, name, method, 0.0, k) for method in NO_LABELS]
             for percent in plan.label_percents:
-                runs += [Run(profile_name, model, name, method, percent, k) for method in ("FS", "FFT")]
-                if percent < 100 or k == 0:
-                    runs.append(Run(profile_name, model, name, "LP", percent, k))
+                runs += [Run(profile_name, model, name, method, percent, k) for method in FEW_LABELS]
     return runs
 
 
@@ -100,8 +108,13 @@ def storage_runs(
     return runs
 
 
-def notebooks(profile_name: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """The executed notebooks of a profile's grid: file stem -> (notebook, parameters)."""
+def notebooks(profile_name: str, seeds: str = "all") -> dict[str, tuple[str, dict[str, Any]]]:
+    """The executed notebooks of a profile's grid: file stem -> (notebook, parameters).
+
+    Args:
+        profile_name: name of a profile.
+        seeds: whole numbers split by commas; "all" is the profile's.
+    """
     plan: dict[str, tuple[str, dict[str, Any]]] = {}
     for model in MODELS:
         plan[f"submasking-{model}"] = ("submasking", {"profile": profile_name, "model": model})
@@ -111,17 +124,20 @@ def notebooks(profile_name: str) -> dict[str, tuple[str, dict[str, Any]]]:
     )
     plan["invariance-rn18-timm"] = ("invariance", {"profile": profile_name, "model": "rn18-timm"})
     plan["compression-all"] = ("compression", {"profile": profile_name, "model": "all", "methods": "FS,SSM"})
+    if seeds != "all":
+        for name, given in plan.values():
+            given |= {} if name == "invariance" else {"seeds": seeds}
     return plan
 
 
-def notebook_runs(stem: str, profile_name: str) -> list[Run]:
+def notebook_runs(stem: str, profile_name: str, seeds: str = "all") -> list[Run]:
     """The runs of one executed notebook; empty for a notebook that keeps a record of its own (invariance)."""
     name, given = notebooks(profile_name)[stem]
     if name == "compression":
-        return storage_runs(profile_name, given["model"], methods=given["methods"])
+        return storage_runs(profile_name, given["model"], methods=given["methods"], seed=seeds)
     if name == "submasking":
-        return accuracy_runs(profile_name, given["model"])
-    return label_sparsity_runs(profile_name, given["model"]) if name == "label_sparsity" else []
+        return accuracy_runs(profile_name, given["model"], seed=seeds)
+    return label_sparsity_runs(profile_name, given["model"], seed=seeds) if name == "label_sparsity" else []
 
 
 def before(stem: str, profile_name: str) -> list[str]:
@@ -138,12 +154,21 @@ def before(stem: str, profile_name: str) -> list[str]:
     ]
 
 
-def own(profile_name: str, records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
+def made_with(folder: Path) -> str:
+    """The seeds that the grid in a folder, or in the one above, was made with; "all" where it does not say."""
+    for file in (folder / GRID, folder.parent / GRID):
+        if file.is_file():
+            return str(json.loads(file.read_text(encoding="utf-8")).get("seeds", "all"))
+    return "all"
+
+
+def own(profile_name: str, records: Iterable[Record], seeds: str = "all") -> tuple[list[Record], list[Record]]:
     """Sort out, of records that lie in one folder, those of a profile's grid.
 
     Args:
         profile_name: name of a profile; "images" has no grid, so that all are its own.
         records: of that profile.
+        seeds: that the grid was made with.
 
     Returns:
         The grid's, with the recipe that the grid has today; and those of its runs with another recipe. What is
@@ -151,7 +176,7 @@ def own(profile_name: str, records: Iterable[Record]) -> tuple[list[Record], lis
     """
     if profile_name == "images":
         return list(records), []
-    recipes = {run.record: run.recipe() for run in runs(profile_name)}
+    recipes = {run.record: run.recipe() for run in runs(profile_name, seeds)}
     found: tuple[list[Record], list[Record]] = [], []
     for record in records:
         if record.path in recipes:
@@ -161,6 +186,7 @@ def own(profile_name: str, records: Iterable[Record]) -> tuple[list[Record], lis
     return found
 
 
-def runs(profile_name: str) -> list[Run]:
+def runs(profile_name: str, seeds: str = "all") -> list[Run]:
     """Every run of a profile's grid, once."""
-    return list(dict.fromkeys(run for stem in notebooks(profile_name) for run in notebook_runs(stem, profile_name)))
+    stems = notebooks(profile_name)
+    return list(dict.fromkeys(run for stem in stems for run in notebook_runs(stem, profile_name, seeds)))

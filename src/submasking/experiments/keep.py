@@ -59,9 +59,10 @@ def keep(profile: str = "tiny") -> int:
         ValueError: the grid is not whole (grid.json is missing), or a record is damaged.
     """
     source = results_folder(profile)
-    if not (source / "grid.json").exists():
+    if not (source / grid.GRID).exists():
         raise ValueError(f"{source} must hold a whole grid, grid.json is missing: run `make grid` first")
-    records, stale = grid.own(profile, results.read(source / "records"))
+    made = source / grid.GRID
+    records, stale = grid.own(profile, results.read(source / "records"), grid.made_with(source))
     if stale:
         raise ValueError(f"the grid must be whole and of today; {stale[0].path} has another recipe: run `make grid`")
     target = committed_folder(profile)
@@ -69,6 +70,7 @@ def keep(profile: str = "tiny") -> int:
     for model in {record.model for record in records}:
         for file in set((target / model).rglob("*-seed*.json")) - written:  # of a grid before
             file.unlink()
+    atomic.write(target / grid.GRID, made.read_text(encoding="utf-8"))
     return len(records)
 
 

@@ -2,10 +2,12 @@
 
 ZS the untouched backbone; LP a linear probe on it; FS submasking and FFT full fine-tuning, with labels;
 SSM and SSFT the same with the self-supervised loss (SwAV), judged by probes on the adapted features.
+Their controls: no mask, a random mask, held norm statistics (`submasking.records.names.METHODS`).
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -17,13 +19,17 @@ from torch import Tensor, nn
 from submasking.experiments.run import Run
 from submasking.experiments.sizes import report, weights_report
 from submasking.learning import augment
+from submasking.learning.adapt import METHODS as LEARNS
 from submasking.learning.adapt import Adapted, adapt
 from submasking.learning.backbone import Backbone
-from submasking.learning.evaluate import features, knn, label_subset, top1
+from submasking.learning.evaluate import accuracy, features, label_subset, nearest_neighbours
 from submasking.learning.images import ImageSet
 from submasking.learning.probe import linear_probe
 from submasking.masking.handle import Masking
+from submasking.records import names, predictions, results
+from submasking.records.names import SELF_SUPERVISED
 from submasking.records.profiles import profile
+from submasking.records.results import converged
 from submasking.records.surroundings import commit
 from submasking.tasks import maskfile
 from submasking.worlds import backbones, datasets
@@ -39,27 +45,27 @@ STYLES = {
 
 
 def _backbone(task: Run) -> Backbone:
-    return _loaded(task.model, task.profile, task.weights, task.variant)
+    return _loaded(task.model, task.profile, task.weights, task.seed, task.variant)
 
 
 def _images(task: Run, split: str) -> ImageSet:
-    return _read(task.profile, task.dataset, split, task.variant)
+    return _read(task.profile, task.dataset, split, task.seed if split == "train" else 0, task.variant)
 
 
 # What runs share is kept between them; the variant tells what has another content under the same name.
-@lru_cache(maxsize=1)
-def _loaded(model: str, profile_name: str, weights: str, variant: str) -> Backbone:
-    return backbones.load(model, profile_name, weights=weights)
+@lru_cache(maxsize=2)
+def _loaded(model: str, profile_name: str, weights: str, seed: int, variant: str) -> Backbone:
+    return backbones.load(model, profile_name, weights=weights, seed=seed)
 
 
 @lru_cache(maxsize=4)
-def _read(profile_name: str, dataset: str, split: str, variant: str) -> ImageSet:
-    return datasets.load(profile_name, dataset, split)
+def _read(profile_name: str, dataset: str, split: str, seed: int, variant: str) -> ImageSet:
+    return datasets.load(profile_name, dataset, split, seed)
 
 
 def _frozen_features(task: Run) -> tuple[Tensor, Tensor]:
     """Features of training and test images by the untouched backbone."""
-    return _features(replace(task, method="LP", labels=100.0, seed=0), task.variant)
+    return _features(replace(task, method="LP", labels=100.0), task.variant)
 
 
 @lru_cache(maxsize=2)
@@ -72,7 +78,7 @@ def _features(task: Run, variant: str) -> tuple[Tensor, Tensor]:
 
 def _labelled(task: Run, train: ImageSet) -> Tensor:
     """Indices of the images whose labels the run may see; the paper's seed 42 belongs to seed 0."""
-    return label_subset(len(train), task.labels, seed=42 + task.seed)
+    return label_subset(train.labels, task.labels, seed=42 + task.seed)
 
 
 def _describe(task: Run, backbone: Backbone, masking: Masking | None = None) -> Found:
@@ -98,6 +104,23 @@ def _describe(task: Run, backbone: Backbone, masking: Masking | None = None) -> 
     }
 
 
+def _judge(test: ImageSet, given: dict[str, Tensor]) -> Found:
+    """The fields of the record that say how well a run does.
+
+    Args:
+        test: the images that it is judged on.
+        given: by metric the class that each of them was given, int64 [n].
+    """
+    return {
+        "metrics": {name: accuracy(classes, test.labels) for name, classes in given.items()},
+        "predictions": {name: predictions.pack(classes.tolist()) for name, classes in given.items()},
+        "test": {
+            predictions.IMAGES: test.fingerprint(),
+            predictions.LABELS: predictions.pack(test.labels.tolist()),
+        },
+    }
+
+
 def zero_shot(task: Run, progress: bool) -> Found:
     """ZS: nearest neighbours on the features of the untouched backbone."""
     backbone = _backbone(task)
@@ -105,8 +128,8 @@ def zero_shot(task: Run, progress: bool) -> Found:
     bank, queries = _frozen_features(task)
     chosen = _labelled(task, train)
     k = profile(task.profile).neighbours
-    accuracy = knn(bank[chosen], train.labels[chosen], queries, test.labels, k=k)
-    return _describe(task, backbone) | {"metrics": {"knn": accuracy}}
+    neighbours = nearest_neighbours(bank[chosen], train.labels[chosen], queries, k=k)
+    return _describe(task, backbone) | _judge(test, {"knn": neighbours})
 
 
 def linear(task: Run, progress: bool) -> Found:
@@ -115,24 +138,30 @@ def linear(task: Run, progress: bool) -> Found:
     train, test = (_images(task, split) for split in ("train", "test"))
     bank, queries = _frozen_features(task)
     chosen = _labelled(task, train)
-    accuracy, converged = linear_probe(bank[chosen], train.labels[chosen], queries, test.labels)
-    return _describe(task, backbone) | {"metrics": {"top1": accuracy, "converged": float(converged)}}
+    classes, done = linear_probe(bank[chosen], train.labels[chosen], queries)
+    found = _describe(task, backbone) | _judge(test, {"top1": classes})
+    found["metrics"][converged("top1")] = float(done)
+    return found
 
 
 def supervised(task: Run, progress: bool) -> Found:
-    """FS and FFT: learn masks, or the same weights, with a head on the labelled images."""
+    """FS and FFT: learn masks, or the same weights, with a head on the labelled images; and their controls."""
     chosen = profile(task.profile)
     backbone = _backbone(task)
     train, test = (_images(task, split) for split in ("train", "test"))
     labelled = train.subset(_labelled(task, train))
-    adapted = _adapted(task, backbone, labelled, progress)
+    start, off = _thinned(task, backbone) if task.method == "FS-random" else (backbone, {})
+    adapted = _adapted(task, start, labelled, progress)
     bank = features(adapted.trunk, labelled, backbone.normalise)
     queries = features(adapted.trunk, test, backbone.normalise)
     assert adapted.head is not None  # a method with labels has one
     with torch.inference_mode():
-        accuracy = top1(adapted.head(queries), test.labels)
-    neighbours = knn(bank, labelled.labels, queries, test.labels, k=chosen.neighbours)
-    return _finish(task, backbone, adapted, {"top1": accuracy, "knn": neighbours})
+        classes = adapted.head(queries).argmax(1)
+    neighbours = nearest_neighbours(bank, labelled.labels, queries, k=chosen.neighbours)
+    found = _finish(task, backbone, adapted, _judge(test, {"top1": classes, "knn": neighbours}))
+    if off:
+        found["layers"], found["metrics"]["sparsity"] = off["layers"], off["sparsity"]
+    return found
 
 
 def self_supervised(task: Run, progress: bool) -> Found:
@@ -143,23 +172,33 @@ def self_supervised(task: Run, progress: bool) -> Found:
     adapted = _adapted(task, backbone, train, progress)
     bank = features(adapted.trunk, train, backbone.normalise)
     queries = features(adapted.trunk, test, backbone.normalise)
-    metrics = {"knn": knn(bank, train.labels, queries, test.labels, k=chosen.neighbours)}
+    given, solved = {"knn": nearest_neighbours(bank, train.labels, queries, k=chosen.neighbours)}, {}
     for percent in chosen.label_percents:
-        few = label_subset(len(train), percent, seed=42 + task.seed)
-        metrics[f"lp@{percent:g}"], _ = linear_probe(bank[few], train.labels[few], queries, test.labels)
-    return _finish(task, backbone, adapted, metrics)
+        few, name = label_subset(train.labels, percent, seed=42 + task.seed), f"lp@{percent:g}"
+        given[name], done = linear_probe(bank[few], train.labels[few], queries)
+        solved[converged(name)] = float(done)
+    found = _judge(test, given)
+    found["metrics"] |= solved
+    return _finish(task, backbone, adapted, found)
+
+
+def _learns(method: str) -> str:
+    """The method of `adapt` that a method of the grid is, but for its settings."""
+    if method == "FS-random":  # the mask is drawn, not learnt
+        return "FS-none"
+    return method if method in LEARNS else method.partition("-")[0]
 
 
 def _adapted(task: Run, backbone: Backbone, images: ImageSet, progress: bool) -> Adapted:
     """Adapt as the run's profile says; an interrupted run goes on from its checkpoint."""
     chosen = profile(task.profile)
-    plan = chosen.method(task.method, task.model)
+    plan = chosen.method(task.method, task.model, task.labels)
     if chosen.same_steps and task.labels:
         plan = replace(plan, epochs=round(plan.epochs * 100 / task.labels))
     return adapt(
         backbone,
         images,
-        task.method,
+        _learns(task.method),
         plan,
         style=STYLES[task.profile == "images", task.labels > 0],
         swav=chosen.swav,
@@ -169,6 +208,24 @@ def _adapted(task: Run, backbone: Backbone, images: ImageSet, progress: bool) ->
         label=str(task),
         progress=progress,
     )
+
+
+def _thinned(task: Run, backbone: Backbone) -> tuple[Backbone, Found]:
+    """The backbone under a random mask that switches off as many weights of each tensor as this run's FS did."""
+    masked = results.known(replace(task, method="FS").record_file, replace(task, method="FS").recipe())
+    if masked is None:
+        raise ValueError(
+            f"{task} needs the record of FS with the same seed, which says how much goes off; run FS first"
+        )
+    trunk, random = copy.deepcopy(backbone.trunk), torch.Generator().manual_seed(task.seed)
+    with torch.no_grad():
+        for name, share in masked.layers.items():
+            weights = trunk.get_parameter(name)
+            off = torch.randperm(weights.numel(), generator=random)[: round(share * weights.numel())]
+            keep = torch.ones(weights.numel())
+            keep[off] = 0
+            weights.mul_(keep.view(weights.shape))
+    return replace(backbone, trunk=trunk), {"layers": masked.layers, "sparsity": masked.metrics["sparsity"]}
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
@@ -182,10 +239,11 @@ def _norm_buffers(trunk: nn.Module) -> Iterator[Tensor]:
             yield buffer
 
 
-def _finish(task: Run, backbone: Backbone, adapted: Adapted, metrics: dict[str, float]) -> Found:
+def _finish(task: Run, backbone: Backbone, adapted: Adapted, judged: Found) -> Found:
     """The fields of a trained run, with the sizes of what a task must store: the mask or the trained weights."""
     trunk, head, masking = adapted.trunk, adapted.head, adapted.masking
-    found = _describe(task, backbone, masking) | {"metrics": metrics}
+    found = _describe(task, backbone, masking) | judged
+    metrics = found["metrics"]
     found["timings"] = {"train_s": adapted.history.seconds}
     found["series"] = {"loss": adapted.history.loss}
     found["sizes"] = {
@@ -197,7 +255,7 @@ def _finish(task: Run, backbone: Backbone, adapted: Adapted, metrics: dict[str, 
         found["layers"] = masking.sparsities()
         found["sizes"] |= report(masking.masks(), masking.frozen())
         found["sizes"]["file_bytes"] = float(_save_mask(task, backbone, masking, head, metrics))
-    else:
+    elif LEARNS[_learns(task.method)] == "weights":
         trained = {name: weights for name, weights in trunk.named_parameters() if weights.requires_grad}
         found["sizes"] |= weights_report(trained, dict(backbone.trunk.named_parameters()))
     return found
@@ -223,10 +281,6 @@ def _save_mask(
 
 
 METHODS: dict[str, Callable[[Run, bool], Found]] = {
-    "ZS": zero_shot,
-    "LP": linear,
-    "FS": supervised,
-    "FFT": supervised,
-    "SSM": self_supervised,
-    "SSFT": self_supervised,
+    name: self_supervised if name in SELF_SUPERVISED else supervised for name in names.METHODS
 }
+METHODS |= {"ZS": zero_shot, "LP": linear}

@@ -7,10 +7,11 @@ import threading
 import time
 
 from submasking.experiments import grid
-from submasking.records.places import results_folder
+from submasking.experiments.run import Run
+from submasking.worlds import recipes
 
 # rough cost of a run by method, in seconds of one core in profile tiny; only their ratios matter
-COST = {"ZS": 1.0, "LP": 1.5, "FS": 6.0, "FFT": 6.0, "SSM": 25.0, "SSFT": 25.0}
+COST = {"ZS": 1.0, "LP": 1.5, "FS": 6.0, "FFT": 6.0, "FS-none": 2.0, "FS-random": 2.0, "SSM": 20.0, "SSFT": 20.0}
 PRETRAINING = 60.0  # the same for a backbone
 WORTH_AN_ESTIMATE = 0.05  # share of the work that must be done first
 
@@ -20,22 +21,22 @@ class Watch:
 
     Args:
         profile: the profile whose grid runs.
+        seeds: its seeds, as `submasking.experiments.grid.notebooks` takes them.
         every: seconds between two lines.
     """
 
-    def __init__(self, profile: str, every: float = 30.0) -> None:
-        self.runs, self.every = grid.runs(profile), every
-        models = sorted({run.model for run in self.runs})
-        self.backbones = [results_folder(profile) / "backbones" / f"{model}.safetensors" for model in models]
+    def __init__(self, profile: str, seeds: str = "all", every: float = 30.0) -> None:
+        self.runs, self.every = grid.runs(profile, seeds), every
+        self.backbones = sorted({recipes.file_of(run.model, profile, run.seed) for run in self.runs})
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def done(self) -> tuple[int, float]:
         """Number of runs that have a record, and the share of the grid's cost that is behind, backbones included."""
         finished = [run for run in self.runs if run.record_file.exists()]
-        total = sum(COST[run.method] for run in self.runs) + PRETRAINING * len(self.backbones)
+        total = sum(map(_cost, self.runs)) + PRETRAINING * len(self.backbones)
         pretrained = PRETRAINING * sum(file.exists() for file in self.backbones)
-        return len(finished), (sum(COST[run.method] for run in finished) + pretrained) / total
+        return len(finished), (sum(map(_cost, finished)) + pretrained) / total
 
     def line(self, begun: float, seconds: float) -> str:
         """One line of progress, `begun` being the share done when watching began, `seconds` ago."""
@@ -57,3 +58,7 @@ class Watch:
         begun, started = self.done()[1], time.perf_counter()
         while not self._stopped.wait(self.every):
             print(self.line(begun, time.perf_counter() - started), file=sys.stderr, flush=True)
+
+
+def _cost(run: Run) -> float:
+    return COST[run.method if run.method in COST else run.method.partition("-")[0]]

@@ -29,9 +29,10 @@ class Run:
         profile: name in `submasking.records.profiles.PROFILES`.
         model: name in `submasking.records.names.MODELS`; in profile images the timm architecture.
         dataset: one of the paper's names; in profile images a folder.
-        method: one of ZS, LP, FS, FFT, SSM, SSFT.
-        labels: share of the training labels that is used, in percent; 0 for SSM and SSFT.
-        seed: decides order, augmentation, head and (below 100 %) which labels are kept.
+        method: one of `submasking.records.names.METHODS`.
+        labels: share of the training labels that is used, in percent; 0 for methods without labels (SSM, SSFT).
+        seed: decides the training images that are drawn, the pretrained backbone, order, augmentation, head and (below
+            100 %) which labels are kept; in profile images there is one draw and one backbone.
         weights: weights file of the backbone, for profile images.
     """
 
@@ -50,7 +51,9 @@ class Run:
         if self.profile != "images" and self.model not in MODELS:
             raise ValueError(f"model must be one of {', '.join(MODELS)}; got {self.model!r}")
         if (self.labels == 0) != (self.method in SELF_SUPERVISED):
-            raise ValueError(f"labels must be 0 for SSM and SSFT and above 0 otherwise; got {self.labels}")
+            raise ValueError(
+                f"labels must be 0 for {', '.join(SELF_SUPERVISED)} and above 0 otherwise; got {self.labels}"
+            )
 
     def __str__(self) -> str:
         return f"{self.model} {self.dataset_name} {self.method} {self.labels:g} % seed {self.seed}"
@@ -92,8 +95,8 @@ class Run:
 
     def recipe(self) -> dict[str, Any]:
         """Every hyper-parameter of the run, with the pretraining of its backbone, as JSON stores it."""
-        pretraining = packaged.recipe(self.model, self.profile, weights=self.weights)
-        recipe = settings(self.profile, self.method, self.model) | {"pretraining": pretraining}
+        pretraining = packaged.recipe(self.model, self.profile, weights=self.weights, seed=self.seed)
+        recipe = settings(self.profile, self.method, self.model, self.labels) | {"pretraining": pretraining}
         return json.loads(json.dumps(recipe | ({"identity": self.identity} if self.identity else {})))
 
 

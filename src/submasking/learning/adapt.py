@@ -26,6 +26,7 @@ from submasking.learning.versions import seen
 from submasking.masking.decision import Decision
 from submasking.masking.handle import Masking
 from submasking.masking.masks import mask
+from submasking.masking.scores import Init, described
 from submasking.masking.selection import Select, called, resolve
 from submasking.records.names import SELF_SUPERVISED
 from submasking.records.profiles import Optimisation, Swav
@@ -33,7 +34,11 @@ from submasking.tasks.heads import CosineHead, linear_head
 
 MOMENTUM = 0.9
 CACHE_BYTES = 2**31
-METHODS = {"FS": "masks", "FFT": "weights", "SSM": "masks", "SSFT": "weights"}  # what each learns
+# what each learns in the trunk; without a mask ("none") its norm statistics still follow the images
+METHODS = {
+    "FS": "masks", "FFT": "weights", "FS-none": "nothing",
+    "SSM": "masks", "SSFT": "weights", "SSM-none": "nothing",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +80,7 @@ def adapt(
     versions: int = 0,
     cache_bytes: int = CACHE_BYTES,
     rescale: str = "none",
+    init: str | float | Init = "",
     seed: int = 0,
     device: str = "cpu",
     checkpoint: Path | None = None,
@@ -87,8 +93,8 @@ def adapt(
     Args:
         backbone: the pretrained network.
         images: labelled images; methods without labels do not look at the labels.
-        method: "FS" or "SSM" learn masks, "FFT" or "SSFT" the very weights that would be masked; the first of each
-            pair with labels, the second by SwAV.
+        method: "FS" or "SSM" learn masks, "FFT" or "SSFT" the very weights that would be masked, "FS-none" or
+            "SSM-none" neither, as a control; the first of each pair with labels, the second by SwAV.
         plan: learning rates, epochs, warm-up.
         style: augmentation of the images, or of SwAV's views.
         swav: the self-supervised loss; needed without labels.
@@ -101,6 +107,7 @@ def adapt(
         cache_bytes: with `from_stage` and `versions`, what the frozen stages make of every version is computed once
             and kept in memory, if it takes no more bytes than this; 0 computes it in each epoch, to the same bits.
         rescale: "none" or "variance", of masks.
+        init: start of the scores of masks, see `submasking.masking.masks.mask`; "" takes the plan's.
         seed: decides order, augmentation, head and random scores.
         device: where to train; trunk and head stay there.
         checkpoint: where it goes on from; see `submasking.learning.train.fit`, also for the last three.
@@ -135,7 +142,8 @@ def adapt(
     split = Split(trunk, from_stage, images.images.shape[-1]) if from_stage else None
     if split is not None:
         chosen = _later(chosen, trunk, split.frozen, from_stage)
-    masking, optimizers = learnable(trunk, METHODS[method], plan, select=chosen, rescale=rescale, seed=seed)
+    init = plan.init if init == "" else init
+    masking, optimizers = learnable(trunk, METHODS[method], plan, select=chosen, rescale=rescale, init=init, seed=seed)
     if swav is not None and method in SELF_SUPERVISED:
         made = _unlabelled(trunk, backbone, images, swav, plan, style, batch_size, seed, device)
     else:
@@ -166,6 +174,7 @@ def adapt(
             "batch size": batch_size,
             "selection": select if isinstance(select, str) else "",
             "rescale": rescale,
+            "init": described(init),
             "seed": seed,
             "backbone": backbone.fingerprint,
             "preprocessing": repr(backbone.preprocessing),
@@ -200,15 +209,27 @@ def _later(select: str | Select, trunk: nn.Module, frozen: frozenset[str], start
 
 
 def learnable(
-    trunk: nn.Module, what: str, plan: Optimisation, *, select: str | Select, rescale: str = "none", seed: int = 0
+    trunk: nn.Module,
+    what: str,
+    plan: Optimisation,
+    *,
+    select: str | Select,
+    rescale: str = "none",
+    init: str | float | Init,
+    seed: int = 0,
 ) -> tuple[Masking | None, list[torch.optim.Optimizer]]:
-    """Make a trunk trainable by "masks", or by the very "weights" that would be masked, and give its optimizer."""
+    """Make a trunk trainable by "masks", or by the very "weights" that would be masked, and give its optimizer.
+
+    "nothing" freezes every parameter: there is no optimizer.
+    """
     if what == "masks":
-        masking = mask(trunk, select=select, rescale=rescale, seed=seed)
+        masking = mask(trunk, select=select, rescale=rescale, init=init, norms=plan.norms, seed=seed)
         return masking, [masking.optimizer(lr=plan.lr, momentum=MOMENTUM)]
     decisions = resolve(select, trunk)
     for name, parameter in trunk.named_parameters():
-        parameter.requires_grad_(decisions[name].action == "mask")
+        parameter.requires_grad_(what == "weights" and decisions[name].action == "mask")
+    if what == "nothing":
+        return None, []
     return None, [sgd(trunk, plan.lr, plan.weight_decay)]
 
 

@@ -1,4 +1,4 @@
-"""Evaluation: features, top-1 of a head, weighted nearest neighbours."""
+"""Evaluation: features, weighted nearest neighbours, and the share of images that are given their class."""
 
 from __future__ import annotations
 
@@ -27,9 +27,20 @@ def features(
     return result.clone()
 
 
+def accuracy(classes: Int[Tensor, " n"], labels: Int[Tensor, " n"]) -> float:
+    """Share of images that are given their label, in [0, 1].
+
+    Raises:
+        ValueError: there is no image, or not one class for each label.
+    """
+    if classes.shape != labels.shape or not len(labels):
+        raise ValueError(f"there must be a class for each label and one at least, got {len(classes)}, {len(labels)}")
+    return int((classes == labels).sum()) / len(labels)
+
+
 def top1(logits: Float[Tensor, "n classes"], labels: Int[Tensor, " n"]) -> float:
     """Share of images whose highest logit is their label's."""
-    return (logits.argmax(1) == labels).float().mean().item()
+    return accuracy(logits.argmax(1), labels)
 
 
 def nearest_neighbours(
@@ -55,30 +66,29 @@ def nearest_neighbours(
     return votes.argmax(1)
 
 
-def knn(
-    bank: Float[Tensor, "m d"],
-    bank_labels: Int[Tensor, " m"],
-    queries: Float[Tensor, "n d"],
-    labels: Int[Tensor, " n"],
-    *,
-    k: int = 200,
-) -> float:
-    """Accuracy of `nearest_neighbours`, a share in [0, 1]."""
-    return (nearest_neighbours(bank, bank_labels, queries, k=k) == labels).float().mean().item()
+def label_subset(labels: Int[Tensor, " n"], percent: float, *, seed: int = 42) -> Int[Tensor, " k"]:
+    """Indices of the labelled images: int(n * percent / 100), each class in its share of them, to one image.
 
-
-def label_subset(n: int, percent: float, *, seed: int = 42) -> Int[Tensor, " k"]:
-    """Indices of the labelled images: first int(n * percent / 100) of a seeded permutation, not stratified.
+    A class that would get less than one image may get none. A smaller subset lies within a larger one of its seed.
 
     Raises:
         ValueError: percent outside (0, 100], or so small that no image is left.
     """
+    n = len(labels)
     if not 0 < percent <= 100:
         raise ValueError(f"percent of labels must lie in (0, 100], got {percent}")
     count = int(n * percent / 100)
     if count == 0:
         raise ValueError(f"{percent} % of {n} images is less than one image; raise the percentage")
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:count]
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(n, generator=generator)
+    shuffled = labels[order]
+    place = torch.zeros(n, dtype=torch.float64)  # of an image in the row of its class, in (0, 1)
+    for chosen in shuffled.unique():
+        members = (shuffled == chosen).nonzero().flatten()
+        begin = torch.rand((), generator=generator, dtype=torch.float64)
+        place[members] = (torch.arange(len(members)) + begin) / len(members)
+    return order[place.argsort(stable=True)[:count]]
 
 
 def differing(first: dict[str, Bool[Tensor, "..."]], second: dict[str, Bool[Tensor, "..."]]) -> float:

@@ -178,6 +178,7 @@ class Masking(MaskState):
             wanted[name] = fresh
         for name, fresh in wanted.items():  # all of them fit
             scores[name].copy_(fresh)
+        self.init = ""
         self.apply()
 
     def bake(self) -> nn.Module:

@@ -17,7 +17,7 @@ from submasking.masking.checks import check_filled, check_model, check_plain
 from submasking.masking.criteria import Criterion, Threshold, check_rescale
 from submasking.masking.handle import HANDLE, Masking
 from submasking.masking.norms import keep_in_eval
-from submasking.masking.scores import Init, initial
+from submasking.masking.scores import Init, described, initial, require_above
 from submasking.masking.selection import Select, resolve
 from submasking.masking.shares import shares, warn_of_shares
 from submasking.masking.state import FROZEN, SCORES, Target, owner_of
@@ -43,8 +43,9 @@ def mask(
             asked about once, under their first name.
         criterion: `Threshold` (the default, with mu = 0), `TopK`, or a callable: the scores of one tensor -> a bool
             mask of their shape.
-        init: first scores: "constant" (1), "normal", "kaiming", "magnitude", a finite number S0, or a callable (frozen
-            weights, generator) -> scores of their shape; see `submasking.masking.scores`.
+        init: first scores: "constant" (1), "squared" (of the frozen weight: masks then follow fine-tuning, with its
+            learning rates), "normal", "kaiming", "magnitude", a finite number S0, or a callable (frozen weights,
+            generator) -> scores of their shape; see `submasking.masking.scores`.
         rescale: "none" (draft) or "variance" (arXiv 2409.07577): divide by alpha,
             see `submasking.masking.criteria.alpha`.
         norms: "adapt" lets the running statistics of norms follow the task, "freeze" keeps these layers in eval mode;
@@ -89,7 +90,8 @@ def mask(
         )
     for target in targets:
         check_plain(model, target.name)
-    _check_start(criterion, init)
+    if isinstance(criterion, Threshold):
+        require_above(criterion.mu, init)
     starts = {
         target.name: _start(unique[target.name].detach(), target.name, init, seed, decisions[target.name].part)
         for target in targets
@@ -99,6 +101,7 @@ def mask(
     warn_of_shares(select, found, stacklevel=2)
     trained = tuple(name for name, decision in decisions.items() if decision.action == "train")
     masking = Masking(model, targets, criterion, rescale, trained, found)
+    masking.init = described(init)
     masking._flags = {name: parameter.requires_grad for name, parameter in unique.items()}
     masking._remembered = (*dict(model.named_buffers()), *trained)
     past.remember(model, masking._remembered)
@@ -159,15 +162,6 @@ def _start(weight: Tensor, name: str, init: str | float | Init, seed: int, part:
             )
         scores.masked_fill_(~maskable, float("inf"))
     return frozen, scores
-
-
-def _check_start(criterion: Criterion, init: Any) -> None:
-    start = 1.0 if init == "constant" else init
-    if isinstance(criterion, Threshold) and isinstance(start, (int, float)) and start <= criterion.mu:
-        raise ValueError(
-            f"a constant initial score must lie above the threshold, else every weight is off; got S0 = {start} and"
-            f" mu = {criterion.mu}; S0 = mu + 1 is the paper's distance"
-        )
 
 
 def _ignore_in_ddp(model: nn.Module, added: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from submasking.masking.criteria import Criterion, Threshold, alpha, mask_gradie
 from submasking.masking.state import MaskState
 
 _VELOCITY = "momentum_buffer"
+_TOO_FAST = 5.0  # far above any rate of fine-tuning, below those that suit the constant start
 
 
 class MaskSGD(torch.optim.Optimizer):
@@ -32,6 +33,9 @@ class MaskSGD(torch.optim.Optimizer):
             little, with ``rescale="variance"`` a good part of the update. Where no compiler works it warns once and
             goes on without; `TopK` always does without.
 
+    Warns:
+        UserWarning: for a learning rate of 5 or more with ``init="squared"``, whose rates are those of fine-tuning.
+
     Raises:
         ValueError: if lr or momentum is out of range; at a step, if a gradient is not finite (looked for in the first
             masked tensor, the last that backward reaches), a parameter was replaced since, or the model was baked.
@@ -42,6 +46,11 @@ class MaskSGD(torch.optim.Optimizer):
             raise ValueError(f"lr must not be negative; got {lr}; the paper uses 50 for ResNets and 10 for ViTs")
         if not 0.0 <= momentum < 1.0:
             raise ValueError(f"momentum must be in [0, 1); got {momentum}; the paper uses 0.9")
+        if masking.init == "squared" and lr >= _TOO_FAST:
+            warnings.warn(
+                f"from init='squared' a learning rate is one of fine-tuning; got lr={lr:g}; try 0.01, or find_lr",
+                stacklevel=3,
+            )
         self.masking = masking
         parameters = [masking.parameter(target.name) for target in masking.targets]
         self.compiled = compiled and isinstance(masking.criterion, Threshold)

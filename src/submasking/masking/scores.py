@@ -3,7 +3,9 @@
 import hashlib
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -67,19 +69,86 @@ def magnitude(frozen: Float[Tensor, "*shape"], random: torch.Generator) -> Float
     return size / size.mean().clamp_min(torch.finfo(torch.float32).tiny)
 
 
+@dataclass(frozen=True, repr=False)
+class _Power:
+    exponent: float
+
+    def __repr__(self) -> str:
+        return f"power({self.exponent:g})"
+
+    def __call__(self, frozen: Tensor, random: torch.Generator) -> Tensor:
+        size = frozen.detach().to(torch.promote_types(frozen.dtype, torch.float32)).abs()
+        scores = size.pow(self.exponent)
+        if bool(scores.isposinf().any()):  # plus infinity has a meaning of its own, see below
+            raise ValueError(
+                f"a power of the weights must be finite in {scores.dtype}; {self!r} of {float(size.max()):g} is not;"
+                " are the weights finite?"
+            )
+        # too small to matter: always on and not counted, like a weight outside a partial mask. Started at 0 it would be
+        # off, and a pruned network's own zeros would pass for weights that the task has switched off.
+        return scores.masked_fill_(scores < torch.finfo(scores.dtype).tiny, math.inf)
+
+
+def power(exponent: float) -> Init:
+    """Start from a power of the size of each frozen weight, not normalised.
+
+    0 is the paper's start, 1, from which the largest weights go first; larger exponents shield larger weights. From 2,
+    "squared", a mask trained by SGD keeps a weight exactly while the weight that plain SGD would make of it has its
+    sign (book, appendix of proofs): the learning rate of the scores is then one of fine-tuning. Fits a threshold of 0.
+    A weight whose power underflows (a zero; with 2 in float32 one below 1e-19) is left out of the mask: it stays on
+    and does not count.
+
+    Args:
+        exponent: any finite number from 0.
+
+    Raises:
+        ValueError: if it is out of range; when called, if a weight's power overflows.
+    """
+    if not isinstance(exponent, Real) or not 0.0 <= exponent < math.inf:
+        raise ValueError(f"the exponent of a start must be a finite number from 0; got {exponent!r}; 2 is 'squared'")
+    return _Power(float(exponent))
+
+
 INITS: dict[str, Init] = {
     "constant": constant(),
     "normal": normal,
     "kaiming": kaiming,
     "magnitude": magnitude,
+    "squared": power(2),
 }
+
+
+def described(init: str | float | Init) -> str:
+    """Return the name of an init, as a mask file keeps it: "squared", "2.5", "power(1.5)", a function's name."""
+    return str(init) if isinstance(init, (str, int, float)) else str(getattr(init, "__qualname__", init))
+
+
+def require_above(threshold: float, init: Any) -> None:
+    """Raise ``ValueError`` for a start that does not fit this threshold.
+
+    Args:
+        threshold: mu, see `submasking.masking.criteria.Threshold`.
+        init: see `initial`.
+    """
+    start = 1.0 if init == "constant" else init
+    if isinstance(start, (int, float)) and start <= threshold:
+        raise ValueError(
+            f"a constant initial score must lie above the threshold, else every weight is off; got S0 = {start} and"
+            f" mu = {threshold}; S0 = mu + 1 is the paper's distance"
+        )
+    if threshold and isinstance(INITS.get(init) if isinstance(init, str) else init, _Power):
+        raise ValueError(
+            f"a start from a power of the weights must have the threshold 0; got {init!r} and mu = {threshold};"
+            " use Threshold(): only the distance to the threshold counts"
+        )
 
 
 def initial(init: str | float | Init, frozen: Float[Tensor, "*shape"], seed: int, name: str) -> Float[Tensor, "*shape"]:
     """Return the first scores of one tensor, in float32 (float64 for a float64 tensor) and in its memory format.
 
     Args:
-        init: "constant", "normal", "kaiming", "magnitude", a number (S0), or a callable (frozen, generator) -> scores.
+        init: "constant", "normal", "kaiming", "magnitude", "squared", a number (S0), or a callable
+            (frozen, generator) -> scores.
         frozen: the weights the scores are for.
         seed: seed of the random ones.
         name: name of the parameter; each has its own random stream.

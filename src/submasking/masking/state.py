@@ -41,6 +41,7 @@ class MaskState:
         self.criterion = criterion
         self.rescale = rescale
         self.trained = trained  # names of the parameters that learn as usual
+        self.init = ""  # name of the start that the scores were learned from, "" where it is not known
         self.watch = Watch(trained)
         self._kept: dict[str, tuple[Tensor, Tensor]] | None = None
 

@@ -2,8 +2,13 @@
 
 MODELS = ("rn18-timm", "rn50-timm", "rn50-torch", "rn50-swav", "rn50-clip", "vitb32-clip")
 DATASETS = ("cifar10", "cifar100", "dtd", "eurosat", "flowers", "oxfordpets", "sun397", "ucf101")
-METHODS = ("ZS", "LP", "FS", "FFT", "SSM", "SSFT")
-SELF_SUPERVISED = ("SSM", "SSFT")
+# A method may have a variant, after a hyphen: another start of the scores (magnitude, squared), or a control that
+# leaves something out (none: no mask; random: a random mask of the same density; frozen: norm statistics held).
+METHODS = (
+    "ZS", "LP", "FS", "FS-magnitude", "FS-squared", "FFT", "FS-none", "FS-random", "FS-frozen",
+    "SSM", "SSM-squared", "SSM-none", "SSFT",
+)  # fmt: skip
+SELF_SUPERVISED = ("SSM", "SSM-squared", "SSM-none", "SSFT")
 
 # By model: what profiles smoke and tiny pretrain in its place.
 MODEL_STAND_INS = {
@@ -18,21 +23,44 @@ MODEL_STAND_INS = {
     "as captions",
 }
 
-# By data set: the task that takes its place in the embedded world (`submasking.worlds.characters`), in a word and a
+# By data set: the task that takes its place in the embedded world (`submasking.worlds.sets`), in a word and a
 # sentence.
 DATASET_STAND_INS = {
     "cifar10": (
         "digits",
-        "1,797 real handwritten digits (UCI, 10 classes) in random colours: few classes, easy, as in CIFAR-10",
+        "1,797 real handwritten digits (UCI, 10 classes) in random colours: few classes, easy, as in CIFAR-10; "
+        "tested on other digits",
     ),
     "cifar100": (
         "cyrillic",
-        "Cyrillic letters (64 classes): near relatives of the source task's letters, many more classes than digits",
+        "Cyrillic letters (63 classes): near relatives of the source task's letters, many more classes than digits; "
+        "tested in other typefaces",
     ),
-    "dtd": ("box", "box drawing characters (128 classes): crossing strokes as the nearest thing to textures"),
-    "eurosat": ("blocks", "block elements (32 classes): flat areas and shades, as fields seen from above"),
-    "flowers": ("shapes", "geometric shapes (96 classes): symmetric forms, told apart by inner detail"),
-    "oxfordpets": ("armenian", "Armenian capitals (38 classes): one kind of thing in look-alike breeds"),
-    "sun397": ("arrows", "arrows (112 classes): far from the source task, the hardest of the eight"),
-    "ucf101": ("operators", "mathematical operators (86 classes): compositions of a few simple parts"),
+    "dtd": (
+        "textures",
+        "grey pieces of ten real photographs and scans (10 classes), textures as in DTD; tested on other regions of "
+        "the same pictures",
+    ),
+    "eurosat": (
+        "places",
+        "coloured pieces of ten real photographs (10 classes, as many as EuroSAT has): parts of one place; tested on "
+        "other regions of the same pictures",
+    ),
+    "flowers": (
+        "georgian",
+        "Georgian letters (82 classes): round forms that are told apart by detail; tested in other typefaces",
+    ),
+    "oxfordpets": (
+        "armenian",
+        "Armenian capitals (37 classes): one kind of thing in look-alike breeds; tested in other typefaces",
+    ),
+    "sun397": (
+        "operators",
+        "mathematical operators (96 classes), far from the source task; tested in a typeface of another design",
+    ),
+    "ucf101": (
+        "syllabics",
+        "Canadian syllabics (101 classes, as many as UCF101 has): few forms, turned and dotted; tested in another "
+        "slant",
+    ),
 }

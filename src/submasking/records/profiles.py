@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from submasking.records.names import MODELS, SELF_SUPERVISED
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -21,6 +23,8 @@ class Optimisation:
         warmup: share of the epochs with a linear warm-up, in [0, 1); cosine decay to 0 follows.
         head_lr: peak learning rate of the linear head (FS, FFT) or of projection and prototypes (SSM, SSFT).
         head_weight_decay: coupled decay of those.
+        init: start of the scores of FS and SSM, a name of `submasking.masking.scores`; "constant" is the paper's.
+        norms: "adapt" lets the norm statistics follow the task, "freeze" holds them (masks only).
     """
 
     lr: float
@@ -29,6 +33,16 @@ class Optimisation:
     warmup: float = 0.0
     head_lr: float = 0.1
     head_weight_decay: float = 0.0
+    init: str = "constant"
+    norms: str = "adapt"
+
+
+# what a variant of a method changes in its settings
+VARIANTS: dict[str, dict[str, Any]] = {
+    "magnitude": {"init": "magnitude"},
+    "squared": {"init": "squared"},
+    "frozen": {"norms": "freeze"},
+}
 
 
 @dataclass(frozen=True)
@@ -67,14 +81,17 @@ class Profile:
         test_images: likewise for the test set.
         batch_size: images per step.
         seeds: the seeds of the grid.
-        methods: settings by method, or by "method model" where a model needs its own.
+        methods: settings by method, or by "method model" where a model needs its own; "method@10" for 10 % of the
+            labels. A variant without its own takes those of its method.
         full_models: models that the grid adapts by FS and FFT; the others get ZS and LP, as in Table 1.
+        control_models: of these, the models for which the controls run.
         sparse_datasets: data sets of the label-sparsity figures.
         label_percents: shares of the labels, in percent, of those figures.
         same_steps: with fewer labels take as many more epochs, so that every share of the labels gets as many steps.
         neighbours: k of the weighted nearest-neighbour classifier.
         classes: use the first classes of each set only; None uses all.
         evaluated_on: split whose images judge a run: "test", or "validation" while settings are chosen.
+        backbones: pretrained networks of each model; runs take them by turns of their seeds.
         pretraining: by model the recipe of its pretraining, "common" to all and "images" of the source task;
             in profile images what timm is told besides a model's name, and mean and std of its input.
     """
@@ -87,20 +104,24 @@ class Profile:
     seeds: tuple[int, ...]
     methods: dict[str, Optimisation]
     swav: Swav
-    full_models: tuple[str, ...] = ("rn18-timm", "rn50-swav", "vitb32-clip")
+    full_models: tuple[str, ...] = MODELS
+    control_models: tuple[str, ...] = ("rn18-timm", "rn50-swav", "vitb32-clip")
     sparse_datasets: tuple[str, ...] = ("cifar10", "cifar100", "sun397")
     label_percents: tuple[float, ...] = (10.0, 100.0)
     same_steps: bool = True
     neighbours: int = 200
     classes: int | None = None
     evaluated_on: str = "test"
+    backbones: int = 1
     pretraining: dict[str, Any] = field(default_factory=dict)
 
-    def method(self, method: str, model: str) -> Optimisation:
-        """Settings of `method` for `model`; ValueError names the methods that train."""
-        for key in (f"{method} {model}", method):
-            if key in self.methods:
-                return self.methods[key]
+    def method(self, method: str, model: str, labels: float = 100.0) -> Optimisation:
+        """Settings of `method` for `model` and a share of the labels; ValueError names the methods that train."""
+        base, _, variant = method.partition("-")
+        for name in (method, base):
+            for key in (f"{name}@{labels:g} {model}", f"{name}@{labels:g}", f"{name} {model}", name):
+                if key in self.methods:
+                    return replace(self.methods[key], **VARIANTS.get(variant, {}))
         raise ValueError(f"method must be one of {sorted(set(self.methods))}, got {method!r}")
 
 
@@ -171,7 +192,8 @@ TINY = Profile(
     train_images=2000,
     test_images=1000,
     batch_size=64,
-    seeds=(0, 1, 2),
+    seeds=(0, 1),
+    backbones=2,
     methods=_SMALL,
     swav=Swav(crops=(2,), sizes=(20,), dimensions=64, prototypes=200, queue=512, queue_from=0.0),
     neighbours=20,
@@ -184,7 +206,6 @@ SMOKE = replace(
     train_images=48,
     test_images=24,
     batch_size=16,
-    seeds=(0, 1),
     methods={name: replace(settings, epochs=2) for name, settings in _SMALL.items()},
     swav=replace(TINY.swav, crops=(2, 2), sizes=(20, 14), prototypes=8, dimensions=16, queue=32),
     sparse_datasets=("cifar10",),
@@ -228,7 +249,7 @@ def profile(name: str) -> Profile:
     return PROFILES[name]
 
 
-def settings(name: str, method: str, model: str) -> dict[str, Any]:
+def settings(name: str, method: str, model: str, labels: float = 100.0) -> dict[str, Any]:
     """Hyper-parameters of one method as a plain dict, the way a record stores them."""
     chosen = profile(name)
     recipe: dict[str, Any] = {
@@ -238,8 +259,8 @@ def settings(name: str, method: str, model: str) -> dict[str, Any]:
         "batch_size": chosen.batch_size,
         "neighbours": chosen.neighbours,
     }
-    if method in ("FS", "FFT", "SSM", "SSFT"):
-        recipe |= asdict(chosen.method(method, model)) | {"same_steps": chosen.same_steps}
-    if method in ("SSM", "SSFT"):
+    if method not in ("ZS", "LP"):
+        recipe |= asdict(chosen.method(method, model, labels)) | {"same_steps": chosen.same_steps}
+    if method in SELF_SUPERVISED:
         recipe["swav"] = asdict(chosen.swav)
     return recipe

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from submasking.files import atomic
+from submasking.records import predictions
 
 SCHEMA = 1
 READ_ONLY = "SUBMASKING_READ_ONLY"
@@ -26,11 +27,16 @@ class Record:
         stand_in: what stood in for the paper's model and data set, a sentence each.
         backbone: architecture, weights id, fingerprint, number of parameters and of masked parameters.
         data: number of classes and of training, labelled and test images.
-        metrics: finite numbers; accuracies and sparsity as shares in [0, 1].
+        metrics: finite numbers; accuracies and sparsity as shares in [0, 1]; whether a probe's solver converged (1 or
+            0) under the name that `converged` gives.
         layers: sparsity of each masked tensor by name.
         sizes: bits and bytes of the mask, or of the fine-tuned weights, and of what travels with it.
         timings: seconds.
         series: values per epoch or per step, by name.
+        predictions: by accuracy among the metrics the class that each test image was given, packed
+            (`submasking.records.predictions`); empty in records from before they were kept.
+        test: "images", a hash of the test images in their order, and "labels", packed: runs in which both agree can be
+            compared image by image.
         variant: short hash of what sets it apart from the grid's run of the same name: the folder and weights that it
             was on, or the settings of a try; "" for a run of a grid.
     """
@@ -50,6 +56,8 @@ class Record:
     sizes: dict[str, float] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     series: dict[str, Any] = field(default_factory=dict)
+    predictions: dict[str, str] = field(default_factory=dict)
+    test: dict[str, str] = field(default_factory=dict)
     notebook: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     device: str = "cpu"
@@ -68,6 +76,11 @@ def record_path(model: str, dataset: str, method: str, labels: float, seed: int,
     """Relative path of a record from its identity."""
     ending = f"-{variant}" if variant else ""
     return Path(model) / dataset / f"{method}-labels{labels:g}-seed{seed}{ending}.json"
+
+
+def converged(metric: str) -> str:
+    """Name of the metric that says whether the probe behind an accuracy converged: "converged@10" for "lp@10"."""
+    return "converged" + metric.removeprefix("top1").removeprefix("lp")
 
 
 def write(record: Record, folder: Path) -> Path:
@@ -109,7 +122,7 @@ def read(folder: Path) -> list[Record]:
 
 
 def validate(record: Record) -> None:
-    """ValueError where a record breaks the schema: version, labels, metrics that are not finite numbers."""
+    """ValueError where a record breaks the schema: version, labels, metrics that are no finite numbers, predictions."""
     if record.schema != SCHEMA:
         raise ValueError(f"schema must be {SCHEMA}, got {record.schema}")
     if not 0 <= record.labels <= 100:
@@ -119,3 +132,4 @@ def validate(record: Record) -> None:
     for name, value in record.metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"metric {name} must be a finite number, got {value!r}")
+    predictions.validate(record.predictions, record.test, record.metrics)

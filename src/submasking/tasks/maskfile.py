@@ -39,6 +39,7 @@ class TaskFile:
         shapes: shape of each masked parameter by name.
         off: number of weights that are off in each.
         rescale: "none" or "variance", see `submasking.masking.criteria.effective`.
+        init: name of the start that the scores were learned from (`submasking.masking.scores`), "" if it is not known.
         trained: parameters that were trained beside the masks, and so belong to the task, not to the backbone.
         classes: names, in the order of the logits.
         preprocessing: what the network expects of an image: "size", "mean", "std".
@@ -60,6 +61,7 @@ class TaskFile:
     shapes: dict[str, tuple[int, ...]]
     off: dict[str, int]
     rescale: str
+    init: str
     trained: tuple[str, ...]
     classes: tuple[str, ...]
     preprocessing: dict[str, Any]
@@ -274,6 +276,7 @@ def save(
         "mask": {
             "tensors": {name: [_off(value), *value.shape] for name, value in masks.items()},
             "rescale": masking.rescale,
+            "init": masking.init,
             "digest": _digest(masks),
             "sibling": sibling.checksum if sibling is not None else "",
         },
@@ -318,6 +321,7 @@ def _parsed(description: Mapping[str, Any], tensors: Mapping[str, Tensor], check
         shapes={str(name): _shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
         off={str(name): int(numbers[0]) for name, numbers in stored["tensors"].items()},
         rescale=stored["rescale"],
+        init=stored.get("init", ""),
         trained=tuple(description["trained"]),
         classes=tuple(str(name) for name in description["classes"]),
         preprocessing=dict(description["preprocessing"]),
@@ -350,7 +354,12 @@ def backbone_state(masking: Masking) -> dict[str, Tensor]:
 
 
 def _validate(task: TaskFile) -> None:
-    for what, value in (("rescale", task.rescale), ("digest", task.digest), ("sibling", task.sibling)):
+    for what, value in (
+        ("rescale", task.rescale),
+        ("init", task.init),
+        ("digest", task.digest),
+        ("sibling", task.sibling),
+    ):
         if not isinstance(value, str):
             raise TypeError(f"{what} must be a text, got {value!r}")
     if not isinstance(task.backbone["fingerprint"], str) or not isinstance(task.backbone["options"], dict):

@@ -14,16 +14,15 @@ from torch import Tensor
 from submasking.files import store
 from submasking.learning.backbone import Backbone
 from submasking.records.names import MODEL_STAND_INS
-from submasking.records.places import results_folder
 from submasking.records.profiles import Profile, profile
 from submasking.tasks.fingerprint import fingerprint
 from submasking.worlds import datasets, libraries, networks, packaged, pretrain
-from submasking.worlds.recipes import recipe
+from submasking.worlds.recipes import file_of, recipe
 
 PROMPT = "{}"  # the small CLIPs learnt bare names; the paper's asks "This is a photo of a {label}."
 
 
-def load(model: str, profile_name: str, *, weights: str = "", progress: bool = True) -> Backbone:
+def load(model: str, profile_name: str, *, weights: str = "", seed: int = 0, progress: bool = True) -> Backbone:
     """The backbone that a profile has for one of the paper's models.
 
     In smoke and tiny it is pretrained when the weights file below the profile's results folder is missing
@@ -34,6 +33,7 @@ def load(model: str, profile_name: str, *, weights: str = "", progress: bool = T
             `submasking.worlds.libraries.build` knows it.
         profile_name: name of a profile.
         weights: weights file, for profile images; "" where a package brings them.
+        seed: of the run; smoke and tiny have a few backbones of each model, which runs take by turns.
         progress: show the progress of pretraining.
 
     Raises:
@@ -52,8 +52,8 @@ def load(model: str, profile_name: str, *, weights: str = "", progress: bool = T
             model, Path(weights), options=told["create_model"], size=chosen.image_size, mean=told["mean"],
             std=told["std"],
         )  # fmt: skip
-    wanted = recipe(model, profile_name)
-    path = results_folder(profile_name) / "backbones" / f"{model}.safetensors"
+    wanted = recipe(model, profile_name, seed=seed)
+    path = file_of(model, profile_name, seed)
     described = json.dumps(wanted, sort_keys=True)
     tensors = _stored(path, described)
     if tensors is None:

@@ -1,4 +1,4 @@
-"""Images of every profile: rendered characters and digits (smoke, tiny) or folders of pictures (images)."""
+"""Images of every profile: the embedded world (smoke, tiny) or folders of pictures (images)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from submasking.learning.images import ImageSet
 from submasking.records.names import DATASET_STAND_INS
 from submasking.records.places import results_folder
 from submasking.records.profiles import profile
-from submasking.worlds import cache, characters, folder, glyphs
+from submasking.worlds import cache, digits, folder, glyphs, patches, sets
 
-SOURCE = characters.SOURCE.name  # the task that the stand-ins are pretrained on
+SOURCE = sets.SOURCE.name  # the set that the stand-ins are pretrained on
 
 
-def load(profile_name: str, dataset: str, split: str) -> ImageSet:
+def load(profile_name: str, dataset: str, split: str, seed: int = 0) -> ImageSet:
     """Images of one split of a data set, in the size and number that the profile asks for.
 
     Args:
@@ -21,6 +21,7 @@ def load(profile_name: str, dataset: str, split: str) -> ImageSet:
         dataset: one of the paper's data sets, "digits" or "latin"; for profile "images" a folder that
             holds train/<class>/* and test/<class>/*.
         split: "train", "validation" (for choices) or "test".
+        seed: which draw of training images; of a folder there is one, and the other splits are always the same.
 
     Returns:
         uint8 images with labels; what was rendered is kept below the profile's results folder.
@@ -40,11 +41,37 @@ def load(profile_name: str, dataset: str, split: str) -> ImageSet:
             f"dataset must be one of {', '.join(DATASET_STAND_INS)}, digits or {SOURCE}; got {dataset!r} "
             "(a folder of your own needs profile images)"
         )
-    task = DATASET_STAND_INS[dataset][0] if dataset in DATASET_STAND_INS else dataset
-    if split not in characters.SPLITS:
-        raise ValueError(f"split must be one of {', '.join(characters.SPLITS)}; got {split!r}")
+    name = DATASET_STAND_INS[dataset][0] if dataset in DATASET_STAND_INS else dataset
+    sets.check(name, split)
     assert count is not None  # only profile images takes all there are
-    return rendered(profile_name, task, split, count)
+    path = results_folder(profile_name) / "data"
+    described = sets.recipe(name, split, count, chosen.image_size, chosen.classes, seed)
+    return cache.cached(
+        path / f"{name}-{split}-{described}.safetensors",
+        lambda: render(name, split, count, chosen.image_size, chosen.classes, seed),
+    )
+
+
+def render(name: str, split: str, count: int, size: int, limit: int | None = None, seed: int = 0) -> ImageSet:
+    """Make images of the embedded world; the same arguments give the same images.
+
+    Args:
+        name: a name of `submasking.worlds.sets.BY_NAME`.
+        split: "train", "validation" or "test".
+        count: number of images; a set of real images has fewer where its split does.
+        size: side of an image in pixels.
+        limit: use the first classes only.
+        seed: of the training images.
+
+    Raises:
+        ValueError: for an unknown set or split.
+    """
+    chosen = sets.check(name, split)
+    if isinstance(chosen, sets.Characters):
+        return glyphs.render(chosen, split, count, size, limit, seed)
+    if isinstance(chosen, sets.Digits):
+        return digits.render(chosen, split, count, size, limit, seed)
+    return patches.render(chosen, split, count, size, limit, seed)
 
 
 def stand_in(profile_name: str, dataset: str) -> str:
@@ -52,11 +79,3 @@ def stand_in(profile_name: str, dataset: str) -> str:
     if profile_name == "images" or dataset not in DATASET_STAND_INS:
         return ""
     return DATASET_STAND_INS[dataset][1]
-
-
-def rendered(profile_name: str, task: str, split: str, count: int) -> ImageSet:
-    """`glyphs.render` through the profile's cache: one file per image set, named by the hash of its recipe."""
-    chosen = profile(profile_name)
-    arguments = (task, split, count, chosen.image_size, chosen.classes)
-    path = results_folder(profile_name) / "data" / f"{task}-{split}-{characters.recipe(*arguments)}.safetensors"
-    return cache.cached(path, lambda: glyphs.render(*arguments))

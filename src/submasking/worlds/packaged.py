@@ -45,13 +45,13 @@ def file() -> Path:
     return files[0]
 
 
-def recipe(model: str, profile_name: str, weights: str = "") -> dict[str, Any]:
+def recipe(model: str, profile_name: str, weights: str = "", seed: int = 0) -> dict[str, Any]:
     """What decides a backbone's weights: as `submasking.worlds.recipes.recipe`, which does not know this network.
 
     Raises:
         ValueError: for an unknown model or profile, or where the package is needed and is not there.
     """
     if profile_name != "images" or model != NAME:
-        return recipes.recipe(model, profile_name, weights=weights)
+        return recipes.recipe(model, profile_name, weights=weights, seed=seed)
     name = Path(weights).name if weights else file().name
     return {"architecture": NAME, "weights": name, "create_model": OPTIONS, "mean": MEAN, "std": STD}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from submasking.records.names import MODELS
+from submasking.records.places import results_folder
 from submasking.records.profiles import Profile, profile
-from submasking.worlds import characters
+from submasking.worlds import sets
 
 CONTEXT = 20  # tokens of a caption; the longest Unicode name of the embedded world has 17
 CLIP_WIDTH = 128
@@ -36,8 +37,14 @@ def description(architecture: str) -> dict[str, Any]:
     return {"vision": VISION[architecture], "text": TEXT, "width": CLIP_WIDTH}
 
 
-def recipe(model: str, profile_name: str, weights: str = "") -> dict[str, Any]:
+def recipe(model: str, profile_name: str, weights: str = "", seed: int = 0) -> dict[str, Any]:
     """All that decides the backbone's weights: its pretraining, or the file for profile images.
+
+    Args:
+        model: one of `submasking.records.names.MODELS`; in profile images an architecture.
+        profile_name: name of a profile.
+        weights: the file for profile images.
+        seed: of the run; runs share the profile's few backbones by turns.
 
     Raises:
         ValueError: for an unknown model or profile.
@@ -48,11 +55,26 @@ def recipe(model: str, profile_name: str, weights: str = "") -> dict[str, Any]:
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}; got {model!r}")
     settings = chosen.pretraining["common"] | chosen.pretraining[model]
-    return settings | {"network": description(settings["architecture"])} | _world(chosen)
+    return (
+        settings
+        | {
+            "network": description(settings["architecture"]),
+            "seed": which(profile_name, seed),
+        }
+        | _world(chosen)
+    )
+
+
+def which(profile_name: str, seed: int) -> int:
+    """Number of the pretrained backbone, of those that a profile has of each model, that a run of this seed takes."""
+    return seed % profile(profile_name).backbones
+
+
+def file_of(model: str, profile_name: str, seed: int = 0) -> Path:
+    """Where the pretrained weights of a stand-in are kept."""
+    return results_folder(profile_name) / "backbones" / f"{model}-{which(profile_name, seed)}.safetensors"
 
 
 def _world(chosen: Profile) -> dict[str, Any]:
-    images = characters.recipe(
-        characters.SOURCE.name, "train", chosen.pretraining["images"], chosen.image_size, chosen.classes
-    )
+    images = sets.recipe(sets.SOURCE.name, "train", chosen.pretraining["images"], chosen.image_size, chosen.classes)
     return {"images": chosen.pretraining["images"], "image_size": chosen.image_size, "images_hash": images}
