@@ -164,6 +164,20 @@ def test_a_last_batch_of_one_picture_does_not_end_training(place, images):
     assert main(training(place)) == 0
 
 
+def test_frozen_first_stages_are_in_no_mask(place, capsys):
+    words = ("--from-stage", "layer3", "--versions", "2")
+    assert main(training(place, *words)) == 0
+    kept = maskfile.load(place / "task.safetensors")
+    assert {name.split(".")[0] for name in kept.shapes} == {"layer3", "layer4"}
+    assert (kept.provenance["recipe"]["from_stage"], kept.provenance["recipe"]["versions"]) == ("layer3", 2)
+    assert main(predicting(place, place / "task.safetensors", place / "photos" / "test")) == 0
+    capsys.readouterr()
+    assert main(training(place, "--from-stage", "layer5")) == 1
+    assert "may be split at bn1, layer1, layer2, layer3" in capsys.readouterr().err
+    assert main(training(place, *words, "--cache", "0.000001")) == 1
+    assert "must fit into 0.00 GiB" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def task(origin):
     assert main(training(origin, out="made.safetensors")) == 0

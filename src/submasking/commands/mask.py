@@ -26,7 +26,8 @@ from submasking.worlds import folder, libraries
 
 AFTER = "; the same command goes on after the last whole epoch"  # said when it is interrupted
 SETTINGS = (
-    "model", "options", "size", "select", "epochs", "lr", "head_lr", "warmup", "batch_size", "seed", "rescale", "init",
+    "model", "options", "size", "select", "from_stage", "versions", "epochs", "lr", "head_lr", "warmup", "batch_size",
+    "seed", "rescale", "init",
 )  # fmt: skip
 STARTS = ("constant", "magnitude", "squared")  # those that suit a threshold
 
@@ -51,6 +52,12 @@ def add(command: argparse.ArgumentParser) -> None:
     for kind in ("mean", "std"):
         command.add_argument(f"--{kind}", type=float, nargs=3, metavar="X", help="per channel; none: the model's own")
     command.add_argument("--select", choices=PRESETS, default="auto", help="which parameters are masked")
+    command.add_argument("--from-stage", default="", metavar="NAME",
+                         help="the first module that learns, such as layer3 or blocks.3; none: all learn")  # fmt: skip
+    command.add_argument("--versions", type=int, default=0, metavar="N",
+                         help="augmented versions of each image, for which what the frozen stages give is kept; 0: new"
+                         " ones in each epoch")  # fmt: skip
+    command.add_argument("--cache", type=float, default=2.0, metavar="GIB", help="most memory for what is kept")
     command.add_argument("--rescale", choices=("none", "variance"), default="none", help="see the method's page")
     command.add_argument("--init", choices=STARTS, default="constant",
                          help="start of the scores; squared follows fine-tuning and needs an --lr")  # fmt: skip
@@ -99,6 +106,9 @@ def run(given: argparse.Namespace) -> int:
         plan,
         batch_size=given.batch_size,
         select=given.select,
+        from_stage=given.from_stage,
+        versions=given.versions,
+        cache_bytes=int(given.cache * 2**30),
         rescale=given.rescale,
         init=given.init,
         seed=given.seed,

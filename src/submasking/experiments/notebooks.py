@@ -114,7 +114,7 @@ def output_path(name: str, given: Mapping[str, Any]) -> Path:
     stem = f"{name}-{values['model']}" if "model" in values else name
     own = {key: value for key, value in values.items() if key not in ("profile", "model") and value != known[key][1]}
     stem += f"-{identity.short(own)}" if own else ""
-    return results_folder(values.get("profile", "tiny")) / "notebooks" / f"{stem}.ipynb"
+    return results_folder(values.get("profile", "images")) / "notebooks" / f"{stem}.ipynb"
 
 
 def execute(name: str, given: Mapping[str, Any], output: Path | None = None, *, progress: bool = True) -> Path:

@@ -19,8 +19,11 @@ from submasking.learning import augment
 from submasking.learning.backbone import Backbone
 from submasking.learning.batches import Batches
 from submasking.learning.images import ImageSet
+from submasking.learning.stages import Split
 from submasking.learning.swav import SwavHead, SwavLoss, forward_crops
 from submasking.learning.train import History, cosine, fit
+from submasking.learning.versions import seen
+from submasking.masking.decision import Decision
 from submasking.masking.handle import Masking
 from submasking.masking.masks import mask
 from submasking.masking.scores import Init, described
@@ -30,6 +33,7 @@ from submasking.records.profiles import Optimisation, Swav
 from submasking.tasks.heads import CosineHead, linear_head
 
 MOMENTUM = 0.9
+CACHE_BYTES = 2**31
 # what each learns in the trunk; without a mask ("none") its norm statistics still follow the images
 METHODS = {
     "FS": "masks", "FFT": "weights", "FS-none": "nothing",
@@ -72,6 +76,9 @@ def adapt(
     swav: Swav | None = None,
     batch_size: int = 64,
     select: str | Select = "",
+    from_stage: str = "",
+    versions: int = 0,
+    cache_bytes: int = CACHE_BYTES,
     rescale: str = "none",
     init: str | float | Init = "",
     seed: int = 0,
@@ -93,6 +100,12 @@ def adapt(
         swav: the self-supervised loss; needed without labels.
         batch_size: images per step, at least 1.
         select: which parameters; "" takes the backbone's preset.
+        from_stage: name of the module that is the first to learn, such as "layer3"; those that run before it stay as
+            they are, norm statistics included (see `submasking.learning.stages`). "" lets all learn.
+        versions: 0 augments images anew in each epoch; else each has that many augmented versions, rounded to bytes,
+            of which an epoch sees one. For methods with labels.
+        cache_bytes: with `from_stage` and `versions`, what the frozen stages make of every version is computed once
+            and kept in memory, if it takes no more bytes than this; 0 computes it in each epoch, to the same bits.
         rescale: "none" or "variance", of masks.
         init: start of the scores of masks, see `submasking.masking.masks.mask`; "" takes the plan's.
         seed: decides order, augmentation, head and random scores.
@@ -103,8 +116,9 @@ def adapt(
         progress: see there.
 
     Raises:
-        ValueError: for an unknown method, a missing `swav`, an argument out of range, labels of a single class, or a
-            checkpoint that is damaged or of another training.
+        ValueError: for an unknown method, a missing `swav`, an argument out of range, labels of a single class, a
+            network that cannot be split at `from_stage`, activations that do not fit, or a checkpoint that is damaged
+            or of another training.
         FloatingPointError: the loss is not finite.
     """
     if method not in METHODS:
@@ -116,18 +130,33 @@ def adapt(
             f"{method} must have at least two classes to tell apart, {images.name!r} has {', '.join(images.classes)};"
             " add a folder of what it is not"
         )
+    if versions < 0 or cache_bytes < 0:
+        raise ValueError(
+            f"versions and cache_bytes must be at least 0, got {versions} and {cache_bytes}; 0 does without"
+        )
+    if versions and method in SELF_SUPERVISED:
+        raise ValueError(f"versions must be 0 for {method}, whose views are drawn anew in each epoch; got {versions}")
     trunk = copy.deepcopy(backbone.trunk).to(device)
     # a preset that comes with its backbone is meant, whatever share it masks; one that is asked for by name may not be
     chosen = select or called(backbone.preset)
+    split = Split(trunk, from_stage, images.images.shape[-1]) if from_stage else None
+    if split is not None:
+        chosen = _later(chosen, trunk, split.frozen, from_stage)
     init = plan.init if init == "" else init
     masking, optimizers = learnable(trunk, METHODS[method], plan, select=chosen, rescale=rescale, init=init, seed=seed)
     if swav is not None and method in SELF_SUPERVISED:
         made = _unlabelled(trunk, backbone, images, swav, plan, style, batch_size, seed, device)
     else:
-        made = _labelled(trunk, backbone, images, style, batch_size, seed, device)
+        network, loader = seen(
+            split or trunk, backbone, images, versions=versions, cache_bytes=cache_bytes, style=style,
+            batch_size=batch_size, seed=seed, device=device, label=label, progress=progress,
+        )  # fmt: skip
+        made = _labelled(network, backbone, images, loader, seed, device)
     if any(parameter.requires_grad for parameter in made.on_top.parameters()):
         optimizers.append(sgd(made.on_top, plan.head_lr, plan.head_weight_decay))
     trunk.train()
+    if split is not None:
+        split.hold()
     history = fit(
         made.step_loss,
         made.loader,
@@ -151,7 +180,9 @@ def adapt(
             "preprocessing": repr(backbone.preprocessing),
             "classes": list(images.classes),
             "set of images": _checksum(images),
-        },
+        }
+        | ({"first stage": from_stage} if from_stage else {})  # only then: older checkpoints stay what they are
+        | ({"number of versions": versions} if versions else {}),
         label=label,
         progress=progress,
     )
@@ -161,6 +192,20 @@ def adapt(
 def _checksum(images: ImageSet) -> int:
     """The same for the same images with the same labels in the same order."""
     return zlib.crc32(images.labels.numpy().data, zlib.crc32(images.images.contiguous().numpy().data))
+
+
+def _later(select: str | Select, trunk: nn.Module, frozen: frozenset[str], start: str) -> Select:
+    """A selection that freezes the first stages as well."""
+    decisions = resolve(select, trunk)
+    if all(decision.action != "mask" for name, decision in decisions.items() if name not in frozen):
+        raise ValueError(
+            f"from_stage must leave something to learn, nothing is selected from {start!r} on; choose an earlier one"
+        )
+
+    def later(name: str, parameter: nn.Parameter) -> Decision:
+        return decisions[name]._replace(action="freeze") if name in frozen else decisions[name]
+
+    return later
 
 
 def learnable(
@@ -219,11 +264,6 @@ def sgd(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimi
     return torch.optim.SGD(trained, lr=lr, momentum=MOMENTUM, weight_decay=weight_decay, fused=True)
 
 
-def augmented(backbone: Backbone, style: augment.Style) -> Callable[[Tensor, torch.Generator], Tensor]:
-    """Transform of a supervised batch: augmentation, then the backbone's normalisation."""
-    return lambda images, generator: backbone.normalise(augment.supervised(images, generator, style))
-
-
 def _views(backbone: Backbone, swav: Swav, style: augment.Style) -> Callable[[Tensor, torch.Generator], list[Tensor]]:
     """Transform of a self-supervised batch: crops of each image, large ones first, normalised."""
     sizes = [size for size, count in zip(swav.sizes, swav.crops, strict=True) for _ in range(count)]
@@ -233,16 +273,14 @@ def _views(backbone: Backbone, swav: Swav, style: augment.Style) -> Callable[[Te
 
 
 def _labelled(
-    trunk: nn.Module, backbone: Backbone, images: ImageSet, style: augment.Style, batch_size: int, seed: int,
-    device: str,
-) -> _Plan:  # fmt: skip
+    network: Callable[[Tensor], Tensor], backbone: Backbone, images: ImageSet, loader: Batches, seed: int, device: str
+) -> _Plan:
     head = head_for(backbone, images.classes, seed).to(device)
 
     def step_loss(batch: tuple[Tensor, Tensor]) -> Tensor:
         pictures, labels = batch
-        return nn.functional.cross_entropy(head(trunk(pictures)), labels)
+        return nn.functional.cross_entropy(head(network(pictures)), labels)
 
-    loader = Batches(images, batch_size, augmented(backbone, style), seed=seed, device=device)
     return _Plan(step_loss, loader, head)
 
 

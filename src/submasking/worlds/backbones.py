@@ -22,7 +22,15 @@ from submasking.worlds.recipes import file_of, recipe
 PROMPT = "{}"  # the small CLIPs learnt bare names; the paper's asks "This is a photo of a {label}."
 
 
-def load(model: str, profile_name: str, *, weights: str = "", seed: int = 0, progress: bool = True) -> Backbone:
+def load(
+    model: str,
+    profile_name: str,
+    *,
+    weights: str = "",
+    size: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Backbone:
     """The backbone that a profile has for one of the paper's models.
 
     In smoke and tiny it is pretrained when the weights file below the profile's results folder is missing
@@ -33,6 +41,7 @@ def load(model: str, profile_name: str, *, weights: str = "", seed: int = 0, pro
             `submasking.worlds.libraries.build` knows it.
         profile_name: name of a profile.
         weights: weights file, for profile images; "" where a package brings them.
+        size: side of the images in pixels, for profile images; None takes the profile's.
         seed: of the run; smoke and tiny have a few backbones of each model, which runs take by turns.
         progress: show the progress of pretraining.
 
@@ -42,15 +51,15 @@ def load(model: str, profile_name: str, *, weights: str = "", seed: int = 0, pro
     chosen = profile(profile_name)
     if profile_name == "images":
         if model == packaged.NAME:  # it brings its weights, and knows what images it was trained on
-            return libraries.build(model, Path(weights) if weights else None, size=chosen.image_size)
+            return libraries.build(model, Path(weights) if weights else None, size=size or chosen.image_size)
         if not weights:
             raise ValueError(
                 f"{model} needs a file of its weights in profile images, got none; {packaged.NAME} brings its own"
             )
         told = chosen.pretraining
         return libraries.build(
-            model, Path(weights), options=told["create_model"], size=chosen.image_size, mean=told["mean"],
-            std=told["std"],
+            model, Path(weights), options=told["create_model"], size=size or chosen.image_size,
+            mean=told["mean"], std=told["std"],
         )  # fmt: skip
     wanted = recipe(model, profile_name, seed=seed)
     path = file_of(model, profile_name, seed)

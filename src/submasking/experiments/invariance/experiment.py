@@ -23,12 +23,13 @@ from submasking.experiments.invariance.setup import Setup, scale, translate
 from submasking.experiments.methods import STYLES
 from submasking.experiments.run import identity_of, name_of
 from submasking.files import identity
-from submasking.learning.adapt import MOMENTUM, augmented, head_for, sgd
+from submasking.learning.adapt import MOMENTUM, head_for, sgd
 from submasking.learning.backbone import Backbone
 from submasking.learning.batches import Batches
 from submasking.learning.evaluate import features, top1
 from submasking.learning.images import ImageSet
 from submasking.learning.train import cosine, fit
+from submasking.learning.versions import augmented
 from submasking.masking.criteria import Threshold
 from submasking.masking.masks import Masking, mask
 from submasking.masking.optimizer import MaskSGD, update

@@ -1,0 +1,187 @@
+"""A study of photographs: rates chosen without the test images, resumed without repetition, told with its doubts."""
+
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from submasking.experiments import notebooks, photographs
+from submasking.experiments.photographs import answer, study, trials
+from submasking.records import predictions
+from submasking.records.profiles import profile
+
+TRAINED = [way for way in photographs.WAYS if way != "LP"]
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """A study of noise in two colours by a small network."""
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setitem(profile("images").pretraining, "create_model", {})
+    random = np.random.default_rng(0)
+    for split, count in (("train", 10), ("test", 6)):
+        for number, name in enumerate(("dark", "light")):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = random.integers(100 * number, 100 * number + 120, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "photos" / split / name / f"{index}.png")
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), tmp_path / "weights.safetensors")
+    return photographs.Settings(
+        data=str(tmp_path / "photos"), model="test_resnet", weights=str(tmp_path / "weights.safetensors"),
+        from_stage="layer3", size=32, images=20, test_images=12, epochs=1, views=2, tries=1, seeds=1, batch_size=8,
+    )  # fmt: skip
+
+
+def test_a_study_goes_on_where_it_was_interrupted(settings, monkeypatch, capsys):
+    whole, calls = trials.run, []
+
+    def interrupted(place, trial, **options):
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        calls.append(trial)
+        return whole(place, trial, **options)
+
+    monkeypatch.setattr(study, "run_trial", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        photographs.run(settings, progress=False)
+    assert [trial.split for trial in calls] == ["validation"] * 6 + ["test"] * 2
+    monkeypatch.setattr(study, "run_trial", lambda place, trial, **options: calls.append(trial) or whole(place, trial))
+    found = photographs.run(settings, progress=False)
+    assert len(calls) == len(set(calls)) == 13
+    assert [entry["way"] for entry in found] == list(photographs.WAYS)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("[14/14, 0 s left] FS-squared-all-0.1-seed0-test")
+    rows = photographs.table(found)
+    assert list(rows.index) == list(photographs.WAYS)
+    assert (rows.low <= rows.accuracy).all()
+    assert (rows.accuracy <= rows.high).all()
+    assert rows.KiB.notna().sum() == 4
+    assert "On photos (12 test images, one training each" in photographs.sentence("photos", found)
+    assert photographs.tried(found).notna().sum(axis=1)["FS late"] == 1
+
+
+def test_rates_see_no_test_image_and_the_last_training_sees_all_others(settings):
+    place = trials.Place(settings)
+    (part, apart), (train, test) = place.images["validation"], place.images["test"]
+    assert (len(part), len(apart), len(train), len(test)) == (16, 4, 20, 12)
+    assert apart.labels.bincount().tolist() == [2, 2]
+
+    def content(images):
+        return {image.numpy().tobytes() for image in images.images}
+
+    assert content(part) | content(apart) == content(train)
+    assert not content(part) & content(apart)
+    assert not content(train) & content(test)
+
+
+def test_a_folder_of_validation_images_is_used(settings, tmp_path):
+    (tmp_path / "photos" / "test").rename(tmp_path / "photos" / "val")
+    for name in ("dark", "light"):
+        (tmp_path / "photos" / "test" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "photos" / "test" / name / "0.png")
+    place = trials.Place(settings)
+    assert [len(images) for images in place.images["validation"]] == [20, 12]
+    assert [len(images) for images in place.images["test"]] == [32, 2]
+
+
+def test_another_setting_or_picture_is_another_study(settings, tmp_path):
+    first = study.folder_of(settings)
+    changed = trials.Settings(**(vars(settings) | {"epochs": 2}))
+    more = trials.Settings(**(vars(settings) | {"tries": 3, "seeds": 2}))
+    assert study.folder_of(more) == first != study.folder_of(changed)
+    Image.new("RGB", (32, 32)).save(tmp_path / "photos" / "train" / "dark" / "new.png")
+    assert study.folder_of(settings) != first
+
+
+def climb(score, begin, tries):
+    tried = {}
+    while len(tried) < tries:
+        rate = study.following(tried, begin)
+        assert rate not in tried
+        tried[rate] = score(rate)
+    return tried
+
+
+@pytest.mark.parametrize("peak", [0.001, 0.03, 0.1, 0.25, 2.0])
+def test_rates_are_climbed_towards_the_best(peak):
+    def score(rate):
+        return 1 - abs(np.log(rate / peak))
+
+    tried = climb(score, 0.1, 9)
+    assert abs(np.log(study.best(tried) / peak)) < np.log(1.8)
+    assert list(tried)[:3] == [0.1, 0.3, 0.033]
+
+
+def test_a_training_that_goes_out_of_bounds_is_a_rate_that_is_not_chosen(settings, monkeypatch):
+    def failing(place, trial, **options):
+        if trial.rate > 20:
+            raise FloatingPointError("loss is nan")
+        return {"accuracy": 0.5}
+
+    monkeypatch.setattr(study, "run_trial", failing)
+    log = study._Log(trials.Settings(**(vars(settings) | {"tries": 3})), False)
+    rate, tried = study._rates(log, "FS late")
+    assert tried[30.0] == -1
+    assert rate == 10.0
+    kept = json.loads((log.folder / "FS-late-30-seed0-validation.json").read_text())
+    assert kept["failed"] == "loss is nan"
+    with pytest.raises(FloatingPointError):
+        log.made(trials.Trial("FS late", 30.0, 0, "test"))
+
+
+def told(shares):
+    """What a study would have found, with these shares of 400 test images right."""
+    hard, labels = np.random.default_rng(0).random(400), np.zeros(400, dtype=int)
+    return [
+        {
+            "way": way, "rate": 1.0, "seed": 0, "chosen": {1.0: share},
+            "labels": predictions.pack(labels.tolist()),
+            "predictions": predictions.pack((hard > share).astype(int).tolist()),
+        }
+        for way, share in (dict.fromkeys(photographs.WAYS, 0.8) | shares).items()
+    ]  # fmt: skip
+
+
+def test_the_sentence_says_what_the_intervals_allow():
+    said = photographs.sentence("birds", told({"LP": 0.6, "FS late": 0.5, "FS-squared late": 0.97}))
+    assert "which gains over it (+" in said
+    assert "masks of the same layers are ahead of it (+" in said
+    assert "and behind it (-" in said
+    level = photographs.sentence("birds", told({}))
+    assert "which is not told apart from it" in level
+    assert level.count("not told apart from it") >= 3
+    with pytest.raises(ValueError, match="none of FS late"):
+        photographs.sentence("birds", [entry for entry in told({}) if entry["way"] != "FS late"])
+
+
+def test_an_interval_covers_as_often_as_it_says():
+    random = np.random.default_rng(1)
+    held = [answer.interval((random.random(150) < 0.7).astype(float), seed=k)[1:] for k in range(150)]
+    assert 0.88 < np.mean([low <= 70 <= high for low, high in held]) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"tries": 0}, "tries must be at least 1"), ({"data": ""}, "data must be"), ({"from_stage": ""}, "from_stage")],
+)
+def test_settings_out_of_range_are_refused(settings, change, said):
+    with pytest.raises(ValueError, match=said):
+        trials.Settings(**(vars(settings) | change))
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(settings, tmp_path):
+    given = {name: value for name, value in vars(settings).items() if name not in ("head_lr", "batch_size")}
+    path = notebooks.execute("photographs", given, tmp_path / "out.ipynb", progress=False)
+    assert "a linear probe is right for" in path.read_text()
+
+
+def test_the_notebook_takes_the_settings(settings):
+    known = notebooks.known_parameters("photographs")
+    assert set(known) == set(vars(settings)) - {"head_lr", "batch_size"}
+    assert notebooks.output_path("photographs", {"size": 96}).parts[-3:-1] == ("images", "notebooks")
