@@ -16,7 +16,19 @@ from typing import Any
 
 import torch
 
-from benchmarks import bank, codec, false_alarms, flip_rates, fuzz, memory, monitoring, quick_start, round_trips, step
+from benchmarks import (
+    bank,
+    codec,
+    false_alarms,
+    flip_rates,
+    fuzz,
+    memory,
+    monitoring,
+    quick_start,
+    round_trips,
+    step,
+    world,
+)
 from benchmarks.machine import describe
 from benchmarks.ways import WAYS, PeerError, peer
 from submasking.files import atomic
@@ -24,6 +36,7 @@ from submasking.files import atomic
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
 TABLES = (
     "step", "memory", "monitoring", "flip_rates", "codec", "bank", "quick_start", "round_trips", "fuzz", "false_alarms",
+    "world",
 )  # fmt: skip
 
 
@@ -92,6 +105,8 @@ def measure(arguments: argparse.Namespace) -> None:
         store("fuzz", fuzz.measure(arguments.files))
     if "false_alarms" in arguments.tables:
         store("false_alarms", false_alarms.measure())
+    if "world" in arguments.tables:
+        store("world", world.measure())
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -90,6 +90,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("another task", "read as another task", "{:,}".format),
         ("longest_ms", "longest, ms", "{:.0f}".format),
     ),
+    "world": (
+        ("way", "data set", str),
+        ("classes", "classes", str),
+        ("train", "training images", "{:,}".format),
+        ("test", "test images", "{:,}".format),
+        ("repeated", "repeated", "{:.0%}".format),
+        ("floor", "nearest pixels", "{:.3f}".format),
+        ("chance", "chance", "{:.3f}".format),
+    ),
     "false_alarms": (
         ("seeds", "seeds", str),
         ("noise", "noise of a run, points", lambda share: f"{100 * share:g}"),

@@ -13,11 +13,12 @@ from docutils.parsers.rst import directives
 from matplotlib.figure import Figure
 from sphinx.util.docutils import SphinxDirective
 
-from bookext import rooms, shelf
+from bookext import rooms, shelf, tuning
 from bookext.grids import MADE, inline
 from bookext.roles import link, notebook_link, up, web
 from submasking.records.profiles import profile
 from submasking.report import figures
+from submasking.report import tuning as report_tuning
 
 Draw = Callable[..., Figure]
 
@@ -70,6 +71,10 @@ DRAWINGS = {
     "differences-labels": Drawing(_family("labels", 10.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "bits": Drawing(figures.bits_per_weight, "all", _stored, "compression-all"),
     "bytes": Drawing(figures.task_bytes, "all", _stored, "compression-all"),
+    "tuning": Drawing(
+        lambda rows, dark: report_tuning.curves(report_tuning.trials(tuning.RECORD), dark=dark),
+        sources=lambda: [tuning.RECORD, Path(report_tuning.__file__)],
+    ),
     "masking": Drawing(lambda rows, dark: figures.masking(dark=dark)),
     "rooms": Drawing(lambda rows, dark: rooms.draw(dark=dark), sources=rooms.sources),
 }
