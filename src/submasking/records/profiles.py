@@ -125,12 +125,22 @@ class Profile:
         raise ValueError(f"method must be one of {sorted(set(self.methods))}, got {method!r}")
 
 
+# By `benchmarks/learning_rates.py`; models that are not named use what was found for rn50-swav.
 _SMALL = {
-    "FS": Optimisation(lr=150.0, epochs=6, warmup=0.25, head_lr=0.1),
-    "FS vitb32-clip": Optimisation(lr=100.0, epochs=6, head_lr=0.1),
-    "FFT": Optimisation(lr=0.3, epochs=6, weight_decay=5e-4, head_lr=0.1),
-    "FFT vitb32-clip": Optimisation(lr=0.03, epochs=6, weight_decay=5e-4, head_lr=0.1),
+    "FS": Optimisation(lr=1500.0, epochs=6, warmup=0.25, head_lr=0.032),
+    "FS rn18-timm": Optimisation(lr=150.0, epochs=6, warmup=0.25, head_lr=0.1),
+    "FS vitb32-clip": Optimisation(lr=57.0, epochs=6, head_lr=0.1),
+    "FS-magnitude": Optimisation(lr=50.0, epochs=6, warmup=0.25, head_lr=0.032),
+    "FS-magnitude rn18-timm": Optimisation(lr=510.0, epochs=6, warmup=0.25, head_lr=0.1),
+    "FS-magnitude vitb32-clip": Optimisation(lr=95.0, epochs=6, head_lr=0.032),
+    "FS-squared": Optimisation(lr=3.2, epochs=6, warmup=0.25, head_lr=0.032),
+    "FS-squared rn18-timm": Optimisation(lr=0.32, epochs=6, warmup=0.25, head_lr=0.1),
+    "FS-squared vitb32-clip": Optimisation(lr=0.3, epochs=6, head_lr=0.032),
+    "FFT": Optimisation(lr=0.95, epochs=6, weight_decay=5e-4, head_lr=0.032),
+    "FFT rn18-timm": Optimisation(lr=0.095, epochs=6, weight_decay=5e-4, head_lr=0.01),
+    "FFT vitb32-clip": Optimisation(lr=0.032, epochs=6, weight_decay=5e-4, head_lr=0.1),
     "SSM": Optimisation(lr=20.0, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
+    "SSM-squared": Optimisation(lr=3.0, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
     "SSFT": Optimisation(lr=0.5, epochs=12, weight_decay=1e-6, warmup=0.25, head_lr=0.6),
 }
 
