@@ -15,6 +15,7 @@ from submasking.records.results import Record
 UNTRAINED = ("ZS", "LP")  # they need no training: every model has them
 FULL = ("FS", "FS-squared", "FFT")
 CONTROLS = ("FS-magnitude", "FS-none", "FS-random", "FS-frozen")  # after FS, whose density the random masks have
+ONCE = ("FS-magnitude", "FS-frozen")  # with the first of the seeds only, where the seeds are the profile's
 FEW_LABELS = ("FS", "FS-squared", "FFT", "FS-none", "LP")
 NO_LABELS = ("SSM", "SSM-squared", "SSM-none", "SSFT")
 GRID = "grid.json"  # what a whole grid leaves: its seeds, notebooks, commit
@@ -65,6 +66,8 @@ def accuracy_runs(
             # a folder of one's own is drawn once: no seed changes what needs no training
             once = profile_name == "images" and method in UNTRAINED
             several = (0,) if once else seeds(seed, profile_name)
+            if seed == "all" and method in ONCE:
+                several = several[:1]
             runs += [Run(profile_name, model, name, method, 100.0, k, weights) for k in several]
     return runs
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from submasking.records.names import MODELS, SELF_SUPERVISED
+from submasking.records.names import SELF_SUPERVISED
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Profile:
     seeds: tuple[int, ...]
     methods: dict[str, Optimisation]
     swav: Swav
-    full_models: tuple[str, ...] = MODELS
+    full_models: tuple[str, ...] = ("rn18-timm", "rn50-swav", "vitb32-clip")
     control_models: tuple[str, ...] = ("rn18-timm", "rn50-swav", "vitb32-clip")
     sparse_datasets: tuple[str, ...] = ("cifar10", "cifar100", "sun397")
     label_percents: tuple[float, ...] = (10.0, 100.0)

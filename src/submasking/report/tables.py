@@ -16,7 +16,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from submasking.records.names import DATASETS, MODELS, SELF_SUPERVISED
+from submasking.records.names import DATASETS, SELF_SUPERVISED
 from submasking.records.profiles import profile
 from submasking.records.results import converged
 from submasking.report import storage
@@ -409,13 +409,6 @@ SPECS = {
         "Top-1 accuracy of submasking and of its controls",
         _CONTROLLED,
         ("LP", "FS-none", "FS-random", "FS-frozen", "FS"),
-        "top1",
-    ),
-    "others": _compared(
-        "others",
-        "Top-1 accuracy of the other models",
-        tuple(model for model in MODELS if model not in _CONTROLLED),
-        ("LP", "FS", "FS-squared", "FFT"),
         "top1",
     ),
     "unlabelled": _unlabelled("unlabelled", "Masks without labels, and their control", "rn50-swav"),
