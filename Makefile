@@ -30,7 +30,7 @@ $(VENV)/.done: requirements.lock pyproject.toml
 book: grid site pdf ## run what is not done yet, then build site and PDF
 
 grid: setup ## run every experiment of PROFILE (default tiny) and SEEDS that is not done
-	$(BIN)/snakemake --cores $(CORES) --keep-going --rerun-incomplete --rerun-triggers input params --quiet rules progress host --config profile=$(PROFILE) seeds=$(SEEDS)
+	$(BIN)/snakemake --cores $(CORES) --keep-going --rerun-incomplete --nolock --rerun-triggers input params --quiet rules progress host --config profile=$(PROFILE) seeds=$(SEEDS)
 
 site: setup ## build the site in _build/html
 	$(BIN)/jupyter-book build book/ -W --keep-going --quiet

@@ -1,19 +1,22 @@
 # The grid: every notebook with every parameter set of a profile, then grid.json, which lets the book show this run.
 #
-#   snakemake --cores 2 --keep-going                     the tiny profile (what `make grid` calls)
+#   snakemake --cores 2 --keep-going --nolock            the tiny profile (what `make grid` calls)
 #   snakemake --cores 2 --config profile=smoke           another profile
 #   snakemake --cores 2 --config seeds=0,1,2,3,4         more seeds than the profile's
 #   snakemake --executor slurm --jobs 20 ...             the same file on a cluster, with Snakemake's Slurm plugin
 #
 # One job is one notebook with many runs in it. A killed grid goes on where it stopped, since each run leaves its own
-# record. A job is due again when its notebook or a hyper-parameter of one of its runs changes, never because of a
+# record; the lock that Snakemake itself leaves behind is in nobody's way with --nolock, since `sole` sees to it that no
+# two grids are at work in one folder. A job is due again when its notebook or a hyper-parameter of one of its runs changes, never because of a
 # commit or a clone.
 import hashlib
 import json
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+
 # nothing that brings torch: a grid with nothing to do is planned in the time that Snakemake itself takes
-from submasking.experiments import grid, notebooks
+from submasking.experiments import grid, notebooks, sole
 from submasking.experiments.progress import Watch
 from submasking.files import atomic
 from submasking.records import places, surroundings
@@ -26,6 +29,9 @@ NOTEBOOKS = grid.notebooks(PROFILE, SEEDS)
 # the longest chain first: the backbone that feeds the self-supervised runs
 FIRST = grid.UNLABELLED_MODEL
 watch = Watch(PROFILE, SEEDS)
+
+if workflow.subprocess_exec:
+    sole.hold_job(FOLDER)
 
 
 def digest(content):
@@ -50,6 +56,10 @@ def backbones_of(stem):
 
 
 onstart:
+    try:
+        sole.hold_grid(FOLDER)
+    except ValueError as error:
+        raise WorkflowError(str(error)) from None
     watch.start()
 
 

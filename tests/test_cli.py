@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from submasking.commands import cli
 from submasking.commands.cli import EXTRAS, VERBS, main
+from submasking.files import identity
 from submasking.tasks import hub, maskfile
 
 MODEL = "timm:test_resnet"
@@ -70,6 +71,7 @@ def test_training_leaves_a_whole_task_and_nothing_else(place, task):
     assert made.provenance["dataset"] == "photos"
     assert made.provenance["recipe"]["lr"] == 20
     assert not list(place.glob("*.checkpoint*"))
+    assert made.provenance["data"] == identity.of_folder(place / "photos", ("train", "test"))
 
 
 def test_inspect_tells_people_and_programs_the_same(task, capsys):
@@ -84,6 +86,7 @@ def test_inspect_tells_people_and_programs_the_same(task, capsys):
     weights = sum(int(np.prod(shape)) for shape in made.shapes.values())
     assert found["sparsity"] == pytest.approx(sum(made.off.values()) / weights)
     assert all(name in text for name in found["layers"])
+    assert found["provenance"]["data"] in text
 
 
 def test_predict_names_classes_as_the_network_does(place, task, capsys):

@@ -62,6 +62,8 @@ def test_the_compression_notebook_makes_its_runs_or_reads_them_and_answers(smoke
     [
         (("-p", "model", "nonsense"), "model must be one of rn18-timm, rn50-timm, rn50-torch, rn50-swav, rn50-clip"),
         (("-p", "modle", "rn50-swav"), "unknown parameter 'modle'; did you mean 'model'?"),
+        (("-p", "dataset", "2024.10"), "'dataset' must be text, got 2024.1 (float): pass it as -r dataset <text>"),
+        (("-r", "dataset", "007"), "got '007'"),
     ],
 )
 def test_a_mistake_is_an_error_and_leaves_no_record(tmp_path, arguments, message):

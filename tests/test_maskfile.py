@@ -1,6 +1,7 @@
 """Mask files: the same network comes back bit for bit, and whatever is not right with a file is said in one error."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from submasking import mask
+from submasking import Bank, mask
 from submasking.files import atomic
 from submasking.tasks import container, maskfile
 from submasking.tasks.fingerprint import fingerprint
@@ -331,3 +332,47 @@ if __name__ == "__main__":  # python tests/test_maskfile.py: write the stored fi
         "classes": ["on", "off"],
     }
     path.with_suffix(".json").write_text(json.dumps(kept) + "\n")
+
+
+def headless():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+REFUSED = {
+    "a lazy head": ({"head": nn.LazyLinear(2)}, "a head must have a shape; got a lazy one"),
+    "a head that broke": ({"head": nn.Linear(4, 2), "nan": True}, "a head must hold finite numbers"),
+    "too few names": ({"head": nn.Linear(4, 2), "classes": ["a"]}, "got 2 and 1 names"),
+    "one name for all": ({"classes": "abc"}, "classes must be a list of names; got the text 'abc'"),
+    "a score of nan": ({"score": {"top1": float("nan")}}, "a score must be a finite number; 'top1' is nan"),
+    "a score of None": ({"score": {"top1": None}}, "a score must be a finite number; 'top1' is None"),
+    "a path": ({"provenance": {"from": Path("a")}}, "provenance must be what JSON can hold; 'from' is"),
+    "a mean of inf": ({"preprocessing": {"mean": [float("inf")]}}, "preprocessing must be what JSON can hold; 'mean'"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_stored_is_one_line_and_leaves_the_file_that_is_there(case, tmp_path):
+    given, said = dict(REFUSED[case][0]), REFUSED[case][1]
+    if given.pop("nan", False):
+        given["head"] = nn.Linear(4, 2)
+        nn.init.constant_(given["head"].weight, float("nan"))
+    model = headless()
+    mask(model, "weights")
+    maskfile.save(tmp_path / "task", model)
+    before = (tmp_path / "task").read_bytes()
+    with pytest.raises(ValueError, match=re.escape(said)) as refused:
+        maskfile.save(tmp_path / "task", model, **given)
+    assert "\n" not in str(refused.value)
+    assert (tmp_path / "task").read_bytes() == before
+
+
+def test_a_head_for_other_features_is_refused_when_it_meets_them(tmp_path):
+    model = headless()
+    mask(model, "weights")
+    maskfile.save(tmp_path / "task", model, head=nn.Linear(99, 2))
+    bank = Bank(headless())
+    bank.add("task", tmp_path / "task")
+    with pytest.raises(ValueError, match="it takes 99, there are 4"):
+        bank.logits("task", torch.zeros(1, 3, 6, 6))

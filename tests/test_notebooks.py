@@ -1,7 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from papermill.cli import _resolve_type
 
+from submasking.commands import cli
 from submasking.experiments import grid, notebooks
 
 KNOWN = {"profile": ("str", "tiny"), "lr": ("float", 50.0), "seed": ("int", 0), "draw": ("bool", True)}
@@ -36,8 +38,25 @@ def test_a_value_of_another_type_is_refused(name, value):
         notebooks.check(KNOWN, {name: value})
 
 
-def test_text_that_looks_like_a_number_stays_text():
-    assert notebooks.coerce("dataset", "str", 2024) == "2024"
+LOOKALIKES = ("2024.10", "1e3", "007", "1_000", "True", "None", "nan", "inf", "-0", "true", "null", "1.0", "0x10")
+
+
+@pytest.mark.parametrize("text", LOOKALIKES)
+def test_text_that_looks_like_a_number_stays_itself_or_is_refused(text):
+    """papermill's own reading of `-p`: what it changes cannot be had back."""
+    for kept in (_resolve_type(text), text):  # -p, -r
+        if isinstance(kept, str):
+            assert notebooks.coerce("dataset", "str", kept) == text
+        else:
+            with pytest.raises(ValueError, match=r"'dataset' must be text, got .*: pass it as -r dataset <text>"):
+                notebooks.coerce("dataset", "str", kept)
+
+
+def test_seeds_may_be_a_number_or_text():
+    assert [notebooks.coerce("seeds", notebooks.NUMBERS, seeds) for seeds in (3, "0,1", "all")] == ["3", "0,1", "all"]
+    for wrong in (1.0, True, None):
+        with pytest.raises(ValueError, match="'seeds' must be text, got"):
+            notebooks.coerce("seeds", notebooks.NUMBERS, wrong)
 
 
 class Shell:
@@ -91,3 +110,11 @@ def test_a_bad_parameter_stops_before_anything_runs(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="unknown parameter"):
         notebooks.execute("label_sparsity", {"modell": "rn50-swav"})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", LOOKALIKES)
+def test_our_own_command_keeps_every_text(text, monkeypatch):
+    told = {}
+    monkeypatch.setattr(notebooks, "execute", lambda name, given, output: told.update(given))
+    assert cli.main(["run", "submasking", "-p", "dataset", text, "-p", "seeds", text]) == 0
+    assert told == {"dataset": text, "seeds": text}

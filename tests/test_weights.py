@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+from submasking import mask
 from submasking.files import store, weights
 
 PREFIXES = ["module.", "_orig_mod.", "model.", "backbone.", "encoder.", "trunk.", "visual.", "net.", "student.", "f.0."]
@@ -279,3 +280,14 @@ def test_guesses_meet_the_network_under_any_prefix(kept):
     found = list(weights.guesses(kept, "3.weight"))
     assert [set(tensors) == set(wanted) for tensors in found] == [False, True]
     assert equal(found[1], wanted)
+
+
+def test_a_checkpoint_of_a_masked_model_is_no_backbone(tmp_path):
+    def network():
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+
+    model = network()
+    mask(model, "weights")
+    torch.save({"module." + name: value for name, value in model.state_dict().items()}, tmp_path / "masked.pt")
+    with pytest.raises(ValueError, match=r"is a checkpoint of a masked model: '0\.weight' has scores"):
+        weights.load(network(), tmp_path / "masked.pt")

@@ -14,6 +14,7 @@ from submasking.commands.options import add_weights
 from submasking.files import store
 from submasking.masking.masks import mask
 from submasking.tasks import maskfile
+from submasking.tasks.heads import check_width
 from submasking.worlds import libraries
 
 _HEAD, _KEY = "head.", "submasking.task"
@@ -42,6 +43,8 @@ def run(given: argparse.Namespace) -> int:
 def _bake(given: argparse.Namespace) -> None:
     task = maskfile.load(given.file)
     network = backbone_of(task, given.weights)
+    if task.head_kind == "linear":
+        check_width(task.head(), network.width)
     model = task.apply(network.trunk).bake()
     kept = {
         "backbone": task.backbone,

@@ -13,7 +13,8 @@ from torch import nn
 
 from submasking.commands import inspect
 from submasking.commands.options import add_json, add_weights, pair
-from submasking.files import atomic
+from submasking.experiments.run import SPLITS
+from submasking.files import atomic, identity
 from submasking.learning.adapt import Adapted, adapt
 from submasking.learning.backbone import Backbone
 from submasking.learning.evaluate import features, top1
@@ -93,6 +94,7 @@ def run(given: argparse.Namespace) -> int:
     )
     splits = ("train", "test") if (given.folder / "test").is_dir() else ("train",)
     images = folder.load_all(given.folder, splits, backbone.size)  # all is read before anything is trained
+    content = identity.of_folder(given.folder, SPLITS)
     plan = Optimisation(
         lr=given.lr or _usual_lr(backbone), epochs=given.epochs, warmup=given.warmup, head_lr=given.head_lr
     )
@@ -118,7 +120,7 @@ def run(given: argparse.Namespace) -> int:
         label=given.out.name,
         progress=not given.quiet and not given.json,
     )
-    save = partial(_save, given, backbone, adapted, images["train"], {"lr": plan.lr})
+    save = partial(_save, given, backbone, adapted, images["train"], content, {"lr": plan.lr})
     save({})  # first of all: whatever happens from here on, the training is kept
     if "test" in images:
         save(_scored(given, backbone, adapted, images["test"]))
@@ -142,6 +144,7 @@ def _save(
     backbone: Backbone,
     adapted: Adapted,
     train: ImageSet,
+    content: str,
     chosen: dict[str, Any],
     score: dict[str, float],
 ) -> None:
@@ -159,6 +162,7 @@ def _save(
         options=backbone.options,
         provenance={
             "dataset": given.folder.resolve().name,
+            "data": content,
             "method": "FS",
             "images": len(train),
             "recipe": _settings(given) | chosen,

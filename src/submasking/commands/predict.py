@@ -15,6 +15,7 @@ from submasking.commands.backbone import backbone_of
 from submasking.commands.options import add_json, add_weights
 from submasking.learning.batches import as_float
 from submasking.tasks import maskfile
+from submasking.tasks.heads import check_width
 from submasking.worlds.folder import on_stderr
 from submasking.worlds.listing import listed
 from submasking.worlds.pictures import decoded, suffixes
@@ -44,6 +45,7 @@ def run(given: argparse.Namespace) -> int:
     head = task.head()
     if head is None or not task.classes:
         raise ValueError(f"{given.file} has no head or no class names, so it cannot name classes")
+    check_width(head, network.width)
     task.apply(network.trunk)
     network.trunk.eval()
     bad: list[str] = []

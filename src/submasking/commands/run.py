@@ -28,7 +28,8 @@ def run(given: argparse.Namespace) -> int:
 
     known = notebooks.known_parameters(given.notebook)
     parameters = {
-        name: text if known.get(name, ("str",))[0] == "str" else value(text) for name, text in given.parameters
+        name: text if notebooks.TYPES.get(known.get(name, ("str",))[0]) is str else value(text)
+        for name, text in given.parameters
     }
     try:
         print(notebooks.execute(given.notebook, parameters, given.out))

@@ -16,7 +16,8 @@ from submasking.files import identity
 from submasking.records.places import REPOSITORY, results_folder
 
 FOLDER = REPOSITORY / "notebooks"
-TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+NUMBERS = "int | str"  # text that may be a whole number, such as seeds
+TYPES = {"str": str, NUMBERS: str, "int": int, "float": float, "bool": bool}
 
 
 def declared(source: str) -> dict[str, tuple[str, Any]]:
@@ -32,7 +33,8 @@ def declared(source: str) -> dict[str, tuple[str, Any]]:
 def coerce(name: str, kind: str, value: Any) -> Any:
     """`value` as the declared type; a ValueError says the rule, the value and the remedy.
 
-    An int is taken where a float is declared, and text that papermill read as a number where text is.
+    An int is taken where a float is declared, and where a whole number or text is. A number in place of text is
+    refused: papermill has made it of 2024.10, 007 or nan, and which of them it was is gone.
     """
     expected = TYPES[kind]
     if kind == "float" and isinstance(value, str):
@@ -42,11 +44,15 @@ def coerce(name: str, kind: str, value: Any) -> Any:
             pass
     elif kind == "bool" and isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
-    elif kind == "str" and isinstance(value, int | float) and not isinstance(value, bool):
+    elif kind == NUMBERS and type(value) is int:
         return str(value)
     elif (kind == "float" and isinstance(value, int) and not isinstance(value, bool)) or type(value) is expected:
         return expected(value)
     got = f"{value!r} ({type(value).__name__})"
+    if expected is str:
+        raise ValueError(
+            f"parameter {name!r} must be text, got {got}: pass it as -r {name} <text>, which papermill keeps"
+        )
     raise ValueError(f"parameter {name!r} must be {kind}, got {got}: pass it as -p {name} <{kind}>")
 
 

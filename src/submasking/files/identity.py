@@ -16,7 +16,7 @@ SETTLED_NS = 2 * 10**9
 Seen = dict[str, list[int | str]]  # by path below the folder: size, times and inode, and the hash of the content
 
 
-def of_folder(folder: Path, parts: tuple[str, ...], memory: Path) -> str:
+def of_folder(folder: Path, parts: tuple[str, ...], memory: Path | None = None) -> str:
     """SHA-256 of the names and contents of the files in some parts of a folder, wherever the folder lies.
 
     A file whose size, times and inode are as they were is not read again. Hidden files and folders do not count.
@@ -24,18 +24,18 @@ def of_folder(folder: Path, parts: tuple[str, ...], memory: Path) -> str:
     Args:
         folder: holds the parts.
         parts: names of folders in it; those that are not there hold nothing.
-        memory: file that remembers what was seen, one for each folder.
+        memory: file that remembers what was seen, one for each folder; None reads all and remembers nothing.
 
     Raises:
         OSError: a file cannot be read.
     """
-    before, now = _remembered(memory), time.time_ns()
+    before, now = _remembered(memory) if memory else {}, time.time_ns()
     seen: Seen = {}
     for part in parts:
         for path in _files(folder / part):
             name = path.relative_to(folder).as_posix()
             seen[name] = _state(path, before.get(name), now)
-    if seen != before:
+    if memory and seen != before:
         atomic.write(memory, json.dumps(seen, indent=0, sort_keys=True))
     digest = hashlib.sha256()
     for name, state in sorted(seen.items()):

@@ -39,11 +39,16 @@ def load(module: nn.Module, path: Path) -> None:
     the module does not have, such as a classifier's, are left out. Numbers of other precision are converted.
 
     Raises:
-        ValueError: the file cannot be read; a tensor is missing, of another shape, quantised, or not finite; or there
-            are several networks that would do.
+        ValueError: the file cannot be read; a tensor is missing, of another shape, quantised, or not finite; there are
+            several networks that would do; or the network in it is masked.
     """
     expected, tensors = module.state_dict(), read(path)
     prefix = _prefix(tensors, expected, path)
+    if masked := [name for name in expected if f"{prefix}{name}_scores" in tensors]:
+        raise ValueError(
+            f"weights must be a backbone's own, but {path} is a checkpoint of a masked model: {masked[0]!r} has scores"
+            " and zeros in it; pass the file that the model was masked from, or bake the model and save that"
+        )
     found = {name: tensors[prefix + name] for name in expected if prefix + name in tensors}
     _require_numbers(found, expected, path)
     module.load_state_dict({name: value for name, value in found.items() if _fits(value, expected[name])}, strict=False)

@@ -166,7 +166,9 @@ def adapt(
         state={"trunk": trunk, "head": made.on_top, "loader": made.loader},
         checkpoint=checkpoint,
         checkpoint_seconds=checkpoint_seconds,
-        identity={
+        identity={}
+        if checkpoint is None
+        else {
             "method": method,
             "plan": repr(plan),
             "style": repr(style),

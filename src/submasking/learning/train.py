@@ -162,5 +162,5 @@ def _resume(path: Path, state: Mapping[str, Any], history: History, identity: di
         said = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
             f"the checkpoint {path} must be a whole one of this very training ({said}); to train from the start add"
-            " --restart to `submasking mask`, or delete that checkpoint"
+            " --restart to `submasking mask`, or move that checkpoint away"
         ) from error

@@ -98,7 +98,9 @@ def read_one(path: Path) -> Record:
         record = Record(**values)
         validate(record)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not a valid record ({error}); delete it and run its experiment again") from error
+        raise ValueError(
+            f"{path} is not a valid record ({error}); move it away and run its experiment again"
+        ) from error
     return record
 
 

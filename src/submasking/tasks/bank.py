@@ -20,6 +20,7 @@ from submasking.masking.handle import Masking
 from submasking.masking.whole import require_whole
 from submasking.tasks.bits import Packed, Plan
 from submasking.tasks.ground import Ground
+from submasking.tasks.heads import check_width
 from submasking.tasks.maskfile import TaskFile, backbone_state, load
 from submasking.tasks.similarity import Similarity, similarity
 
@@ -210,6 +211,7 @@ class Bank:
         head = self._task(name).head
         with self.using(name) as model:
             features = model(images)
+            check_width(head, features.shape[-1])
             return features if head is None else head.to(features.device, features.dtype)(features)
 
     def mixed(self, images: Float[Tensor, "n ..."], tasks: Sequence[str]) -> list[Float[Tensor, " out"]]:

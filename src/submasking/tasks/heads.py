@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 
 class CosineHead(nn.Module):
@@ -32,3 +35,29 @@ def linear_head(width: int, classes: int, *, seed: int) -> nn.Linear:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Linear(width, classes)
+
+
+def check_head(head: nn.Module | None, classes: Sequence[str]) -> None:
+    """Raise `ValueError` unless a linear head has finite numbers, and an output for each class if there are names."""
+    if not isinstance(head, nn.Linear):
+        return
+    if any(is_lazy(parameter) for parameter in head.parameters()):
+        raise ValueError("a head must have a shape; got a lazy one; call it on features first")
+    if not all(bool(parameter.isfinite().all()) for parameter in head.parameters()):
+        raise ValueError("a head must hold finite numbers; got nan or inf; lower its learning rate and train it again")
+    if len(classes) and head.out_features != len(classes):
+        raise ValueError(
+            f"a head must have one output for each class; got {head.out_features} and {len(classes)} names; name every"
+            " class"
+        )
+
+
+def check_width(head: nn.Module | None, width: int) -> None:
+    """Raise `ValueError` unless a head takes features of this length."""
+    taken = head.in_features if isinstance(head, nn.Linear) else width
+    taken = head.embeddings.shape[1] if isinstance(head, CosineHead) else taken
+    if taken != width:
+        raise ValueError(
+            f"a head must take the features of its backbone; it takes {taken}, there are {width}; save the task with"
+            " the head that was trained on them"
+        )

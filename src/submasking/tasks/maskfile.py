@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from submasking.masking.whole import require_whole
 from submasking.tasks import codec, container
 from submasking.tasks.container import MaskFileError
 from submasking.tasks.fingerprint import fingerprint
-from submasking.tasks.heads import CosineHead
+from submasking.tasks.heads import CosineHead, check_head
 from submasking.tasks.misfit import why
 
 __all__ = ["MaskFileError", "TaskFile", "backbone_state", "load", "save"]
@@ -252,7 +253,9 @@ def save(
     """
     masking = _only(model, head)
     require_whole(masking)
-    _check_head(head, classes)
+    if isinstance(classes, str):
+        raise ValueError(f"classes must be a list of names; got the text {classes!r}; put it into a list")
+    check_head(head, classes)
     masks, frozen = masking.masks(), masking.frozen()
     kind, head_state, scale = _described(head)
     names = dict(masking.model.named_parameters())
@@ -269,7 +272,7 @@ def save(
         "backbone": {
             "architecture": architecture,
             "weights": weights,
-            "options": dict(options or {}),
+            "options": _plain("options", options),
             "fingerprint": fingerprint({name: value for name, value in original.items() if name not in trained}),
             "parameters": fingerprint({name: original[name] for name in names if name not in trained}),
         },
@@ -284,9 +287,9 @@ def save(
         "state": [[name, _type(value), *value.shape] for name, value in sorted(state.items())],
         "head": {"kind": kind, "scale": scale},
         "classes": list(classes),
-        "preprocessing": dict(preprocessing or {}),
-        "score": {name: float(value) for name, value in (score or {}).items()},
-        "provenance": dict(provenance or {}),
+        "preprocessing": _plain("preprocessing", preprocessing),
+        "score": _scored(score),
+        "provenance": _plain("provenance", provenance),
     }
     coded = codec.encode(masks, frozen, sibling=sibling_masks if sibling is not None else None)
     tensors = {_MASK: container.as_tensor(coded)} | _packed(state)
@@ -388,10 +391,28 @@ def _described(head: nn.Module | None) -> tuple[str, dict[str, Tensor], float]:
     )
 
 
-def _check_head(head: nn.Module | None, classes: Sequence[str]) -> None:
-    outputs = head.weight.shape[0] if isinstance(head, nn.Linear) else None
-    if outputs is not None and len(classes) and outputs != len(classes):
-        raise ValueError(f"a head must have one output for each class; got {outputs} and {len(classes)} names")
+def _scored(score: Mapping[str, float] | None) -> dict[str, float]:
+    for name, value in (score or {}).items():
+        try:
+            finite = math.isfinite(value)
+        except TypeError:
+            finite = False
+        if not finite:
+            raise ValueError(
+                f"a score must be a finite number; {name!r} is {value!r}; leave it out where it is unknown"
+            )
+    return {name: float(value) for name, value in (score or {}).items()}
+
+
+def _plain(what: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    for name, value in (values or {}).items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{what} must be what JSON can hold; {name!r} is {value!r} ({error}); make it text, or a finite number"
+            ) from None
+    return dict(values or {})
 
 
 def _only(model: nn.Module | Masking, head: nn.Module | None) -> Masking:

@@ -1,0 +1,126 @@
+"""A killed grid stops no later one; two grids at once do not happen. A small workflow takes its lines from ours."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from submasking.experiments import sole
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = re.search(r"snakemake (--cores .*) --config", (ROOT / "Makefile").read_text(encoding="utf-8"))
+JOB = """
+watch = __import__("types").SimpleNamespace(start=lambda: None)
+
+rule all:
+    default_target: True
+    input:
+        "out/a"
+
+rule a:
+    output:
+        "out/a",
+    run:
+        import time
+        Path("out/begun").touch()
+        while not Path("out/go").exists():
+            time.sleep(0.05)
+        Path("out/a").touch()
+"""
+
+
+@pytest.fixture
+def grid(tmp_path):
+    """Start the small workflow with the Makefile's flags, and with the lines of the Snakefile that hold the locks."""
+    ours = (ROOT / "Snakefile").read_text(encoding="utf-8")
+    held = ours[ours.index("if workflow.subprocess_exec") : ours.index("def digest")]
+    start = ours[ours.index("onstart:") : ours.index("onsuccess:")]
+    heading = "from pathlib import Path\nfrom snakemake.exceptions import WorkflowError\n"
+    heading += 'from submasking.experiments import sole\nFOLDER = Path("out")\n'
+    (tmp_path / "Snakefile").write_text(heading + held + start + JOB, encoding="utf-8")
+    assert FLAGS is not None
+    command = [sys.executable, "-m", "snakemake", *FLAGS[1].replace("$(CORES)", "1").split()]
+    begun = []
+
+    def run():
+        begun.append(
+            subprocess.Popen(
+                command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                start_new_session=True,
+            )
+        )  # fmt: skip
+        return begun[-1]
+
+    yield run
+    (tmp_path / "out" / "go").touch()
+    for process in begun:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+
+
+def wait_for(file, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not file.exists():
+        assert time.monotonic() < end, f"no {file} after {seconds} s"
+        time.sleep(0.05)
+
+
+def test_a_second_grid_is_refused_in_one_line_and_the_first_ends_well(grid, tmp_path):
+    first = grid()
+    wait_for(tmp_path / "out" / "begun")
+    second = grid()
+    said = second.communicate(timeout=120)[0]
+    assert second.returncode == 1
+    assert f"process {first.pid} is at work in out; wait until it is done, or end it" in said
+    assert "Traceback" not in said
+    (tmp_path / "out" / "go").touch()
+    assert first.wait(timeout=120) == 0
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["with its jobs", "without its jobs"])
+def test_the_grid_after_a_kill_goes_on_by_itself(grid, tmp_path, whole):
+    first = grid()
+    wait_for(tmp_path / "out" / "begun")
+    (os.killpg if whole else os.kill)(first.pid, signal.SIGKILL)
+    first.wait(timeout=60)
+    second = grid()
+    (tmp_path / "out" / "go").touch()
+    said = second.communicate(timeout=120)[0]
+    assert second.returncode == 0, said
+    assert (tmp_path / "out" / "a").exists()
+
+
+def test_a_grid_waits_for_the_job_that_a_kill_has_left(tmp_path):
+    code = "import sys; from pathlib import Path; from submasking.experiments import sole; sole.{}(Path(sys.argv[1])); "
+    job = subprocess.Popen(
+        [sys.executable, "-c", code.format("hold_job") + "print('held', flush=True); input()", str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert job.stdout is not None
+    assert job.stdout.readline() == "held\n"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code.format("hold_grid") + "print('alone', flush=True)", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert other.stderr is not None
+    assert "a job of a killed grid is still at work" in other.stderr.readline()
+    assert other.poll() is None
+    job.communicate("\n", timeout=60)
+    assert other.communicate(timeout=60)[0] == "alone\n"
+
+
+def test_a_folder_has_one_grid(tmp_path, monkeypatch):
+    held = []
+    monkeypatch.setattr(sole, "_held", held)
+    sole.hold_grid(tmp_path)
+    with pytest.raises(ValueError, match=f"one grid at work; process {os.getpid()} is at work"):
+        sole.hold_grid(tmp_path)
+    sole.hold_grid(tmp_path / "another profile")
+    for file in held:
+        file.close()
