@@ -7,8 +7,10 @@ import pytest
 import timm
 import torch
 
+from benchmarks import zero_shot
 from submasking.commands.cli import main
 from submasking.experiments.run import Run
+from submasking.learning.images import ImageSet
 from submasking.tasks.fingerprint import fingerprint
 from submasking.worlds import backbones, efficientnet_lite, libraries, packaged
 
@@ -141,3 +143,20 @@ def test_an_option_it_does_not_have_is_refused(package, tensors):
     package(tensors)
     with pytest.raises(ValueError, match="cannot be built with these options"):
         libraries.build("efficientnet-lite0", None, options={"windows": 3})
+
+
+def test_the_zero_shot_benchmark_refuses_other_classes_and_counts_each_class_once():
+    named = [number for numbers in zero_shot.GROUPS.values() for number in numbers]
+    assert len(named) == len(set(named))
+    assert max(named) < 1000
+    few = ImageSet(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), ("a",), "few")
+    with pytest.raises(ValueError, match="classes of CIFAR-10"):
+        zero_shot.measure(few)
+
+
+def test_the_zero_shot_benchmark_adds_the_shares_of_a_group(package, tensors, monkeypatch):
+    package(tensors | {"_fc.weight": torch.zeros(1000, 1280), "_fc.bias": -10 * torch.ones(1000)})
+    monkeypatch.setattr(zero_shot, "SIZE", 32)
+    labels = torch.full((2,), list(zero_shot.GROUPS).index("dog"))  # the largest group, and all classes are alike
+    pictures = ImageSet(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), labels, tuple(zero_shot.GROUPS), "dogs")
+    assert [row["accuracy"] for row in zero_shot.measure(pictures)] == [1.0, 1.0, 1.0]
