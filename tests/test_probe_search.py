@@ -7,7 +7,7 @@ import torch
 
 from submasking.learning.evaluate import accuracy
 from submasking.learning.probe import linear_probe
-from submasking.learning.probe_search import best_decay
+from submasking.learning.probe_search import best_decay, probe_head
 
 
 def noisy(count, seed, width=40):
@@ -56,3 +56,24 @@ def test_what_is_no_choice_is_refused():
         best_decay(train, labels, train, labels, decays=())
     with pytest.raises(ValueError, match="set some training images apart"):
         best_decay(train, labels, train[:0], labels[:0])
+
+
+@pytest.mark.parametrize("decay", [0.1, 10.0])
+def test_the_head_of_a_probe_says_what_the_probe_says(decay):
+    (train, labels), (test, _) = noisy(60, 0), noisy(300, 1)
+    head = probe_head(3 * train, labels, 3, decay=decay)
+    classes, _ = linear_probe(3 * train, labels, 3 * test, decay=decay)
+    assert (head(3 * test).argmax(1) == classes).float().mean() > 0.98  # scikit-learn stops earlier
+    assert all(parameter.requires_grad for parameter in head.parameters())
+
+
+def test_a_head_of_two_classes_and_one_that_lacks_a_class():
+    train, labels = noisy(60, 0)
+    two = labels < 2
+    head = probe_head(train[two], labels[two], 2, decay=1.0)
+    classes, _ = linear_probe(train[two], labels[two], train, decay=2.0)  # of two, scikit-learn holds one vector
+    assert (head(train).argmax(1) == classes).float().mean() > 0.95
+    with pytest.raises(ValueError, match="each of 4 classes must have an image, 3 has none"):
+        probe_head(train, labels, 4, decay=1.0)
+    with pytest.raises(ValueError, match="decay must be positive"):
+        probe_head(train, labels, 3, decay=0.0)

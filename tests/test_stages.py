@@ -215,6 +215,20 @@ def test_versions_are_for_labels(images):
         adapt(backbone("timm ResNet"), images, "SSM", Optimisation(lr=1.0, epochs=1), swav=swav, versions=2)
 
 
+def test_a_training_goes_on_from_a_head(images):
+    origin = backbone("timm ResNet")
+    start = nn.Linear(origin.width, 3)
+    before = copy.deepcopy(start.state_dict())
+    plan = Optimisation(lr=0.0, epochs=1, head_lr=0.0)
+    made = adapt(origin, images, "FFT", plan, head=start, progress=False)
+    assert all(torch.equal(value, before[name]) for name, value in made.head.state_dict().items())
+    made = adapt(origin, images, "FFT", Optimisation(lr=0.0, epochs=1), head=start, progress=False)
+    assert not torch.equal(made.head.weight, start.weight)
+    assert torch.equal(start.weight, before["weight"])
+    with pytest.raises(ValueError, match="head must be for a method with labels"):
+        adapt(origin, images, "FFT", plan, head=nn.Linear(origin.width, 4), progress=False)
+
+
 def test_a_checkpoint_of_other_stages_is_refused(images, tmp_path):
     origin, file = backbone("timm ResNet"), tmp_path / "checkpoint"
     training(origin, images, "FS", "layer3", 2, 2**30, checkpoint=file, checkpoint_seconds=0.0)

@@ -30,6 +30,7 @@ from submasking.masking.scores import Init, described
 from submasking.masking.selection import Select, called, resolve
 from submasking.records.names import SELF_SUPERVISED
 from submasking.records.profiles import Optimisation, Swav
+from submasking.tasks.fingerprint import fingerprint
 from submasking.tasks.heads import CosineHead, linear_head
 
 MOMENTUM = 0.9
@@ -81,6 +82,7 @@ def adapt(
     cache_bytes: int = CACHE_BYTES,
     rescale: str = "none",
     init: str | float | Init = "",
+    head: nn.Linear | None = None,
     seed: int = 0,
     device: str = "cpu",
     checkpoint: Path | None = None,
@@ -108,6 +110,8 @@ def adapt(
             and kept in memory, if it takes no more bytes than this; 0 computes it in each epoch, to the same bits.
         rescale: "none" or "variance", of masks.
         init: start of the scores of masks, see `submasking.masking.masks.mask`; "" takes the plan's.
+        head: with labels, where the head starts, such as a probe of the untouched network; it stays as it is. None
+            takes a new one, or CLIP's text head.
         seed: decides order, augmentation, head and random scores.
         device: where to train; trunk and head stay there.
         checkpoint: where it goes on from; see `submasking.learning.train.fit`, also for the last three.
@@ -136,6 +140,11 @@ def adapt(
         )
     if versions and method in SELF_SUPERVISED:
         raise ValueError(f"versions must be 0 for {method}, whose views are drawn anew in each epoch; got {versions}")
+    wanted = (len(images.classes), backbone.width)
+    if head is not None and (method in SELF_SUPERVISED or tuple(head.weight.shape) != wanted):
+        raise ValueError(
+            f"head must be for a method with labels, {wanted} here; got {tuple(head.weight.shape)} for {method}"
+        )
     trunk = copy.deepcopy(backbone.trunk).to(device)
     # a preset that comes with its backbone is meant, whatever share it masks; one that is asked for by name may not be
     chosen = select or called(backbone.preset)
@@ -151,7 +160,8 @@ def adapt(
             split or trunk, backbone, images, versions=versions, cache_bytes=cache_bytes, style=style,
             batch_size=batch_size, seed=seed, device=device, label=label, progress=progress,
         )  # fmt: skip
-        made = _labelled(network, backbone, images, loader, seed, device)
+        start = head_for(backbone, images.classes, seed) if head is None else copy.deepcopy(head)
+        made = _labelled(network, start.to(device), loader)
     if any(parameter.requires_grad for parameter in made.on_top.parameters()):
         optimizers.append(sgd(made.on_top, plan.head_lr, plan.head_weight_decay))
     trunk.train()
@@ -184,7 +194,8 @@ def adapt(
             "set of images": _checksum(images),
         }
         | ({"first stage": from_stage} if from_stage else {})  # only then: older checkpoints stay what they are
-        | ({"number of versions": versions} if versions else {}),
+        | ({"number of versions": versions} if versions else {})
+        | ({"first head": fingerprint(head.state_dict())} if head is not None else {}),
         label=label,
         progress=progress,
     )
@@ -274,11 +285,7 @@ def _views(backbone: Backbone, swav: Swav, style: augment.Style) -> Callable[[Te
     ]
 
 
-def _labelled(
-    network: Callable[[Tensor], Tensor], backbone: Backbone, images: ImageSet, loader: Batches, seed: int, device: str
-) -> _Plan:
-    head = head_for(backbone, images.classes, seed).to(device)
-
+def _labelled(network: Callable[[Tensor], Tensor], head: nn.Module, loader: Batches) -> _Plan:
     def step_loss(batch: tuple[Tensor, Tensor]) -> Tensor:
         pictures, labels = batch
         return nn.functional.cross_entropy(head(network(pictures)), labels)

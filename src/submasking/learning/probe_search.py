@@ -1,11 +1,12 @@
-"""How strongly a linear probe is held back, chosen on validation images."""
+"""How strongly a linear probe is held back, chosen on validation images; and the probe as a head to train on from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from submasking.learning.evaluate import accuracy
 from submasking.learning.probe import linear_probe
@@ -71,3 +72,53 @@ def best_decay(
         waiting = [beyond] if beyond is not None and further else []
         further -= 1
     return Choice(best, tried, min(tried) < best < max(tried), done[best])
+
+
+def probe_head(
+    train: Float[Tensor, "m d"],
+    labels: Int[Tensor, " m"],
+    classes: int,
+    *,
+    decay: float,
+    max_iterations: int = 1000,
+) -> nn.Linear:
+    """The linear probe as a head: it gives the logits of features as they come, unscaled.
+
+    The objective is that of `submasking.learning.probe.linear_probe`, and so is the scale of the features.
+
+    Args:
+        train: features.
+        labels: of these, each class at least once.
+        classes: how many there are.
+        decay: see `linear_probe`, > 0.
+        max_iterations: of the solver (L-BFGS).
+
+    Raises:
+        ValueError: a decay that is not positive, or a class without an image.
+    """
+    if not decay > 0:
+        raise ValueError(f"decay must be positive, got {decay}; the usual ones are {DECAYS}")
+    if missing := set(range(classes)) - set(labels.tolist()):
+        raise ValueError(f"each of {classes} classes must have an image, {min(missing)} has none; take more images")
+    scale = 1 / train.norm(dim=1).mean().clamp_min(1e-12) * train.shape[1] ** 0.5
+    scaled, head = train * scale, nn.Linear(train.shape[1], classes)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    solver = torch.optim.LBFGS(
+        head.parameters(),
+        max_iter=max_iterations,
+        tolerance_grad=1e-5,
+        tolerance_change=0,
+        line_search_fn="strong_wolfe",
+    )
+
+    def objective() -> Tensor:
+        solver.zero_grad()
+        loss = nn.functional.cross_entropy(head(scaled), labels) + decay / len(train) / 2 * head.weight.square().sum()
+        loss.backward()
+        return loss
+
+    solver.step(objective)
+    with torch.no_grad():
+        head.weight.mul_(scale)
+    return head.requires_grad_(True)

@@ -37,7 +37,9 @@ def run(settings: Settings, *, progress: bool = True) -> list[Found]:
         ValueError: the folder, the network or a setting is not what it must be.
     """
     log = _Log(settings, progress)
-    chosen = {PROBE: _decay(log)} | {way: _rates(log, way) for way in WAYS if way != PROBE}
+    probe = _decay(log)
+    log.place.decay = probe[0]
+    chosen = {PROBE: probe} | {way: _rates(log, way) for way in WAYS if way != PROBE}
     found = []
     for seed in range(settings.seeds):
         for way, (rate, tried) in chosen.items():

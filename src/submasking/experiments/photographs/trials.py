@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from submasking.learning import augment, versions
 from submasking.learning.adapt import adapt
 from submasking.learning.evaluate import accuracy, features, label_subset
 from submasking.learning.images import ImageSet
 from submasking.learning.probe import linear_probe
+from submasking.learning.probe_search import probe_head
 from submasking.records import predictions
 from submasking.records.profiles import Optimisation
 from submasking.tasks import codec
@@ -106,10 +108,18 @@ class Trial:
 
 
 class Place:
-    """The photographs and the network of a study, read when they are needed."""
+    """The photographs and the network of a study, read when they are needed.
+
+    Args:
+        settings: of the study.
+
+    Attributes:
+        decay: of the probe whose head every training starts from.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings, self.decay = settings, WAYS[PROBE].rate
+        self._heads: dict[tuple[str, int, float], nn.Linear] = {}
 
     @cached_property
     def backbone(self) -> Any:
@@ -136,6 +146,14 @@ class Place:
     def views(self, split: str, seed: int) -> ImageSet:
         """The augmented training images of a split, as every way sees them."""
         return versions.joined(self.images[split][0], self.settings.views, augment.PHOTOS, seed=seed)
+
+    def head(self, split: str, seed: int) -> nn.Linear:
+        """The probe on the views of a split: a new head would need more epochs than these to come so far."""
+        if (key := (split, seed, self.decay)) not in self._heads:
+            views = self.views(split, seed)
+            classes = len(views.classes)
+            self._heads[key] = probe_head(self.features(views), views.labels, classes, decay=self.decay)
+        return self._heads[key]
 
     def features(self, images: ImageSet) -> torch.Tensor:
         """Of the untouched network."""
@@ -181,6 +199,7 @@ def _trained(place: Place, trial: Trial, judged: ImageSet, found: dict[str, Any]
         versions=told.views,
         batch_size=told.batch_size,
         init=way.start,
+        head=place.head(trial.split, trial.seed),
         seed=trial.seed,
         label=trial.name,
         progress=progress,
