@@ -3,11 +3,11 @@
     python -m benchmarks.learning_rates                  all that is missing, on as many cores as there are
     python -m benchmarks.learning_rates FS FFT           these methods only
 
-Every search has `BUDGET` trials, each on two data sets with a draw of training images that no run of the grid has;
-the mean over the two decides (top-1, or the linear probe with 10 % of the labels for methods without labels). It
-begins with four rates and one head rate, goes on where the best lies at an edge, tries both neighbours of the head
-rate, and spends what is left between the best rate and its better neighbour. The record learning_rates.json keeps all
-that was tried; what has been tried is not run again. No test image is touched.
+Searches with the same share of the labels have the same number of trials, each on two data sets with a draw of training
+images that no run of the grid has; the mean top-1 decides. A search begins with four rates and one head rate, goes on
+where the best lies at an edge, tries both neighbours of the head rate, and spends what is left between the best rate
+and its better neighbour. The record learning_rates.json keeps all that was tried; what has been tried is not run again.
+No test image is touched.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from typing import Any, NamedTuple
 
 from submasking.files import atomic
 from submasking.records import places, profiles
-from submasking.records.names import SELF_SUPERVISED
 
-BUDGET = 7
+BUDGET = {100.0: 7, 10.0: 9}  # trials of a search, by the share of the labels
 SEED = 100  # of the training images, labels, order and head
 STEP = 10**0.5
 RECORD = places.committed_folder("tiny") / "learning_rates.json"
@@ -46,35 +45,29 @@ class Search(NamedTuple):
     def datasets(self) -> tuple[str, ...]:
         return ("cifar100", "dtd") if self.labels == 100 else ("cifar100", "sun397")
 
-    @property
-    def metric(self) -> str:
-        return "lp@10" if self.method in SELF_SUPERVISED else "top1"
-
 
 _BEGIN = {"FS": 15.0, "FS-magnitude": 5.0, "FS-squared": 0.1, "FFT": 0.03}
 _BEGIN_VIT = {"FS": 10.0, "FS-magnitude": 3.0, "FS-squared": 0.03, "FFT": 0.01}
-_UNLABELLED = {"SSM": 20.0, "SSM-squared": 0.3, "SSFT": 0.05}
 SEARCHES = (
     *(Search(method, "rn50-swav", 100.0, lr, 0.1) for method, lr in _BEGIN.items()),
     *(Search(method, "rn18-timm", 100.0, lr, 0.1) for method, lr in _BEGIN.items()),
     *(Search(method, "vitb32-clip", 100.0, lr, 0.1) for method, lr in _BEGIN_VIT.items()),
     *(Search(method, "rn50-swav", 10.0, lr, 0.1) for method, lr in _BEGIN.items() if method != "FS-magnitude"),
-    *(Search(method, "rn50-swav", 0.0, lr, 0.6) for method, lr in _UNLABELLED.items()),
 )
 
 
-def search(begin: float, head: float, score: Callable[[Rates], float]) -> dict[Rates, float]:
-    """Try `BUDGET` rates, the next by what the last gave; returns the score of each, -inf where training failed."""
+def search(begin: float, head: float, budget: int, score: Callable[[Rates], float]) -> dict[Rates, float]:
+    """Try `budget` rates, the next by what the last gave; returns the score of each, -inf where training failed."""
     tried: dict[Rates, float] = {}
 
     def attempt(lr: float, head_lr: float) -> None:
         rates = (float(f"{lr:.2g}"), float(f"{head_lr:.2g}"))
-        if rates not in tried and len(tried) < BUDGET:
+        if rates not in tried and len(tried) < budget:
             tried[rates] = score(rates)
 
     for power in range(4):
         attempt(begin * STEP**power, head)
-    while len(tried) < BUDGET:
+    while len(tried) < budget:
         before = len(tried)
         (lr, head_lr), rates = max(tried, key=lambda each: tried[each]), sorted({each[0] for each in tried})
         heads = sorted({each[1] for each in tried if each[0] == lr})
@@ -125,11 +118,11 @@ def run(chosen: Search, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
             wanted = (chosen.method, chosen.model, chosen.labels, dataset, *rates)
             same = [entry for entry in known if identity(entry) == wanted]
             trials.append(same[0] if same else trial(chosen, rates, dataset))
-            found.append(trials[-1].get("metrics", {}).get(chosen.metric, float("-inf")))
+            found.append(trials[-1].get("metrics", {}).get("top1", float("-inf")))
         print(chosen.method, chosen.model, f"{chosen.labels:g} %", *rates, f"{fmean(found):.4f}", flush=True)
         return fmean(found)
 
-    search(chosen.begin, chosen.head, score)
+    search(chosen.begin, chosen.head, BUDGET[chosen.labels], score)
     return trials
 
 

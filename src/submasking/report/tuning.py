@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -51,7 +52,7 @@ def curves(frame: pd.DataFrame, *, dark: bool = False) -> Figure:
         shown = [panel for panel in PANELS if len(_part(frame, *panel))]
         figure = Figure(figsize=(7.2, 2.5 * -(-len(shown) // 2)), layout="constrained")
         panels = figure.subplots(-(-len(shown) // 2), 2, squeeze=False).flatten()
-        handles = {}
+        handles: dict[str, Any] = {}
         for axes, (model, labels) in zip(panels, shown, strict=False):
             handles |= _panel(axes, _part(frame, model, labels))
             axes.set_title(TITLES[labels].format(model=model), loc="left")
@@ -68,8 +69,8 @@ def _part(frame: pd.DataFrame, model: str, labels: float) -> pd.DataFrame:
     return frame[(frame.model == model) & (frame.labels == labels)]
 
 
-def _panel(axes: Axes, part: pd.DataFrame) -> dict[str, object]:
-    handles: dict[str, object] = {}
+def _panel(axes: Axes, part: pd.DataFrame) -> dict[str, Any]:
+    handles: dict[str, Any] = {}
     for method, rows in part.groupby("method"):
         base, _, variant = str(method).partition("-")
         # at each rate the better of the head rates that were tried
