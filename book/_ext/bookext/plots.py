@@ -68,6 +68,7 @@ DRAWINGS = {
     "methods": Drawing(figures.methods, "rn18-timm", _all_labels, "submasking-rn18-timm"),
     "differences": Drawing(figures.differences, "rn18-timm", _all_labels, "submasking-rn18-timm"),
     "controls": Drawing(_family("controls"), "rn18-timm", _all_labels, "submasking-rn18-timm"),
+    "starts": Drawing(_family("starts"), "rn50-swav", _all_labels, "submasking-rn50-swav"),
     "differences-labels": Drawing(_family("labels", 10.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "bits": Drawing(figures.bits_per_weight, "all", _stored, "compression-all"),
     "bytes": Drawing(figures.task_bytes, "all", _stored, "compression-all"),

@@ -20,14 +20,17 @@ from submasking.records.places import REPOSITORY, committed_folder, results_fold
 from submasking.report import figures, frames
 
 MODEL = "rn18-timm"
-METHODS = ("LP", "FS", "FFT")
+METHODS = ("LP", "FS", "FS-squared", "FFT")
 BEGIN, END = "<!-- made by `make records`: begin -->", "<!-- made by `make records`: end -->"
 
 
 def readme_table(frame: pd.DataFrame) -> str:
     """Accuracy per data set and method for one model as a Markdown table: mean, standard deviation, n below it."""
     part = frame[(frame.model == MODEL) & (frame.labels == 100)]
-    lines = ["| data set (its stand-in) | " + " | ".join(METHODS) + " | weights off |", "|---|" + "---|" * 4]
+    lines = [
+        "| data set (its stand-in) | " + " | ".join(METHODS) + " | weights off (FS) |",
+        "|---" * (len(METHODS) + 2) + "|",
+    ]
     for dataset in [name for name in DATASETS if name in set(part.dataset)]:
         rows = part[part.dataset == dataset]
         cells = [_cell(rows[rows.method == method].top1) for method in METHODS]
@@ -38,7 +41,7 @@ def readme_table(frame: pd.DataFrame) -> str:
     count = int(part[part.method == "FS"].groupby("dataset").size().min())
     lines += [
         "",
-        f"Top-1 accuracy, profile `tiny`, {MODEL}'s stand-in, n = {count} seeds (LP has no randomness, n = 1).",
+        f"Top-1 accuracy, profile `tiny`, {MODEL}'s stand-in, n = {count} {'seed' if count == 1 else 'seeds'}; FS-squared starts the scores from the squared weights.",
     ]
     return "\n".join(lines)
 

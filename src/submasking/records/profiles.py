@@ -202,7 +202,7 @@ TINY = Profile(
     train_images=2000,
     test_images=1000,
     batch_size=64,
-    seeds=(0, 1),
+    seeds=(0,),
     backbones=2,
     methods=_SMALL,
     swav=Swav(crops=(2,), sizes=(20,), dimensions=64, prototypes=200, queue=512, queue_from=0.0),
