@@ -131,7 +131,7 @@ def test_latex_has_as_many_cells_in_each_row_as_columns(number, frame, reported)
 
 
 def test_an_unknown_table_lists_those_there_are(frame, reported):
-    with pytest.raises(ValueError, match="table must be one of 1, 2, 3, 4, 5, 6, bits, bytes; got '7'"):
+    with pytest.raises(ValueError, match=r"table must be one of 1, 2, .*, bytes; got '7'"):
         tables.build("7", frame, reported)
 
 

@@ -41,7 +41,8 @@ def readme_table(frame: pd.DataFrame) -> str:
     count = int(part[part.method == "FS"].groupby("dataset").size().min())
     lines += [
         "",
-        f"Top-1 accuracy, profile `tiny`, {MODEL}'s stand-in, n = {count} {'seed' if count == 1 else 'seeds'}; FS-squared starts the scores from the squared weights.",
+        f"Top-1 accuracy, profile `tiny`, {MODEL}'s stand-in, n = {count}; FS-squared starts the scores from the"
+        " squared weights.",
     ]
     return "\n".join(lines)
 
