@@ -1,8 +1,10 @@
 """A whole grid of made-up records, to test what reads records: the pages, tables and figures of the book."""
 
+import json
 import random
 
 from submasking.experiments import grid
+from submasking.files import atomic
 from submasking.records import predictions
 from submasking.records.results import Record, write
 
@@ -52,9 +54,10 @@ def records(profile="tiny", seeds="0,1,2"):
     return [record(task) for task in grid.runs(profile, seeds)]
 
 
-def write_grid(folder, profile="tiny", seeds="all"):
-    """Write the made-up grid below `folder`; returns its records."""
+def write_grid(folder, profile="tiny", seeds="0,1,2"):
+    """Write the made-up grid below `folder`, with the file that says its seeds; returns its records."""
     made = records(profile, seeds)
+    atomic.write(folder / grid.GRID, json.dumps({"seeds": seeds}))
     for one in made:
         write(one, folder)
     return made

@@ -18,7 +18,6 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from submasking.records import places, results
-from submasking.records.profiles import profile
 from submasking.report import frames, tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +26,7 @@ sys.path.append(str(ROOT / "book" / "_ext"))
 from bookext import benchmarks, contents, expressions, pages, settings  # noqa: E402
 from bookext.shelf import BENCHMARKS, Shelf  # noqa: E402
 
-SEEDS = profile("tiny").seeds
+SEEDS = (0, 1, 2)  # of the made-up grid
 
 # the extension without what belongs to Jupyter Book: contents, notebooks, mathematics
 MINI = """

@@ -7,7 +7,8 @@ import synthetic
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from submasking.records.names import DATASETS, MODELS
+from submasking.records.names import DATASETS
+from submasking.records.profiles import profile
 from submasking.report import figures, frames, storage, verdicts
 
 
@@ -92,7 +93,7 @@ def test_letters_are_at_least_nine_pixels_high_on_a_phone(frame, tmp_path, draw)
 def test_bits_per_weight_draws_a_bar_per_coder_at_the_mean_over_data_sets(stored):
     figure = figures.bits_per_weight(stored)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert sorted(titles) == sorted([f"{model}, FS" for model in MODELS] + ["rn50-swav, SSM"])
+    assert sorted(titles) == sorted([f"{model}, FS" for model in profile("tiny").full_models] + ["rn50-swav, SSM"])
     rows = stored[(stored.model == "rn18-timm") & (stored.method == "FS")]
     expected = [rows.groupby("dataset")[f"bits_{name}"].mean().mean() for name in storage.CODERS]
     assert heights(figure.axes[titles.index("rn18-timm, FS")]) == pytest.approx(expected)
