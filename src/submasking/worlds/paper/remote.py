@@ -132,7 +132,7 @@ def _require(remote: Remote, path: Path, progress: bool, remedy: str, *, remove:
         _tag(path).unlink(missing_ok=True)
     raise ValueError(
         f"{path.name.removesuffix('.part')} must have the {kind} {wanted} that it was published with, but {path} has"
-        f" {got[: len(wanted)]} ({size:,} bytes; the published file has {remote.about.removeprefix('about ')}){remedy}"
+        f" {got[: len(wanted)]} ({size:,} bytes; the published one is {remote.about}){remedy}"
     )
 
 
@@ -142,6 +142,7 @@ def _alone(path: Path) -> Iterator[Path]:
     part = path.with_name(path.name + ".part")
     with part.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        part.touch()  # whoever had it before may have removed it
         try:
             yield part
         finally:
