@@ -21,10 +21,10 @@ from submasking.worlds.paper import models, weights
 WITH_CLASSIFIER = {"rn18-timm": 11_689_512, "rn50-timm": 25_557_032, "rn50-torch": 25_557_032, "rn50-swav": 25_557_032}
 
 
-@pytest.fixture(scope="module")
-def untrained():
-    made = {}
-    return lambda model: made.setdefault(model, models.untrained(model))
+def shapes(model):
+    """The true network without its numbers."""
+    with torch.device("meta"):
+        return models.networks(model)[0].eval()
 
 
 @pytest.fixture
@@ -50,9 +50,10 @@ def put(folder, monkeypatch, model, write):
     return path
 
 
-def random_resnet(seed=7):
-    torch.manual_seed(seed)
-    return torchvision.models.resnet50()
+@pytest.fixture(scope="module")
+def resnet():
+    torch.manual_seed(7)
+    return torchvision.models.resnet50().eval()
 
 
 def swav(network):
@@ -87,15 +88,15 @@ def test_they_are_the_papers_six():
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_counts_are_the_published_ones(untrained, model):
-    backbone, chosen = untrained(model), weights.NETWORKS[model]
-    whole = sum(value.numel() for value in backbone.trunk.parameters())
+def test_counts_are_the_published_ones(model):
+    trunk, chosen = shapes(model), weights.NETWORKS[model]
+    whole = sum(value.numel() for value in trunk.parameters())
     assert whole == chosen.parameters
     if model in WITH_CLASSIFIER:
         assert whole + 1000 * (chosen.width + 1) == WITH_CLASSIFIER[model]
-    assert counted(backbone.trunk, backbone.preset) == chosen.masked
+    assert counted(trunk, chosen.preset) == chosen.masked
     if chosen.preset == "resnet":
-        assert counted(backbone.trunk, "faithful") == chosen.faithful
+        assert counted(trunk, "faithful") == chosen.faithful
 
 
 def test_the_masked_weights_of_a_resnet_50_are_those_that_the_paper_stores():
@@ -104,11 +105,9 @@ def test_the_masked_weights_of_a_resnet_50_are_those_that_the_paper_stores():
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_features_have_the_width_that_is_said(untrained, model):
-    backbone = untrained(model)
-    with torch.inference_mode():
-        features = backbone.trunk(backbone.normalise(torch.rand(1, 3, 224, 224)))
-    assert features.shape == (1, backbone.width)
+def test_features_have_the_width_that_is_said(model):
+    features = shapes(model)(torch.empty(1, 3, 224, 224, device="meta"))
+    assert features.shape == (1, weights.NETWORKS[model].width)
 
 
 def test_addresses_and_preprocessing_are_those_that_the_libraries_know():
@@ -129,41 +128,44 @@ def test_addresses_and_preprocessing_are_those_that_the_libraries_know():
         assert (chosen.statistics, chosen.interpolation) == ((known["mean"], known["std"]), known["interpolation"])
 
 
-def test_torchvisions_weights_make_torchvisions_features(folder, monkeypatch):
-    network = random_resnet()
-    put(folder, monkeypatch, "rn50-torch", lambda path: torch.save(network.state_dict(), path))
+def test_torchvisions_weights_make_torchvisions_features(folder, monkeypatch, resnet):
+    put(folder, monkeypatch, "rn50-torch", lambda path: torch.save(resnet.state_dict(), path))
     backbone = models.load("rn50-torch")
-    network.fc = nn.Identity()
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
-        assert torch.allclose(backbone.trunk(images), network.eval()(images), atol=1e-4)
+        assert torch.allclose(resnet.fc(backbone.trunk(images)), resnet(images), atol=1e-4)
     assert backbone.weights == "resnet50-0676ba61.pth"
     assert backbone.name == "rn50-torch"
 
 
-def test_swavs_file_is_read_as_it_was_published(folder, monkeypatch):
-    network = random_resnet()
+def test_swavs_file_is_read_as_it_was_published(folder, monkeypatch, resnet):
     path = put(
         folder, monkeypatch, "rn50-swav",
-        lambda path: torch.save(swav(network), path, _use_new_zipfile_serialization=False),
+        lambda path: torch.save(swav(resnet), path, _use_new_zipfile_serialization=False),
     )  # fmt: skip
     backbone = models.load("rn50-swav")
-    assert torch.equal(backbone.trunk.conv1.weight, network.conv1.weight)
+    assert torch.equal(backbone.trunk.conv1.weight, resnet.conv1.weight)
     again = libraries.build(backbone.architecture, path)  # as `submasking predict` builds it for a mask file
     assert again.fingerprint == backbone.fingerprint
 
 
 def test_another_resnet_is_not_taken_for_swavs(folder, monkeypatch):
-    put(folder, monkeypatch, "rn50-swav", lambda path: torch.save(random_resnet().state_dict(), path))
+    put(folder, monkeypatch, "rn50-swav", lambda path: torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path))
     with pytest.raises(ValueError, match=r"holds projection_head\.0\.weight \(2048, 2048\), but it has none"):
         models.load("rn50-swav")
 
 
 @pytest.mark.parametrize("model", ["rn50-clip", "vitb32-clip"])
 def test_openais_file_fills_both_towers(folder, monkeypatch, model):
+    """With towers of the true form, but of fewer and narrower layers."""
     torch.manual_seed(3)
     name = weights.NETWORKS[model].architecture.partition(":")[2]
-    config = open_clip.get_model_config(name)
+    config = open_clip.get_model_config(name) | {"embed_dim": 32}
+    convolutional = isinstance(config["vision_cfg"]["layers"], list)
+    config["vision_cfg"] |= {"layers": [1, 1, 1, 1], "width": 8} if convolutional else {"layers": 1, "width": 64}
+    config["text_cfg"] |= {"width": 32, "heads": 2, "layers": 1}
+    monkeypatch.setattr(open_clip, "get_model_config", lambda _: config)
+    monkeypatch.setitem(weights.NETWORKS, model, replace(weights.NETWORKS[model], width=32))
     clip = open_clip.model.CLIP(**config).eval()
     clip.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in clip.state_dict().items()})
     put(folder, monkeypatch, model, lambda path: scripted(clip, path))
@@ -180,8 +182,8 @@ def test_openais_file_fills_both_towers(folder, monkeypatch, model):
     assert backbone.logit_scale == pytest.approx(clip.logit_scale.half().item())
 
 
-def test_the_faithful_choice_is_clips_statistics_and_the_norms_of_the_downsampling_path(untrained):
-    own, faithful = untrained("rn18-timm"), models.untrained("rn18-timm", faithful=True)
+def test_the_faithful_choice_is_clips_statistics_and_the_norms_of_the_downsampling_path():
+    own, faithful = (models.untrained("rn18-timm", faithful=chosen) for chosen in (False, True))
     assert (own.mean, own.std) == weights.IMAGENET
     assert (faithful.mean, faithful.std) == weights.OPENAI
     assert (own.preset, faithful.preset) == ("resnet", "faithful")

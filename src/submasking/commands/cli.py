@@ -22,6 +22,7 @@ VERBS = {
     "compare": "how alike are these masks, beyond chance",
     "share": "put a mask file into a folder with a model card, or on a hub",
     "run": "run a notebook of the project",
+    "check": "what the paper itself needs, and how long it would take here",
 }
 # which extra of the package brings a module that may be missing
 EXTRAS = dict.fromkeys(("timm", "torchvision", "open_clip", "PIL", "huggingface_hub"), "vision") | dict.fromkeys(

@@ -40,7 +40,7 @@ def load(model: str, *, faithful: bool = False, download: bool = True, progress:
     """
     chosen = published(model)
     path = remote.have(chosen.file, weights_folder(), download=download, progress=progress)
-    trunk, tower = _networks(chosen)
+    trunk, tower = networks(model)
     if tower is None:
         _require_signature(chosen, path)
         files.load(trunk, path)
@@ -58,12 +58,16 @@ def untrained(model: str, *, faithful: bool = False, seed: int = 0) -> Backbone:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _backbone(model, *_networks(published(model)), faithful)
+        return _backbone(model, *networks(model), faithful)
 
 
-def _networks(chosen: Published) -> tuple[nn.Module, TextTower | None]:
-    """Image network without classifier, and the text tower of a CLIP."""
-    library, _, name = chosen.architecture.partition(":")
+def networks(model: str) -> tuple[nn.Module, TextTower | None]:
+    """Image network without classifier, and the text tower of a CLIP; with random weights, on torch's default device.
+
+    Raises:
+        ValueError: for an unknown model.
+    """
+    library, _, name = published(model).architecture.partition(":")
     if library == "timm":
         return timm.create_model(name, pretrained=False, num_classes=0), None
     clip = CLIP(**open_clip.get_model_config(name))

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -104,6 +105,12 @@ def digest(path: Path, kind: str, *, progress: bool = False) -> str:
     return found.hexdigest()
 
 
+@lru_cache
+def _known(path: Path, kind: str, state: tuple[int, int, int], progress: bool) -> str:
+    """The hash of a file in this state: the largest takes minutes, and is asked for more than once."""
+    return digest(path, kind, progress=progress)
+
+
 def _missing(remote: Remote, folder: Path, why: str) -> ValueError:
     return ValueError(
         f"{remote.name} ({remote.about}) must be in {folder}, but {why}; it is published at {remote.address}"
@@ -115,16 +122,17 @@ def _require(remote: Remote, path: Path, progress: bool, remedy: str, *, remove:
     kind, _, wanted = remote.digest.partition(":")
     if not wanted:
         return
-    got = digest(path, kind, progress=progress)
+    seen = path.stat()
+    size = seen.st_size
+    got = _known(path, kind, (size, seen.st_mtime_ns, seen.st_ino), progress)
     if got.startswith(wanted):
         return
-    size = path.stat().st_size
     if remove:
         path.unlink()
         _tag(path).unlink(missing_ok=True)
     raise ValueError(
         f"{path.name.removesuffix('.part')} must have the {kind} {wanted} that it was published with, but {path} has"
-        f" {got[: len(wanted)]} ({size:,} bytes; the published file has {remote.about.removeprefix('about ')}){remedy}"
+        f" {got[: len(wanted)]} ({size:,} bytes; the published one is {remote.about}){remedy}"
     )
 
 
@@ -134,6 +142,7 @@ def _alone(path: Path) -> Iterator[Path]:
     part = path.with_name(path.name + ".part")
     with part.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        part.touch()  # whoever had it before may have removed it
         try:
             yield part
         finally:
