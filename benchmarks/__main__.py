@@ -20,6 +20,7 @@ from benchmarks import (
     bank,
     codec,
     false_alarms,
+    faults,
     flip_rates,
     fuzz,
     memory,
@@ -36,7 +37,7 @@ from submasking.files import atomic
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
 TABLES = (
     "step", "memory", "monitoring", "flip_rates", "codec", "bank", "quick_start", "round_trips", "fuzz", "false_alarms",
-    "world",
+    "world", "faults",
 )  # fmt: skip
 
 
@@ -64,6 +65,9 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--peer", type=Path, metavar="FILE", help="another implementation for the table step")
     parser.add_argument(
+        "--cases", type=int, metavar="N", default=faults.CASES, help="cases in the table faults (%(default)s)"
+    )
+    parser.add_argument(
         "--files", type=int, metavar="N", default=fuzz.FILES, help="damaged files in the table fuzz (%(default)s)"
     )
     arguments = parser.parse_args(words)
@@ -73,8 +77,9 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     unknown = set(arguments.tables) - set(TABLES)
     if unknown:
         parser.error(f"tables are {', '.join(TABLES)}; got {', '.join(sorted(unknown))}")
-    if arguments.files < 1:
-        parser.error(f"--files must be at least 1; got {arguments.files}")
+    for option in ("files", "cases"):
+        if getattr(arguments, option) < 1:
+            parser.error(f"--{option} must be at least 1; got {getattr(arguments, option)}")
     if arguments.peer and "step" not in arguments.tables:
         parser.error(f"--peer belongs to the table step; got {', '.join(arguments.tables)}")
     return arguments
@@ -107,6 +112,8 @@ def measure(arguments: argparse.Namespace) -> None:
         store("false_alarms", false_alarms.measure())
     if "world" in arguments.tables:
         store("world", world.measure())
+    if "faults" in arguments.tables:
+        store("faults", faults.measure(arguments.cases))
 
 
 def main(words: Sequence[str] | None = None) -> None:

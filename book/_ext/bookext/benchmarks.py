@@ -13,6 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 from bookext import shelf
 from bookext.settings import plain
 
+LONG = 60  # letters
 Column = tuple[str, str, Callable[[Any], str]]  # key of a row, heading, how a value is printed
 CASE: tuple[Column, ...] = (("model", "model", str), ("pixels", "pixels", str), ("batch", "batch", str))
 COLUMNS: dict[str, tuple[Column, ...]] = {
@@ -110,6 +111,14 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("seen_2", "2 points seen", "{:.0%}".format),
         ("seen_5", "5 points seen", "{:.0%}".format),
     ),
+    "faults": (
+        ("kind", "kind", str),
+        ("cases", "cases", "{:,}".format),
+        ("right", "right", "{:,}".format),
+        ("refused", "refused in a line", "{:,}".format),
+        ("wrong", "wrong", "{:,}".format),
+        ("tried", "what was tried", str),
+    ),
 }
 
 
@@ -129,10 +138,17 @@ class BenchmarkTable(SphinxDirective):
         columns = columns_of(name)
         head = [heading for _, heading, _ in columns]
         rows = [[show(row[key]) for key, _, show in columns] for row in record["rows"]]
-        spec = "".join("l" if isinstance(record["rows"][0][key], str) else "r" for key, _, _ in columns)
+        spec = "".join(_column([row[key] for row in record["rows"]]) for key, _, _ in columns)
         before = nodes.raw("", "\\begingroup\\footnotesize", format="latex")
         table = [before, tabular_col_spec(spec=spec), plain([head, *rows]), nodes.raw("", "\\endgroup", format="latex")]
         return [*table, nodes.paragraph("", source(record), classes=["behind"])]
+
+
+def _column(values: list[Any]) -> str:
+    """How LaTeX sets a column: numbers to the right, text to the left, broken into lines where it is long."""
+    if not isinstance(values[0], str):
+        return "r"
+    return "l" if max(map(len, values)) < LONG else "p{0.38\\linewidth}"
 
 
 def columns_of(name: str) -> tuple[Column, ...]:
