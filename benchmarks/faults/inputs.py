@@ -144,11 +144,10 @@ def typed(route: str) -> Situation:
 
         text = dice.choice((*TEXTS, str(dice.randrange(3000)), f"{dice.randrange(3000)}.{dice.randrange(100):02d}"))
         known = {"dataset": ("str", "all")}
-        command = {"-p": ["papermill", "a.ipynb", "-p", "dataset", text], "file": ["papermill", "a.ipynb", "-f", "x"]}
 
         def attempt() -> bool:
             given = {"dataset": text if route == "run" else _resolve_type(text)}
-            return notebooks.check(known, notebooks.as_typed(known, given, command.get(route, [])))["dataset"] == text
+            return notebooks.check(known, given)["dataset"] == text
 
         return Trial(attempt)
 
@@ -182,5 +181,6 @@ WEIGHTS: dict[str, Situation] = {
     "pointer, page or nothing": weighed(lambda t, d: d.choice((POINTER, b"<html></html>", b"", bytes(64))), good=False),
 }
 WORDS: dict[str, Situation] = {
-    "papermill -p": typed("-p"), "papermill -f": typed("file"), "submasking run -p": typed("run"),
-}  # fmt: skip
+    "papermill -p": typed("-p"),
+    "submasking run -p": typed("run"),
+}

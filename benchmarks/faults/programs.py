@@ -12,7 +12,7 @@ from random import Random
 from benchmarks.faults.models import adapted
 from benchmarks.faults.trial import Situation, Trial, clear
 from submasking.commands.cli import main
-from submasking.experiments import lock
+from submasking.experiments import sole
 from submasking.files import atomic
 from submasking.tasks import maskfile
 
@@ -40,8 +40,9 @@ def locked(*, killed: bool) -> Situation:
         grid, said = folder / "results", folder / "said"
 
         def attempt() -> bool:
-            first = _started(lambda: lock.hold(grid))
-            while not ((grid / lock.LOCK).exists() and (grid / lock.LOCK).read_text().endswith("\n")):
+            held = grid / ".grid.lock"
+            first = _started(lambda: sole.hold_grid(grid))
+            while not (held.exists() and held.read_text().endswith("\n")):
                 time.sleep(0.01)
             if killed:
                 _killed(first)
@@ -62,8 +63,8 @@ def locked(*, killed: bool) -> Situation:
 def _hold_and_say(folder: Path, said: Path) -> None:
     refusal = ""
     try:
-        lock.hold(folder, patience=0)
-    except SystemExit as error:
+        sole.hold_grid(folder)
+    except ValueError as error:
         refusal = str(error)
     atomic.write(said, refusal)
 
