@@ -67,6 +67,12 @@ class MaskState:
             raise ValueError(
                 f"a masked parameter must be whole; {name!r} was sharded after masking; use DistributedDataParallel"
             )
+        frozen = getattr(*owner_of(self.model, name + FROZEN), None)  # none beside a trained one
+        if frozen is not None and parameter.shape != frozen.shape:
+            raise ValueError(
+                f"a masked parameter must keep its shape {tuple(frozen.shape)}; {name!r} is {tuple(parameter.shape)}"
+                " now, as sharding leaves it; use DistributedDataParallel, or change the model before it is masked"
+            )
         return parameter
 
     def tensors(self, name: str) -> tuple[Tensor, Tensor]:
