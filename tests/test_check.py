@@ -84,6 +84,7 @@ def test_people_read_the_same(here, capsys):
     assert "20 files are missing" in text
     assert all(network.file.name in text for network in weights.NETWORKS.values())
     assert "of unknown size" in text
+    assert "disk: at least" in text  # for what has an unknown size
 
 
 def test_a_step_is_taken_with_each_pair_that_is_here(here, monkeypatch, capsys):

@@ -172,7 +172,8 @@ def _text(found: dict[str, Any]) -> Iterator[str]:
     beside = f" and {unknown} of unknown size" if unknown else ""
     yield f"\n{len(missing)} files are missing: {words(sum(file['bytes'] for file in missing))}{beside}"
     for disk in found["disk"]:
-        yield f"disk: {words(disk['need'])} to be written, {words(disk['free'])} free ({', '.join(disk['folders'])})"
+        need = f"{'at least ' if unknown else ''}{words(disk['need'])}"
+        yield f"disk: {need} to be written, {words(disk['free'])} free ({', '.join(disk['folders'])})"
     device = found["device"]
     memory = f", {words(device['memory'])}; the authors ask for {words(GPU_BYTES)}" if device["memory"] else ""
     yield f"device: {device['name']}{memory}"
