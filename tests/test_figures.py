@@ -177,3 +177,12 @@ def test_the_idea_shows_weights_only_where_the_mask_is_on():
     on = ~np.ma.getmaskarray(np.ma.masked_invalid(mask))
     assert (shown == on).all()
     assert (product[on] == weights[on]).all()
+
+
+@pytest.mark.parametrize("family", verdicts.FAMILIES)
+def test_the_legend_of_differences_lies_within_the_figure(frame, family):
+    figure = figures.differences(frame[frame.model == "rn50-swav"], family, 10.0 if family == "labels" else 100.0)
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1

@@ -30,6 +30,7 @@ BARS = ("LP", "FS", "FFT", "SSM+LP", "SSFT+LP")
 PAIRS = ("#0072B2", "#D55E00", "#999999", "#009E73", "#E69F00")
 # inches: on a phone, 358 pixels wide, the smallest letters are nine pixels high
 WIDTH = 4.6
+LEGEND = 30  # letters of methods that fit on one line of a legend
 INK = {"light": "#222222", "dark": "#dddddd"}
 
 
@@ -136,9 +137,9 @@ def differences(frame: pd.DataFrame, family: str = "methods", percent: float = 1
     axes.axvline(0, color=_ink(), linewidth=0.9)
     _rows(axes, datasets)
     axes.set_xlabel("difference in accuracy, points")
-    figure.legend(
-        loc="outside upper left", ncols=2 if len(pairs) > 3 else len(pairs), columnspacing=1, handletextpad=0.2
-    )
+    letters = sum(len(first) + len(second) for (first, second), _ in pairs)
+    columns = len(pairs) if letters <= LEGEND else 2  # one line where it fits
+    figure.legend(loc="outside upper left", ncols=columns, columnspacing=1, handletextpad=0.2)
     return figure
 
 
