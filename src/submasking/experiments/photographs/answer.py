@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from submasking.experiments.photographs.trials import PROBE, WAYS
 from submasking.records import predictions
+from submasking.report.statistics import Estimate, Sample, difference, estimate
 
-LEVEL, DRAWS = 0.95, 2000
 RIVAL = "FFT late"
 Found = Sequence[Mapping[str, Any]]
 Row = Mapping[Any, float]
-Right = NDArray[np.float64]  # by test image, the share of the seeds that were right
 
 
 def table(found: Found) -> pd.DataFrame:
@@ -27,14 +25,14 @@ def table(found: Found) -> pd.DataFrame:
 
     Returns:
         "rate", "accuracy" with "low" and "high", "ahead" of fine-tuning the late stages with "ahead low" and "ahead
-        high" (intervals of `LEVEL` over test images, the seeds' mean), "off" percent of the masked weights, "KiB" of
-        the coded mask, "seconds" of a training; nan where a way has none.
+        high" (95 % intervals of `submasking.report.statistics`, nan for a single seed), "off" percent of the masked
+        weights, "KiB" of the coded mask, "seconds" of a training; nan where a way has none.
     """
-    right = {way: _right(found, way) for way in WAYS}
+    samples = {way: _sample(found, way) for way in WAYS}
     rows = {}
     for way in WAYS:
         runs = [entry for entry in found if entry["way"] == way]
-        accuracy, ahead = interval(right[way]), interval(right[way] - right[RIVAL])
+        accuracy, ahead = _percent(estimate(samples[way])), _percent(difference(samples[way], samples[RIVAL]))
         rows[way] = {
             "rate": runs[0]["rate"],
             **dict(zip(("accuracy", "low", "high"), accuracy, strict=True)),
@@ -52,35 +50,33 @@ def tried(found: Found) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").sort_index(axis=1).rename_axis("way")
 
 
-def interval(values: Right, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of values of test images with the ends of its bootstrap interval, in percent."""
-    random, count = np.random.default_rng(seed), len(values)
-    means = [values[random.integers(0, count, count)].mean() for _ in range(DRAWS)]
-    low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return 100 * float(values.mean()), 100 * float(low), 100 * float(high)
-
-
 def sentence(name: str, found: Found) -> str:
     """Where the folder stands: do masks keep up with fine-tuning of the same layers, and is either needed at all."""
     rows = table(found).to_dict("index")
-    seeds, count = len({entry["seed"] for entry in found}), len(_right(found, PROBE))
-    over = interval(_right(found, RIVAL) - _right(found, PROBE))
+    over = difference(_sample(found, RIVAL), _sample(found, PROBE))
     squared, constant = (_against(rows[way]) for way in ("FS-squared late", "FS late"))
     # by the validation images: the test images choose nothing
     every = max(("FFT all", "FS all", "FS-squared all"), key=lambda way: max(_first(found, way)["chosen"].values()))
     return (
-        f"On {name} ({count:,} test images, {_times(seeds)} each, {100 * LEVEL:.0f} % intervals over images) a linear"
+        f"On {name} ({over.images:,} test images, {_times(over.seeds)} each, 95 % intervals) a linear"
         f" probe is right for {_share(rows[PROBE])}, and fine-tuning the late stages for {_share(rows[RIVAL])}, which"
-        f" {_needed(over)}; masks of the same layers are {squared} if their scores start from the squared weights, and"
-        f" {constant} from a constant; the best that changes all layers, {every}, is {_against(rows[every])}."
+        f" {_needed(_percent(over))}; masks of the same layers are {squared} if their scores start from the squared"
+        f" weights, and {constant} from a constant; the best that changes all layers, {every}, is"
+        f" {_against(rows[every])}."
     )
 
 
-def _right(found: Found, way: str) -> Right:
-    runs = [entry for entry in found if entry["way"] == way]
+def _sample(found: Found, way: str) -> Sample:
+    runs = {entry["seed"]: entry for entry in found if entry["way"] == way}
     if not runs:
         raise ValueError(f"a study must have runs of every way, there is none of {way}; run it to its end")
-    return np.mean([predictions.right(entry["predictions"], entry["labels"]) for entry in runs], axis=0)
+    right = {seed: np.array(predictions.right(run["predictions"], run["labels"])) for seed, run in runs.items()}
+    values = {seed: float(outcomes.mean()) for seed, outcomes in right.items()}
+    return Sample(values, right, next(iter(runs.values()))["test"], name=way)
+
+
+def _percent(found: Estimate) -> tuple[float, float, float]:
+    return 100 * found.value, 100 * found.low, 100 * found.high
 
 
 def _first(found: Found, way: str) -> Mapping[str, Any]:
@@ -92,24 +88,32 @@ def _mean(runs: Found, what: str) -> float:
 
 
 def _share(row: Row) -> str:
-    return f"{row['accuracy']:.1f} % [{row['low']:.1f}, {row['high']:.1f}]"
+    return f"{row['accuracy']:.1f} %{_between(row['low'], row['high'], '.1f')}"
 
 
 def _against(row: Row) -> str:
-    ahead, low, high = row["ahead"], row["ahead low"], row["ahead high"]
-    place = "ahead of it" if low > 0 else "behind it" if high < 0 else "not told apart from it"
-    return f"{place} ({ahead:+.1f} points [{low:+.1f}, {high:+.1f}])"
+    return f"{_place(row['ahead low'], row['ahead high'], 'ahead of', 'behind')} {_gain(_ahead(row))}"
 
 
 def _needed(over: tuple[float, float, float]) -> str:
-    gain = f"({over[0]:+.1f} points [{over[1]:+.1f}, {over[2]:+.1f}])"
-    if over[1] > 0:
-        return f"gains over it {gain}"
-    return (
-        f"loses against it {gain}"
-        if over[2] < 0
-        else f"is not told apart from it {gain}: nothing much is to be gained here"
-    )
+    said = _place(over[1], over[2], "gains over", "loses against")
+    return f"{said if said[0] in 'gl' else f'is {said}'} {_gain(over)}"
+
+
+def _place(low: float, high: float, above: str, below: str) -> str:
+    return f"{above} it" if low > 0 else f"{below} it" if high < 0 else "not told apart from it"
+
+
+def _ahead(row: Row) -> tuple[float, float, float]:
+    return row["ahead"], row["ahead low"], row["ahead high"]
+
+
+def _gain(over: tuple[float, float, float]) -> str:
+    return f"({over[0]:+.1f} points{_between(over[1], over[2], '+.1f')})"
+
+
+def _between(low: float, high: float, form: str) -> str:
+    return ", no interval from one training" if np.isnan(low) else f" [{low:{form}}, {high:{form}}]"
 
 
 def _times(seeds: int) -> str:
