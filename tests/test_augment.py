@@ -118,3 +118,11 @@ def test_errors_say_what_is_wrong():
         augment.views(_images(), _generator(), (0,))
     with pytest.raises(ValueError, match="one to one"):
         augment.views(_images(), _generator(), (8, 8), [(0.5, 1.0)])
+
+
+@pytest.mark.parametrize("style", [augment.PHOTOS, augment.GLYPHS, augment.GLYPH_VIEWS])
+def test_images_are_changed_where_they_are(style):
+    images = torch.empty(4, 3, 12, 12, device="meta")  # as a GPU would be: an operation on two devices fails
+    generator = torch.Generator().manual_seed(0)
+    assert augment.supervised(images, generator, style).device.type == "meta"
+    assert {view.device.type for view in augment.views(images, generator, (8, 6), style=style)} == {"meta"}

@@ -519,3 +519,30 @@ def test_sparsities_count_what_is_off():
     assert masking.sparsities() == {"weight": 0.25, "bias": 0.0}
     assert masking.sparsity() == 4 / 20
     assert (model.weight[0] == 0).all()
+
+
+def _first(name, parameter):
+    return Decision("mask" if name == "0.weight" else "freeze")
+
+
+@pytest.mark.parametrize("rescale", ["none", "variance"])
+def test_an_average_of_models_is_not_silently_turned_into_masks(rescale):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
+    masking = submasking.mask(model, select=_first, init="normal", rescale=rescale)
+    average = torch.optim.swa_utils.AveragedModel(model, use_buffers=False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    average.update_parameters(model)
+    model.load_state_dict(average.module.state_dict())  # of a single model it is the model
+    with torch.no_grad():
+        masking.scores()["0.weight"].neg_()
+    masking.apply()
+    average.update_parameters(model)
+    state = average.module.state_dict()
+    now = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"'0.weight' is not, as in an average of models"):
+        model.load_state_dict(state)
+    assert all(torch.equal(value, now[name]) for name, value in model.state_dict().items())
+    half = {name: value.bfloat16() if name.endswith("0.weight") else value for name, value in before.items()}
+    model.load_state_dict(half)
+    assert torch.equal(model(torch.ones(1, 6)), model(torch.ones(1, 6)))

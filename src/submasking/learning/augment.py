@@ -1,7 +1,7 @@
 """Batched augmentation on tensors: the colour changes of the supervised runs and the crops of SwAV.
 
-Deterministic given the generator. The character tasks take no flips (an arrow turned round is another
-class) and no solarisation (dark ink on light paper becomes dark on dark).
+Deterministic given the generator, which draws on the CPU wherever the images are. The character tasks take no flips
+(an arrow turned round is another class) and no solarisation (dark ink on light paper becomes dark on dark).
 """
 
 from __future__ import annotations
@@ -105,10 +105,11 @@ def colours(images: Images, generator: Generator, style: Style = GLYPHS) -> Imag
     angle = 2 * math.pi * style.jitter * jittered * _uniform((count,), generator, -1, 1)
     saturation = saturation * ~_happens(count, generator, style.grey)
     matrix = _colour_matrix(saturation, angle) * (brightness * contrast)[:, None, None]
-    luma = torch.einsum("c,nchw->n", _YIQ[0], images) / (images.shape[-1] * images.shape[-2])
+    brightness, contrast, matrix = (each.to(images.device) for each in (brightness, contrast, matrix))
+    luma = torch.einsum("c,nchw->n", _YIQ[0].to(images.device), images) / (images.shape[-1] * images.shape[-2])
     offset = (1 - contrast) * brightness * luma
     changed = torch.baddbmm(offset[:, None, None], matrix, images.flatten(2)).view_as(images).clamp_(0, 1)
-    solarised = _happens(count, generator, style.solarised)[:, None, None, None]
+    solarised = _happens(count, generator, style.solarised)[:, None, None, None].to(images.device)
     return torch.where(solarised & (changed >= 0.5), 1 - changed, changed) if style.solarised else changed
 
 
@@ -132,7 +133,7 @@ def _crop(images: Images, generator: Generator, size: int, scale: tuple[float, f
     angle = style.turn * _uniform((count,), generator, -1, 1)
     cosine, sine = side * angle.cos(), side * angle.sin()
     rows = torch.stack([cosine * mirror, -sine, right, sine * mirror, cosine, down], 1).view(count, 2, 3)
-    grid = functional.affine_grid(rows, [count, 3, size, size], align_corners=False)
+    grid = functional.affine_grid(rows.to(images.device), [count, 3, size, size], align_corners=False)
     return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 

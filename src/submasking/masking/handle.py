@@ -18,6 +18,8 @@ from submasking.masking.state import FROZEN, SCORES, MaskState, Target, owner_of
 
 HANDLE = "_submasking"
 
+ROUNDED = 2**-6  # relative: two roundings to bfloat16, of weights that were cast and cast back
+
 
 class Masking(MaskState):
     """The handle of a masked model, made by `mask`.
@@ -249,7 +251,12 @@ class Masking(MaskState):
         """Make what is loaded agree: the weights of a plain checkpoint become frozen ones, all weights follow masks.
 
         Shapes that do not fit and names that are missing are left for torch to report.
+
+        Raises:
+            ValueError: weights that are loaded beside their scores are no masked weights, as in an average of models;
+                nothing is changed then.
         """
+        self._refuse_averages(state, prefix)
         self._remember_loaded(state, prefix)
         for target in self.targets:
             theirs = [prefix + name for name in target.names if prefix + name in state]
@@ -264,6 +271,25 @@ class Masking(MaskState):
             if frozen.shape == scores.shape == self.parameter(target.name).shape:
                 masked = effective(frozen, self.criterion(scores).to(frozen.device), self.rescale)
                 state.update(dict.fromkeys(theirs or [prefix + target.name], masked))
+
+    def _refuse_averages(self, state: dict[str, Any], prefix: str) -> None:
+        """Weights beside scores are made to follow these; so they must be theta or 0, or theta over one alpha."""
+        for target in self.targets:
+            weight, frozen = state.get(prefix + target.name), state.get(prefix + target.name + FROZEN)
+            if weight is None or frozen is None or prefix + target.name + SCORES not in state:
+                continue
+            if weight.shape != frozen.shape or weight.is_meta:
+                continue
+            on = weight != 0
+            ratios = weight[on].double() / frozen[on].double()
+            if not ratios.numel():
+                continue
+            low, high = ratios.amin(), ratios.amax()  # alpha is at most 1
+            if not (high - low <= ROUNDED * high and low >= 1 - ROUNDED):  # true for NaN, too
+                raise ValueError(
+                    f"loaded weights beside scores must be masked weights; {target.name!r} is not, as in an average of"
+                    " models; load that into a plain model, or leave its weights out to keep the masks"
+                )
 
     def _remember_loaded(self, state: dict[str, Any], prefix: str) -> None:
         """A plain checkpoint is the backbone's; of a masked one that does not say, what was before stays."""

@@ -137,7 +137,7 @@ def differences(frame: pd.DataFrame, family: str = "methods", percent: float = 1
     axes.axvline(0, color=_ink(), linewidth=0.9)
     _rows(axes, datasets)
     axes.set_xlabel("difference in accuracy, points")
-    letters = sum(len(first) + len(second) for (first, second), _ in pairs)
+    letters = sum(len(name) for row in verdicts.FAMILIES[family] for name in row)
     columns = len(pairs) if letters <= LEGEND else 2  # one line where it fits
     figure.legend(loc="outside upper left", ncols=columns, columnspacing=1, handletextpad=0.2)
     return figure

@@ -101,6 +101,8 @@ def _needed(over: tuple[float, float, float]) -> str:
 
 
 def _place(low: float, high: float, above: str, below: str) -> str:
+    if np.isnan(low):  # of a single training
+        return "not to be judged against it"
     return f"{above} it" if low > 0 else f"{below} it" if high < 0 else "not told apart from it"
 
 
