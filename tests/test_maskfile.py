@@ -268,7 +268,7 @@ def test_a_head_of_another_kind_is_refused(tmp_path):
 
 
 def test_scores_must_be_finite(tmp_path):
-    with pytest.raises(ValueError, match="JSON"):
+    with pytest.raises(ValueError, match="a score must be a finite number"):
         maskfile.save(tmp_path / "task", adapted(), score={"top1": float("nan")})
 
 

@@ -146,8 +146,9 @@ def test_a_checkpoint_of_another_start_is_not_continued(tmp_path):
         adapted(plan, init="squared", **place)
 
 
-def test_a_recipe_says_its_start_where_it_is_not_the_papers(monkeypatch):
-    assert "init" not in profiles.settings("tiny", "FS", "rn18-timm")
+def test_a_recipe_says_its_start(monkeypatch):
+    assert profiles.settings("tiny", "FS", "rn18-timm")["init"] == "constant"
+    assert profiles.settings("tiny", "FS-squared", "rn18-timm")["init"] == "squared"
     squared = profiles.replace(profiles.TINY, methods={"FS": Optimisation(lr=0.1, epochs=1, init="squared")})
     monkeypatch.setitem(profiles.PROFILES, "tiny", squared)
     assert profiles.settings("tiny", "FS", "rn18-timm")["init"] == "squared"
