@@ -183,6 +183,9 @@ def test_settings_out_of_range_are_refused(settings, change, said):
 @pytest.mark.slow
 def test_the_notebook_runs(settings, tmp_path):
     given = {name: value for name, value in vars(settings).items() if name not in ("head_lr", "batch_size")}
+    given |= {"model": "test_efficientnet", "from_stage": "blocks.2"}  # it takes what profile images tells timm
+    network = timm.create_model(given["model"], num_classes=0, pad_type="same", bn_eps=1e-3)
+    save_file(network.state_dict(), given["weights"])
     path = notebooks.execute("photographs", given, tmp_path / "out.ipynb", progress=False)
     assert "a linear probe is right for" in path.read_text()
 

@@ -125,6 +125,7 @@ def test_latex_has_as_many_cells_in_each_row_as_columns(number, frame, reported)
     rows = [line for line in made.latex().splitlines() if line.endswith("\\\\") and "multicolumn" not in line]
     assert {line.count("&") for line in rows} == {len(made.spec.columns)}
     assert "±" not in made.latex()
+    assert not re.search(r"(?<!\\)%", made.latex())  # what follows would be a comment
     assert MISSING not in made.latex()
     assert not re.search(r"\b0\.\d", made.latex()), "eight columns fit only without the zero before the point"
 

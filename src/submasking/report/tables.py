@@ -170,6 +170,10 @@ class Table:
 
 
 def _latex_head(spec: Spec) -> list[str]:
+    return [line.replace("%", "\\%") for line in _heads(spec)]
+
+
+def _heads(spec: Spec) -> list[str]:
     names = " & ".join([spec.corner, *(name for _, name in spec.columns)]) + " \\\\"
     if not any(group for group, _ in spec.columns):
         return [names]
