@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,11 @@ from benchmarks.machine import describe
 from benchmarks.ways import WAYS, PeerError, peer
 from submasking.files import atomic
 
+Rows = list[dict[str, Any]]
 RECORDS = Path(__file__).resolve().parents[1] / "book" / "records" / "benchmarks"
-TABLES = (
-    "step", "memory", "monitoring", "flip_rates", "codec", "bank", "quick_start", "round_trips", "fuzz", "false_alarms",
-    "world", "faults",
-)  # fmt: skip
 
 
-def store(name: str, rows: list[dict[str, Any]]) -> None:
+def store(name: str, rows: Rows) -> None:
     """Print a table and keep it as a record, with the machine it was measured on."""
     for row in rows:
         print("  ".join(f"{value!s:>20}" if key == "way" else f"{key} {value}" for key, value in row.items()))
@@ -87,33 +84,38 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Measure and store the tables that are asked for."""
+    for table, measured in TABLES.items():
+        if table in arguments.tables:
+            for name, rows in measured(arguments):
+                store(name, rows)
+
+
+def _steps(arguments: argparse.Namespace) -> Iterator[tuple[str, Rows]]:
     ways = {**WAYS, **({"peer": peer(arguments.peer)} if arguments.peer else {})}
-    if "step" in arguments.tables:
-        for case in step.CASES:
-            store(f"step_{case.model}_{case.pixels}", step.measure(case, ways))
-    if "memory" in arguments.tables:
-        store("memory", [row for case in memory.CASES for row in memory.measure(*case)])
-    if "monitoring" in arguments.tables:
-        store("monitoring", monitoring.measure())
-    if "flip_rates" in arguments.tables:
-        store("flip_rates", flip_rates.measure())
-    if "codec" in arguments.tables:
-        store("codec", codec.measure())
-    if "bank" in arguments.tables:
-        store("bank_tasks", bank.many())
-        store("bank_switch", bank.switching())
-    if "quick_start" in arguments.tables:
-        store("quick_start", quick_start.measure())
-    if "round_trips" in arguments.tables:
-        store("round_trips", round_trips.measure())
-    if "fuzz" in arguments.tables:
-        store("fuzz", fuzz.measure(arguments.files))
-    if "false_alarms" in arguments.tables:
-        store("false_alarms", false_alarms.measure())
-    if "world" in arguments.tables:
-        store("world", world.measure())
-    if "faults" in arguments.tables:
-        store("faults", faults.measure(arguments.cases))
+    for case in step.CASES:
+        yield f"step_{case.model}_{case.pixels}", step.measure(case, ways)
+
+
+def _banks(arguments: argparse.Namespace) -> Iterator[tuple[str, Rows]]:
+    yield "bank_tasks", bank.many()
+    yield "bank_switch", bank.switching()
+
+
+# by the name of a table what measures it: its records and their rows, one after the other
+TABLES: dict[str, Callable[[argparse.Namespace], Iterable[tuple[str, Rows]]]] = {
+    "step": _steps,
+    "memory": lambda _: [("memory", [row for case in memory.CASES for row in memory.measure(*case)])],
+    "monitoring": lambda _: [("monitoring", monitoring.measure())],
+    "flip_rates": lambda _: [("flip_rates", flip_rates.measure())],
+    "codec": lambda _: [("codec", codec.measure())],
+    "bank": _banks,
+    "quick_start": lambda _: [("quick_start", quick_start.measure())],
+    "round_trips": lambda _: [("round_trips", round_trips.measure())],
+    "fuzz": lambda arguments: [("fuzz", fuzz.measure(arguments.files))],
+    "false_alarms": lambda _: [("false_alarms", false_alarms.measure())],
+    "world": lambda _: [("world", world.measure())],
+    "faults": lambda arguments: [("faults", faults.measure(arguments.cases))],
+}
 
 
 def main(words: Sequence[str] | None = None) -> None:

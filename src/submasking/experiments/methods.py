@@ -212,7 +212,8 @@ def _adapted(task: Run, backbone: Backbone, images: ImageSet, progress: bool) ->
 
 def _thinned(task: Run, backbone: Backbone) -> tuple[Backbone, Found]:
     """The backbone under a random mask that switches off as many weights of each tensor as this run's FS did."""
-    masked = results.known(replace(task, method="FS").record_file, replace(task, method="FS").recipe())
+    learnt = replace(task, method="FS")
+    masked = results.known(learnt.record_file, learnt.recipe())
     if masked is None:
         raise ValueError(
             f"{task} needs the record of FS with the same seed, which says how much goes off; run FS first"
