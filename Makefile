@@ -6,6 +6,8 @@ PROFILE ?= tiny
 # seeds: whole numbers split by commas; "all" is the profile's
 SEEDS ?= all
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
+# notebooks of profile paper at once: one a GPU, on a CPU one
+GPUS ?= $(shell n=$$(nvidia-smi --list-gpus 2>/dev/null | grep -c .); echo $$((n > 0 ? n : 1)))
 # one run uses one thread; the grid runs as many at once as there are cores
 export OMP_NUM_THREADS ?= 1
 
@@ -30,14 +32,14 @@ $(VENV)/.done: requirements.lock pyproject.toml
 book: grid site pdf ## run what is not done yet, then build site and PDF
 
 grid: setup ## run every experiment of PROFILE (default tiny) and SEEDS that is not done
-	$(BIN)/snakemake --cores $(CORES) --keep-going --rerun-incomplete --nolock --rerun-triggers input params --quiet rules progress host --config profile=$(PROFILE) seeds=$(SEEDS)
+	$(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS) --keep-going --rerun-incomplete --nolock --rerun-triggers input params --quiet rules progress host --config profile=$(PROFILE) seeds=$(SEEDS)
 
-site: setup ## build the site in _build/html
-	$(BIN)/jupyter-book build book/ -W --keep-going --quiet
+site: setup ## build the site of PROFILE in _build/html
+	SUBMASKING_PROFILE=$(PROFILE) $(BIN)/jupyter-book build book/ -W --keep-going --quiet
 	@echo "The site: _build/html/index.html"
 
-pdf: setup ## build the PDF, where LaTeX is installed
-	$(BIN)/python book/pdf.py
+pdf: setup ## build the PDF of PROFILE, where LaTeX is installed
+	SUBMASKING_PROFILE=$(PROFILE) $(BIN)/python book/pdf.py
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile

@@ -3,6 +3,7 @@
 #   snakemake --cores 2 --keep-going --nolock            the tiny profile (what `make grid` calls)
 #   snakemake --cores 2 --config profile=smoke           another profile
 #   snakemake --cores 2 --config seeds=0,1,2,3,4         more seeds than the profile's
+#   snakemake --cores 8 --resources gpu=1 --config profile=paper    the paper itself, one notebook at a time on a GPU
 #   snakemake --executor slurm --jobs 20 ...             the same file on a cluster, with Snakemake's Slurm plugin
 #
 # One job is one notebook with many runs in it. A killed grid goes on where it stopped, since each run leaves its own
@@ -20,7 +21,8 @@ from submasking.experiments import grid, notebooks, sole
 from submasking.experiments.progress import Watch
 from submasking.files import atomic
 from submasking.records import places, surroundings
-from submasking.worlds import recipes
+from submasking.records.profiles import profile
+from submasking.worlds import origin
 
 PROFILE = config.get("profile", "tiny")
 SEEDS = str(config.get("seeds") or "all")
@@ -49,10 +51,9 @@ def models(stem):
 
 def backbones_of(stem):
     """Files of the pretrained backbones that a notebook's runs take; the first for one that keeps its own record."""
-    runs = grid.notebook_runs(stem, PROFILE, SEEDS)
-    return sorted({str(recipes.file_of(run.model, PROFILE, run.seed)) for run in runs}) or [
-        str(recipes.file_of(model, PROFILE)) for model in models(stem)
-    ]
+    runs = [(run.model, run.seed) for run in grid.notebook_runs(stem, PROFILE, SEEDS)]
+    wanted = runs or [(model, 0) for model in models(stem)]
+    return sorted({str(file) for model, seed in wanted for file in origin.pretrained(model, PROFILE, seed)})
 
 
 onstart:
@@ -83,7 +84,7 @@ rule backbone:
     wildcard_constraints:
         number=r"\d+",
     params:
-        recipe=lambda wildcards: digest(recipes.recipe(wildcards.model, PROFILE, seed=int(wildcards.number))),
+        recipe=lambda wildcards: digest(origin.of(wildcards.model, PROFILE, seed=int(wildcards.number))),
     priority: lambda wildcards: 3 if wildcards.model == FIRST else 0
     log:
         str(FOLDER / "logs" / "backbone-{model}-{number}.txt"),
@@ -109,6 +110,8 @@ for stem in NOTEBOOKS:
             stem=stem,
             recipes=digest([run.recipe() for run in grid.notebook_runs(stem, PROFILE, SEEDS)]),
         priority: 2 if FIRST in models(stem) else 1
+        resources:
+            gpu=int(profile(PROFILE).protocol is not None),
         log:
             str(FOLDER / "logs" / f"{stem}.txt"),
         run:

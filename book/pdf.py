@@ -7,6 +7,7 @@ Where LaTeX is missing it says in one line which packages to install, and ends w
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -16,11 +17,12 @@ BOOK = Path(__file__).resolve().parent
 PROJECT = BOOK.parent
 OUTPUT = PROJECT / "_build" / "latex"
 PDF, STAMP = OUTPUT / "submasking.pdf", OUTPUT / "submasking.inputs"
+PROFILE = os.environ.get("SUBMASKING_PROFILE") or "tiny"
 SOURCES = (
     "book",
     "src",
-    "results/tiny/records",
-    "results/tiny/grid.json",
+    f"results/{PROFILE}/records",
+    f"results/{PROFILE}/grid.json",
     "_config.yml",
     "_toc.yml",
     "requirements.lock",
@@ -36,7 +38,7 @@ def missing() -> list[str]:
 
 def inputs() -> str:
     """Hash of the names and contents of all files that the PDF is made from."""
-    content = hashlib.sha256()
+    content = hashlib.sha256(PROFILE.encode())
     roots = [PROJECT / name for name in SOURCES]
     for file in sorted(file for root in roots for file in (root.rglob("*") if root.is_dir() else [root])):
         if file.is_file() and not MADE & set(file.relative_to(PROJECT).parts):

@@ -9,9 +9,8 @@ from safetensors.torch import save_file
 from submasking.records.names import DATASET_STAND_INS, MODELS
 from submasking.records.profiles import profile
 from submasking.tasks.fingerprint import fingerprint
-from submasking.worlds import backbones, networks, pretrain
+from submasking.worlds import backbones, networks, origin, pretrain
 from submasking.worlds import datasets as data
-from submasking.worlds.recipes import recipe
 
 pytestmark = pytest.mark.usefixtures("smoke_results")
 
@@ -77,12 +76,12 @@ def test_weights_of_another_recipe_or_damaged_ones_are_made_again(smoke_results)
 
 
 def test_recipes_tell_models_and_profiles_apart():
-    recipes = [json.dumps(recipe(model, name)) for model in MODELS for name in ("smoke", "tiny")]
+    recipes = [json.dumps(origin.of(model, name)) for model in MODELS for name in ("smoke", "tiny")]
     assert len(set(recipes)) == len(recipes)
 
 
 def test_supervised_pretraining_learns():
-    told = recipe("rn18-timm", "smoke") | {"epochs": 20, "batch_size": 16, "lr": 0.02, "style": "plain"}
+    told = origin.of("rn18-timm", "smoke") | {"epochs": 20, "batch_size": 16, "lr": 0.02, "style": "plain"}
     letters = data.load("smoke", data.SOURCE, "train")
     trunk = networks.trunk(told["architecture"], 24).eval()
     tensors = pretrain.pretrain(told, letters, progress=False)
@@ -161,7 +160,7 @@ def test_local_weights_are_loaded_into_timms_architecture(tmp_path, plain):
         expected = network.eval()(images * 2 - 1)
         assert torch.allclose(backbone.trunk(backbone.normalise(images)), expected, atol=1e-5)
     assert (backbone.weights, backbone.stand_in) == ("weights.safetensors", "")
-    assert recipe("test_resnet", "images", file)["weights"] == "weights.safetensors"
+    assert origin.of("test_resnet", "images", file)["weights"] == "weights.safetensors"
 
 
 def test_local_weights_that_do_not_fit_are_refused(tmp_path, plain):

@@ -16,6 +16,7 @@ import torch
 from submasking.commands.cli import main
 from submasking.learning.backbone import Backbone
 from submasking.records.names import DATASETS, MODELS
+from submasking.records.profiles import PAPER
 from submasking.worlds.paper import effort, inventory, models, remote, weights
 from submasking.worlds.paper.data import catalogue
 from submasking.worlds.paper.data.load import load
@@ -146,8 +147,8 @@ def test_the_hours_are_those_of_a_count_by_hand():
     every = sum(batches.values())
     # rn18-timm and rn50-swav: FS and FFT 150 epochs each; vitb32-clip: FS 32, FFT as the others
     assert got["tables"] == pytest.approx(every * (150 + 150 + 150 + 150 + 32 + 150))
-    few = sum(300 * math.ceil(int(catalogue.SETS[name].images("train") * 0.1) / 64) for name in effort.FEW_SETS)
-    none = sum(300 * batches[name] for name in effort.FEW_SETS) * (2 * 224**2 + 6 * 96**2) / 224**2
+    few = sum(300 * math.ceil(int(catalogue.SETS[name].images("train") * 0.1) / 64) for name in PAPER.sparse_datasets)
+    none = sum(300 * batches[name] for name in PAPER.sparse_datasets) * (2 * 224**2 + 6 * 96**2) / 224**2
     assert got["figures"] == pytest.approx(few + none)
 
 
@@ -158,7 +159,7 @@ def test_hours_need_a_step_of_every_model():
 
 def test_a_device_that_is_not_here_is_one_line(here, capsys):
     assert main(["check", "--device", "cuda:99", "--no-steps"]) == 1
-    assert "--device must be one that is here" in capsys.readouterr().err
+    assert "device must be one that is here" in capsys.readouterr().err
 
 
 def rows(heading):

@@ -1,7 +1,6 @@
 """The paper's networks: published counts and addresses, and weights read from files in the exact published form."""
 
 import hashlib
-import warnings
 from dataclasses import replace
 
 import open_clip
@@ -9,7 +8,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from torch import nn
+from paper_weights import scripted, swav
 
 from submasking.masking.selection import resolve
 from submasking.records.names import MODELS
@@ -54,33 +53,6 @@ def put(folder, monkeypatch, model, write):
 def resnet():
     torch.manual_seed(7)
     return torchvision.models.resnet50().eval()
-
-
-def swav(network):
-    """What SwAV's file holds: a network wrapped for several GPUs, its projection and its prototypes."""
-    tensors = {name: value for name, value in network.state_dict().items() if not name.startswith("fc.")}
-    head = nn.Sequential(nn.Linear(2048, 2048), nn.BatchNorm1d(2048), nn.ReLU(), nn.Linear(2048, 128))
-    tensors |= {f"projection_head.{name}": value for name, value in head.state_dict().items()}
-    tensors["prototypes.weight"] = torch.zeros(3000, 128)
-    return {f"module.{name}": value for name, value in tensors.items()}
-
-
-def scripted(clip, path):
-    """A TorchScript program of OpenAI's form: half precision, and three numbers beside the weights."""
-    root = nn.Module()
-    for name, value in clip.state_dict().items():
-        *above, last = name.split(".")
-        module = root
-        for part in above:
-            if part not in dict(module.named_children()):
-                module.add_module(part, nn.Module())
-            module = getattr(module, part)
-        module.register_buffer(last, value.half() if value.is_floating_point() else value)
-    for name, value in (("input_resolution", 224), ("context_length", 77), ("vocab_size", 49408)):
-        root.register_buffer(name, torch.tensor(value))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.script(root).save(str(path))
 
 
 def test_they_are_the_papers_six():
@@ -183,7 +155,8 @@ def test_openais_file_fills_both_towers(folder, monkeypatch, model):
 
 
 def test_the_faithful_choice_is_clips_statistics_and_the_norms_of_the_downsampling_path():
-    own, faithful = (models.untrained("rn18-timm", faithful=chosen) for chosen in (False, True))
+    own = models.untrained("rn18-timm")
+    faithful = models.untrained("rn18-timm", selection="name", statistics="clip")
     assert (own.mean, own.std) == weights.IMAGENET
     assert (faithful.mean, faithful.std) == weights.OPENAI
     assert (own.preset, faithful.preset) == ("resnet", "faithful")

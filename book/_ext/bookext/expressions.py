@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bookext.shelf import COMMAND, Shelf
+from bookext.shelf import COMMAND, HOME, Shelf
 from submasking.records.names import DATASETS, METHODS
 from submasking.records.profiles import PROFILES
 from submasking.report import storage, tables, verdicts
@@ -209,6 +209,8 @@ def _unknown_size(terms: list[Term], shelf: Shelf) -> Number | None:
 
 
 def _absent(text: str, shelf: Shelf) -> Number:
+    if shelf.records and shelf.profile != HOME:  # what the text speaks of need not be in another profile's grid
+        return Number(MISSING, f"the grid of profile {shelf.profile} has no such run")
     if shelf.records:
         raise ValueError(f"no record of profile {shelf.profile} for {text!r} in {shelf.folder.name}/")
     return Number(MISSING, f"no records of profile {shelf.profile} yet: {COMMAND} makes them")

@@ -83,8 +83,9 @@ def sample(made: Table, books: shelf.Shelf) -> str:
         return f"No records of profile {books.profile} yet: {shelf.COMMAND} makes them."
     several = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
     early = f" {tables.UNCONVERGED}: the probe's solver stopped before it converged." if made.unconverged() else ""
+    whose = ", stand-ins for models and data" if books.stand_ins else ""
     return (
-        f"This book's numbers: profile {books.profile}, stand-ins for models and data, mean ± sample standard "
+        f"This book's numbers: profile {books.profile}{whose}, mean ± sample standard "
         f"deviation over {several} runs; the subscript is n.{early}"
     )
 

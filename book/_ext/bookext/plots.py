@@ -17,7 +17,7 @@ from bookext import rooms, shelf, tuning
 from bookext.grids import MADE, inline
 from bookext.roles import link, notebook_link, up, web
 from submasking.records.profiles import profile
-from submasking.report import figures
+from submasking.report import figures, verdicts
 from submasking.report import tuning as report_tuning
 
 Draw = Callable[..., Figure]
@@ -54,6 +54,16 @@ def _stored(frame: pd.DataFrame, profile_name: str) -> pd.DataFrame:
     return frame[frame.labels.isin([0.0, 100.0]) & frame.bits_coded.notna()]
 
 
+def _compared(name: str) -> Callable[[pd.DataFrame, str], pd.DataFrame]:
+    """All labels, where there are two methods that a family compares: not every profile runs them."""
+
+    def rows(frame: pd.DataFrame, profile_name: str) -> pd.DataFrame:
+        there = any({first, second} <= set(frame.method) for first, second in verdicts.FAMILIES[name])
+        return _all_labels(frame, profile_name) if there else frame[:0]
+
+    return rows
+
+
 def _share(percent: float) -> Draw:
     return lambda rows, dark: figures.label_sparsity(rows, percent, dark=dark)
 
@@ -67,8 +77,8 @@ DRAWINGS = {
     "figure-2": Drawing(_share(100.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "methods": Drawing(figures.methods, "rn18-timm", _all_labels, "submasking-rn18-timm"),
     "differences": Drawing(figures.differences, "rn18-timm", _all_labels, "submasking-rn18-timm"),
-    "controls": Drawing(_family("controls"), "rn18-timm", _all_labels, "submasking-rn18-timm"),
-    "starts": Drawing(_family("starts"), "rn50-swav", _all_labels, "submasking-rn50-swav"),
+    "controls": Drawing(_family("controls"), "rn18-timm", _compared("controls"), "submasking-rn18-timm"),
+    "starts": Drawing(_family("starts"), "rn50-swav", _compared("starts"), "submasking-rn50-swav"),
     "differences-labels": Drawing(_family("labels", 10.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "bits": Drawing(figures.bits_per_weight, "all", _stored, "compression-all"),
     "bytes": Drawing(figures.task_bytes, "all", _stored, "compression-all"),
@@ -138,7 +148,9 @@ class RecordFigure(SphinxDirective):
         if not drawing.model:
             return ""
         books = self.env.app.shelf
-        whose = "stand-ins of the models" if drawing.model == "all" else f"stand-in of {drawing.model}"
+        whose = "all models" if drawing.model == "all" else drawing.model
+        if books.stand_ins:
+            whose = "stand-ins of the models" if drawing.model == "all" else f"stand-in of {drawing.model}"
         return f" Profile {books.profile}, {whose}, n = {rows.seed.nunique()} seeds."
 
     def _behind(self, name: str, drawing: Drawing) -> nodes.paragraph:

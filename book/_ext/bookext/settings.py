@@ -16,8 +16,9 @@ from bookext import shelf
 from bookext.shelf import Shelf
 from submasking.records import profiles
 from submasking.records.names import DATASET_STAND_INS, MODEL_STAND_INS, MODELS
-from submasking.records.profiles import PAPER, Optimisation, profile
+from submasking.records.profiles import PAPER, PUBLISHED, Optimisation, profile
 from submasking.report.tables import MISSING
+from submasking.worlds.paper.weights import published
 
 Rows = list[Sequence[str]]
 NAMES = {"FS": "FS, ResNets", "FS vitb32-clip": "FS, CLIP", "FFT": "FFT, rn18-timm", "FFT rn50-swav": "FFT, rn50-swav"}
@@ -25,22 +26,29 @@ NAMES = {"FS": "FS, ResNets", "FS vitb32-clip": "FS, CLIP", "FFT": "FFT, rn18-ti
 
 def models(books: Shelf) -> Rows:
     """The paper's models: what stands in, its size, and what of it is masked."""
-    rows: Rows = [("model", "stands in for it", "weights", "masked")]
+    rows: Rows = [("model", "stands in for it" if books.stand_ins else "network", "weights", "masked")]
     for name in MODELS:
         sizes = [record.backbone for record in books.records if record.model == name]
         total = max((size["parameters"] for size in sizes), default=0)
         masked = max((size["masked"] for size in sizes), default=0)
-        rows.append((name, MODEL_STAND_INS[name], *(f"{size:,}" if size else MISSING for size in (total, masked))))
+        shown = MODEL_STAND_INS[name] if books.stand_ins else published(name).architecture
+        rows.append((name, shown, *(f"{size:,}" if size else MISSING for size in (total, masked))))
     return rows
 
 
 def datasets(books: Shelf) -> Rows:
     """The paper's data sets: what stands in, classes and sizes."""
-    rows: Rows = [("data set", "stands in for it", "training images", "test images")]
+    rows: Rows = [("data set", "stands in for it" if books.stand_ins else "images", "training images", "test images")]
     for name, (_, sentence) in DATASET_STAND_INS.items():
         sizes = [record.data for record in books.records if record.dataset == name]
         counts = (max((size[part] for size in sizes), default=0) for part in ("train", "test"))
-        rows.append((name, sentence, *(f"{count:,}" if count else MISSING for count in counts)))
+        rows.append(
+            (
+                name,
+                sentence if books.stand_ins else "the data set itself",
+                *(f"{count:,}" if count else MISSING for count in counts),
+            )
+        )
     return rows
 
 
@@ -48,9 +56,9 @@ def hyperparameters(books: Shelf) -> Rows:
     """Each method's settings, the paper's beside this profile's."""
     ours = profile(books.profile).methods
     rows: Rows = [("run", "settings of", "rate", "decay", "epochs", "warm-up", "head's rate")]
-    for key in dict.fromkeys([*PAPER, *ours]):
+    for key in dict.fromkeys([*PUBLISHED, *ours]):
         name = NAMES.get(key, key)
-        for whose, settings in (("the paper", PAPER), ("this book", ours)):
+        for whose, settings in (("the paper", PUBLISHED), ("this book", ours)):
             if key in settings:
                 rows.append((name, whose, *_settings(settings[key], stated=whose != "the paper" or "SS" in key)))
     return rows
@@ -73,7 +81,7 @@ def sizes(books: Shelf) -> Rows:
 
 def swav(books: Shelf) -> Rows:
     """The self-supervised loss, the paper's settings beside this profile's."""
-    ours, paper = profile(books.profile).swav, SWAV_PAPER
+    ours, paper = profile(books.profile).swav, PAPER.swav
     rows: Rows = [("SwAV", "the paper", "this book")]
     crops = [" + ".join(f"{n} of {size} px" for n, size in zip(s.crops, s.sizes, strict=True)) for s in (paper, ours)]
     rows.append(("views", *crops))
@@ -85,8 +93,6 @@ def swav(books: Shelf) -> Rows:
     return rows
 
 
-# protocol of the published paper, section SwAV
-SWAV_PAPER = profiles.Swav(crops=(2, 6), sizes=(224, 96), queue_from=30 / 150, freeze_prototypes=5005)
 TABLES: dict[str, tuple[Callable[[Shelf], Rows], str]] = {
     "models": (models, "lp{8cm}rr"),
     "datasets": (datasets, "lp{8cm}rr"),

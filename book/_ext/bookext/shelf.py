@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
 from submasking.experiments import grid
 from submasking.records import places, results
+from submasking.records.profiles import PROFILES, profile
 from submasking.records.results import Record
 from submasking.report import frames, storage
 
 logger = logging.getLogger(__name__)
 COMMAND = "make book"
+PROFILE = "SUBMASKING_PROFILE"  # of the environment: show the records of this profile
+HOME = "tiny"  # the profile that the text was written for
 BENCHMARKS = places.REPOSITORY / "book" / "records" / "benchmarks"
 
 
@@ -40,6 +45,11 @@ class Shelf:
                 " those that the project ships", len(stale), stale[0].path, COMMAND
             )  # fmt: skip
         return cls(profile, folder, records, frames.reported())
+
+    @property
+    def stand_ins(self) -> bool:
+        """Whether something stands in for the paper's models and data sets."""
+        return profile(self.profile).protocol is None
 
     @property
     def own(self) -> bool:
@@ -91,7 +101,25 @@ def _users(env: Any) -> set[str]:
 
 
 def _load(app: Any, config: Any) -> None:
-    app.shelf = Shelf.load(config.book_profile)
+    """Read the records of the profile that the environment asks for, else of the one that the book is written for.
+
+    Raises:
+        ExtensionError: there is no such profile, or it has no grid.
+    """
+    asked = os.environ.get(PROFILE) or config.book_profile
+    if asked not in PROFILES or asked == "images":
+        there = ", ".join(name for name in PROFILES if name != "images")
+        raise ExtensionError(f"{PROFILE} must name a profile with a grid, one of {there}; got {asked!r}")
+    if asked != config.book_profile:
+        config.book_profile = asked
+        config.html_title = f"{config.html_title or config.project}, profile {asked}"
+        told = f"Numbers, tables and figures: profile <b>{asked}</b>. The text was written for profile {HOME}."
+        config.html_theme_options = dict(config.html_theme_options) | {"announcement": told}
+        documents = [list(document) for document in config.latex_documents or ()]
+        for document in documents:
+            document[2] = f"{document[2]} (profile {asked})"
+        config.latex_documents = [tuple(document) for document in documents]
+    app.shelf = Shelf.load(asked)
 
 
 def _outdated(app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:

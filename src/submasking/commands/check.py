@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from submasking.commands.options import add_json
+from submasking.commands.options import add_device, add_json
 from submasking.learning.backbone import Backbone
+from submasking.learning.device import choose
 from submasking.worlds.paper import effort, models, places
 from submasking.worlds.paper.data import load
 from submasking.worlds.paper.data.catalogue import SETS
@@ -34,7 +35,7 @@ def add(command: argparse.ArgumentParser) -> None:
         " must be put right: a damaged file, a full disk, a step that failed."
     )
     command.add_argument("--profile", choices=[places.PROFILE], default=places.PROFILE)
-    command.add_argument("--device", help="cpu, cuda, ...; none: cuda where there is one")
+    add_device(command)
     command.add_argument("--batch-size", type=int, default=effort.BATCH, help="images in a step")
     command.add_argument("--no-steps", action="store_true", help="look only: no step, no hours")
     add_json(command)
@@ -44,7 +45,7 @@ def run(given: argparse.Namespace) -> int:
     """Look, measure, print."""
     if given.batch_size < 2:
         raise ValueError(f"--batch-size must be at least 2, got {given.batch_size}; the paper uses {effort.BATCH}")
-    device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose(given.device)
     items = inventory(progress=not given.json)
     found: dict[str, Any] = {
         "profile": given.profile,
@@ -92,11 +93,7 @@ def _existing(folder: Path) -> Path:
 def _device(device: str) -> dict[str, Any]:
     if not device.startswith("cuda"):
         return {"name": device, "memory": 0}
-    try:
-        properties = torch.cuda.get_device_properties(device)
-    except (RuntimeError, AssertionError) as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"--device must be one that is here, {device} is not ({said}); try --device cpu") from error
+    properties = torch.cuda.get_device_properties(device)
     return {"name": properties.name, "memory": properties.total_memory}
 
 

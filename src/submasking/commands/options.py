@@ -18,6 +18,14 @@ def add_weights(command: argparse.ArgumentParser) -> None:
     command.add_argument("--weights", type=Path, metavar="FILE", help=BACKBONE_HELP)
 
 
+def add_device(command: argparse.ArgumentParser) -> None:
+    """--device."""
+    command.add_argument(
+        "--device", default="auto",
+        help="cpu, cuda, cuda:1, mps; none: what SUBMASKING_DEVICE says, else a GPU where there is one",
+    )  # fmt: skip
+
+
 def add_json(command: argparse.ArgumentParser) -> None:
     """--json."""
     command.add_argument("--json", action="store_true", help="print JSON for programs instead of text for people")

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from submasking.experiments.run import Run
-from submasking.records.names import DATASETS, METHODS, MODELS
+from submasking.records.names import DATASETS, METHODS, MODELS, SELF_SUPERVISED
 from submasking.records.profiles import profile
 from submasking.records.results import Record
 
 UNTRAINED = ("ZS", "LP")  # they need no training: every model has them
-FULL = ("FS", "FS-squared", "FFT")
 CONTROLS = ("FS-magnitude", "FS-none", "FS-random", "FS-frozen")  # after FS, whose density the random masks have
 ONCE = ("FS-magnitude", "FS-frozen")  # with the first of the seeds only, where the seeds are the profile's
-FEW_LABELS = ("FS", "FS-squared", "FFT", "FS-none", "LP")
-NO_LABELS = ("SSM", "SSM-squared", "SSM-none", "SSFT")
 GRID = "grid.json"  # what a whole grid leaves: its seeds, notebooks, commit
 # the model that the grid adapts without labels
 UNLABELLED_MODEL = "rn50-swav"
@@ -54,12 +51,11 @@ def accuracy_runs(
 ) -> list[Run]:
     """Runs behind Tables 1 to 6 for one model: ZS and LP, and what trains where the profile asks for it."""
     plan = profile(profile_name)
-    offered = UNTRAINED + FULL + CONTROLS
-    usual = UNTRAINED + FULL * (model in plan.full_models) + CONTROLS * (model in plan.control_models)
+    offered = tuple(method for method in METHODS if method not in SELF_SUPERVISED)
+    adapted = profile_name == "images" or model in plan.full_models
+    usual = UNTRAINED + plan.compared * adapted + CONTROLS * (model in plan.control_models)
     if model.startswith("vit"):  # its norms have no statistics that could be held
         usual = tuple(method for method in usual if method != "FS-frozen")
-    if profile_name == "images":
-        usual = ("ZS", "LP", "FS", "FFT")
     wanted = usual if methods == "all" else chosen(methods, offered, "methods")
     datasets = (dataset,) if profile_name == "images" else chosen(dataset, DATASETS, "dataset")
     runs = []
@@ -80,9 +76,9 @@ def label_sparsity_runs(profile_name: str, model: str, dataset: str = "all", see
     runs = []
     for name in chosen(dataset, plan.sparse_datasets, "dataset"):
         for k in seeds(seed, profile_name):
-            runs += [Run(profile_name, model, name, method, 0.0, k) for method in NO_LABELS]
+            runs += [Run(profile_name, model, name, method, 0.0, k) for method in plan.no_labels]
             for percent in plan.label_percents:
-                runs += [Run(profile_name, model, name, method, percent, k) for method in FEW_LABELS]
+                runs += [Run(profile_name, model, name, method, percent, k) for method in plan.few_labels]
     return runs
 
 

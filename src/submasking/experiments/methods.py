@@ -8,9 +8,10 @@ Their controls: no mask, a random mask, held norm statistics (`submasking.record
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -22,13 +23,14 @@ from submasking.learning import augment
 from submasking.learning.adapt import METHODS as LEARNS
 from submasking.learning.adapt import Adapted, adapt
 from submasking.learning.backbone import Backbone
+from submasking.learning.device import DEVICE, choose
 from submasking.learning.evaluate import accuracy, features, label_subset, nearest_neighbours
 from submasking.learning.images import ImageSet
 from submasking.learning.probe import linear_probe
 from submasking.masking.handle import Masking
 from submasking.records import names, predictions, results
 from submasking.records.names import SELF_SUPERVISED
-from submasking.records.profiles import profile
+from submasking.records.profiles import Protocol, profile
 from submasking.records.results import converged
 from submasking.records.surroundings import commit
 from submasking.tasks import maskfile
@@ -44,11 +46,19 @@ STYLES = {
 }
 
 
+@cache
+def device(profile_name: str) -> str:
+    """Where this process computes: the embedded world on the CPU, where its records come out to the last bit."""
+    return choose("auto" if profile(profile_name).photographs or os.environ.get(DEVICE) else "cpu")
+
+
 def _backbone(task: Run) -> Backbone:
     return _loaded(task.model, task.profile, task.weights, task.seed, task.variant)
 
 
 def _images(task: Run, split: str) -> ImageSet:
+    if split == "bank" and profile(task.profile).protocol is None:  # the same images, read once
+        split = "train"
     return _read(task.profile, task.dataset, split, task.seed if split == "train" else 0, task.variant)
 
 
@@ -71,14 +81,27 @@ def _frozen_features(task: Run) -> tuple[Tensor, Tensor]:
 @lru_cache(maxsize=2)
 def _features(task: Run, variant: str) -> tuple[Tensor, Tensor]:
     backbone = _backbone(task)
-    sets = (_images(task, split) for split in ("train", "test"))
-    train, test = (features(backbone.trunk, images, backbone.normalise) for images in sets)
+    trunk = copy.deepcopy(backbone.trunk).to(device(task.profile))
+    train, test = (_measured(task, trunk, _images(task, split)) for split in ("bank", "test"))
     return train, test
+
+
+def _measured(task: Run, trunk: nn.Module, images: ImageSet) -> Tensor:
+    return features(trunk, images, _backbone(task).normalise, device=device(task.profile))
 
 
 def _labelled(task: Run, train: ImageSet) -> Tensor:
     """Indices of the images whose labels the run may see; the paper's seed 42 belongs to seed 0."""
-    return label_subset(train.labels, task.labels, seed=42 + task.seed)
+    return _few(task, train, task.labels)
+
+
+def _few(task: Run, train: ImageSet, percent: float) -> Tensor:
+    """Indices of a share of the images, as the profile draws them."""
+    protocol = profile(task.profile).protocol
+    if protocol is not None and percent == 100:
+        return torch.arange(len(train))  # in their order, so that what is mapped into memory is not copied
+    by_class = protocol is None or protocol.subsets == "by class"
+    return label_subset(train.labels, percent, seed=42 + task.seed, by_class=by_class)
 
 
 def _describe(task: Run, backbone: Backbone, masking: Masking | None = None) -> Found:
@@ -152,11 +175,12 @@ def supervised(task: Run, progress: bool) -> Found:
     labelled = train.subset(_labelled(task, train))
     start, off = _thinned(task, backbone) if task.method == "FS-random" else (backbone, {})
     adapted = _adapted(task, start, labelled, progress)
-    bank = features(adapted.trunk, labelled, backbone.normalise)
-    queries = features(adapted.trunk, test, backbone.normalise)
+    seen = labelled if profile(task.profile).protocol is None else _images(task, "bank").subset(_labelled(task, train))
+    bank, queries = (_measured(task, adapted.trunk, each) for each in (seen, test))
+    adapted.trunk.cpu()
     assert adapted.head is not None  # a method with labels has one
     with torch.inference_mode():
-        classes = adapted.head(queries).argmax(1)
+        classes = adapted.head.cpu()(queries).argmax(1)
     neighbours = nearest_neighbours(bank, labelled.labels, queries, k=chosen.neighbours)
     found = _finish(task, backbone, adapted, _judge(test, {"top1": classes, "knn": neighbours}))
     if off:
@@ -170,11 +194,11 @@ def self_supervised(task: Run, progress: bool) -> Found:
     backbone = _backbone(task)
     train, test = (_images(task, split) for split in ("train", "test"))
     adapted = _adapted(task, backbone, train, progress)
-    bank = features(adapted.trunk, train, backbone.normalise)
-    queries = features(adapted.trunk, test, backbone.normalise)
+    bank, queries = (_measured(task, adapted.trunk, _images(task, split)) for split in ("bank", "test"))
+    adapted.trunk.cpu()
     given, solved = {"knn": nearest_neighbours(bank, train.labels, queries, k=chosen.neighbours)}, {}
     for percent in chosen.label_percents:
-        few, name = label_subset(train.labels, percent, seed=42 + task.seed), f"lp@{percent:g}"
+        few, name = _few(task, train, percent), f"lp@{percent:g}"
         given[name], done = linear_probe(bank[few], train.labels[few], queries)
         solved[converged(name)] = float(done)
     found = _judge(test, given)
@@ -195,12 +219,17 @@ def _adapted(task: Run, backbone: Backbone, images: ImageSet, progress: bool) ->
     plan = chosen.method(task.method, task.model, task.labels)
     if chosen.same_steps and task.labels:
         plan = replace(plan, epochs=round(plan.epochs * 100 / task.labels))
+    protocol = chosen.protocol or Protocol()
     return adapt(
         backbone,
         images,
         _learns(task.method),
         plan,
-        style=STYLES[task.profile == "images", task.labels > 0],
+        style=STYLES[chosen.photographs, task.labels > 0],
+        rescale=protocol.rescale,
+        rates=protocol.rates,
+        precision=protocol.precision,
+        device=device(task.profile),
         swav=chosen.swav,
         batch_size=chosen.batch_size,
         seed=task.seed,

@@ -8,7 +8,7 @@ import time
 
 from submasking.experiments import grid
 from submasking.experiments.run import Run
-from submasking.worlds import recipes
+from submasking.worlds import origin
 
 # rough cost of a run by method, in seconds of one core in profile tiny; only their ratios matter
 COST = {"ZS": 1.0, "LP": 1.5, "FS": 6.0, "FFT": 6.0, "FS-none": 2.0, "FS-random": 2.0, "SSM": 20.0, "SSFT": 20.0}
@@ -27,7 +27,7 @@ class Watch:
 
     def __init__(self, profile: str, seeds: str = "all", every: float = 30.0) -> None:
         self.runs, self.every = grid.runs(profile, seeds), every
-        self.backbones = sorted({recipes.file_of(run.model, profile, run.seed) for run in self.runs})
+        self.backbones = sorted({file for run in self.runs for file in origin.pretrained(run.model, profile, run.seed)})
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 

@@ -16,7 +16,7 @@ from submasking.records.names import METHODS, MODELS, SELF_SUPERVISED
 from submasking.records.places import results_folder
 from submasking.records.profiles import profile, settings
 from submasking.records.results import record_path
-from submasking.worlds import packaged
+from submasking.worlds import origin
 
 SPLITS = ("train", "val", "validation", "test")  # the parts of a folder of pictures
 
@@ -95,7 +95,7 @@ class Run:
 
     def recipe(self) -> dict[str, Any]:
         """Every hyper-parameter of the run, with the pretraining of its backbone, as JSON stores it."""
-        pretraining = packaged.recipe(self.model, self.profile, weights=self.weights, seed=self.seed)
+        pretraining = origin.of(self.model, self.profile, weights=self.weights, seed=self.seed)
         recipe = settings(self.profile, self.method, self.model, self.labels) | {"pretraining": pretraining}
         return json.loads(json.dumps(recipe | ({"identity": self.identity} if self.identity else {})))
 

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from submasking.experiments.methods import METHODS
+from submasking.experiments.methods import METHODS, device
 from submasking.experiments.run import Run
+from submasking.learning.device import described
 from submasking.records import results
 from submasking.records.places import results_folder
 from submasking.records.results import Record
@@ -41,7 +42,7 @@ def run(task: Run, *, notebook: dict[str, Any] | None = None, progress: bool = T
         recipe=recipe,
         notebook=notebook or {},
         **found,
-        **surroundings(),
+        **surroundings(described(device(task.profile))),
     )
     results.write(record, results_folder(task.profile) / "records")
     task.checkpoint_file.unlink(missing_ok=True)  # not before: until here the training could be lost

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from submasking.learning import augment
 from submasking.learning.backbone import Backbone
 from submasking.learning.batches import Batches
+from submasking.learning.device import computed
 from submasking.learning.images import ImageSet
 from submasking.learning.stages import Split
 from submasking.learning.swav import SwavHead, SwavLoss, forward_crops
-from submasking.learning.train import History, cosine, fit
+from submasking.learning.train import History, by_epoch, cosine, fit
 from submasking.learning.versions import seen
 from submasking.masking.decision import Decision
 from submasking.masking.handle import Masking
@@ -35,6 +36,7 @@ from submasking.tasks.heads import CosineHead, linear_head
 
 MOMENTUM = 0.9
 CACHE_BYTES = 2**31
+RATES = ("step", "epoch")
 # what each learns in the trunk; without a mask ("none") its norm statistics still follow the images
 METHODS = {
     "FS": "masks", "FFT": "weights", "FS-none": "nothing",
@@ -83,6 +85,8 @@ def adapt(
     rescale: str = "none",
     init: str | float | Init = "",
     head: nn.Linear | None = None,
+    rates: str = "step",
+    precision: str = "float32",
     seed: int = 0,
     device: str = "cpu",
     checkpoint: Path | None = None,
@@ -112,6 +116,9 @@ def adapt(
         init: start of the scores of masks, see `submasking.masking.masks.mask`; "" takes the plan's.
         head: with labels, where the head starts, such as a probe of the untouched network; it stays as it is. None
             takes a new one, or CLIP's text head.
+        rates: whether learning rates change with every "step" or every "epoch"; the first epoch of a warm-up has a rate
+            of 0 then, so that it moves the norm statistics only, as in the paper's code.
+        precision: "float32" or "bfloat16", see `submasking.learning.device.computed`.
         seed: decides order, augmentation, head and random scores.
         device: where to train; trunk and head stay there.
         checkpoint: where it goes on from; see `submasking.learning.train.fit`, also for the last three.
@@ -140,6 +147,8 @@ def adapt(
         )
     if versions and method in SELF_SUPERVISED:
         raise ValueError(f"versions must be 0 for {method}, whose views are drawn anew in each epoch; got {versions}")
+    if rates not in RATES:
+        raise ValueError(f"rates must be one of {', '.join(RATES)}; got {rates!r}")
     wanted = (len(images.classes), backbone.width)
     if head is not None and (method in SELF_SUPERVISED or tuple(head.weight.shape) != wanted):
         raise ValueError(
@@ -154,14 +163,15 @@ def adapt(
     init = plan.init if init == "" else init
     masking, optimizers = learnable(trunk, METHODS[method], plan, select=chosen, rescale=rescale, init=init, seed=seed)
     if swav is not None and method in SELF_SUPERVISED:
-        made = _unlabelled(trunk, backbone, images, swav, plan, style, batch_size, seed, device)
+        network = computed(trunk, precision, device)
+        made = _unlabelled(network, backbone, images, swav, plan, style, batch_size, seed, device)
     else:
         network, loader = seen(
             split or trunk, backbone, images, versions=versions, cache_bytes=cache_bytes, style=style,
             batch_size=batch_size, seed=seed, device=device, label=label, progress=progress,
         )  # fmt: skip
         start = head_for(backbone, images.classes, seed) if head is None else copy.deepcopy(head)
-        made = _labelled(network, start.to(device), loader)
+        made = _labelled(computed(network, precision, device), start.to(device), loader)
     if any(parameter.requires_grad for parameter in made.on_top.parameters()):
         optimizers.append(sgd(made.on_top, plan.head_lr, plan.head_weight_decay))
     trunk.train()
@@ -172,7 +182,7 @@ def adapt(
         made.loader,
         optimizers,
         epochs=plan.epochs,
-        schedule=cosine(plan.warmup),
+        schedule=cosine(plan.warmup) if rates == "step" else by_epoch(cosine(plan.warmup), plan.epochs),
         state={"trunk": trunk, "head": made.on_top, "loader": made.loader},
         checkpoint=checkpoint,
         checkpoint_seconds=checkpoint_seconds,
@@ -195,15 +205,19 @@ def adapt(
         }
         | ({"first stage": from_stage} if from_stage else {})  # only then: older checkpoints stay what they are
         | ({"number of versions": versions} if versions else {})
-        | ({"first head": fingerprint(head.state_dict())} if head is not None else {}),
+        | ({"first head": fingerprint(head.state_dict())} if head is not None else {})
+        | ({"rates": rates} if rates != "step" else {})
+        | ({"precision": precision} if precision != "float32" else {}),
         label=label,
         progress=progress,
     )
     return Adapted(trunk, None if method in SELF_SUPERVISED else made.on_top, masking, history)
 
 
-def _checksum(images: ImageSet) -> int:
+def _checksum(images: ImageSet) -> int | str:
     """The same for the same images with the same labels in the same order."""
+    if images.content:  # known already, and the images may be many gigabytes
+        return images.content
     return zlib.crc32(images.labels.numpy().data, zlib.crc32(images.images.contiguous().numpy().data))
 
 
@@ -279,9 +293,11 @@ def sgd(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimi
 
 def _views(backbone: Backbone, swav: Swav, style: augment.Style) -> Callable[[Tensor, torch.Generator], list[Tensor]]:
     """Transform of a self-supervised batch: crops of each image, large ones first, normalised."""
-    sizes = [size for size, count in zip(swav.sizes, swav.crops, strict=True) for _ in range(count)]
+    kinds = [kind for kind, count in enumerate(swav.crops) for _ in range(count)]
+    sizes = [swav.sizes[kind] for kind in kinds]
+    scales = [swav.scales[kind] for kind in kinds] if swav.scales else None
     return lambda images, generator: [
-        backbone.normalise(view) for view in augment.views(images, generator, sizes, style=style)
+        backbone.normalise(view) for view in augment.views(images, generator, sizes, scales, style=style)
     ]
 
 
@@ -294,14 +310,14 @@ def _labelled(network: Callable[[Tensor], Tensor], head: nn.Module, loader: Batc
 
 
 def _unlabelled(
-    trunk: nn.Module, backbone: Backbone, images: ImageSet, swav: Swav, plan: Optimisation, style: augment.Style,
-    batch_size: int, seed: int, device: str,
+    network: Callable[[Tensor], Tensor], backbone: Backbone, images: ImageSet, swav: Swav, plan: Optimisation,
+    style: augment.Style, batch_size: int, seed: int, device: str,
 ) -> _Plan:  # fmt: skip
     loader = Batches(images, batch_size, _views(backbone, swav, style), seed=seed, device=device)
     loss = swav_loss(backbone.width, swav, seed=seed, steps=plan.epochs * len(loader)).to(device)
 
     def step_loss(batch: tuple[list[Tensor], Tensor]) -> Tensor:
         crops, _ = batch
-        return loss(forward_crops(trunk, crops))
+        return loss(forward_crops(network, crops))
 
     return _Plan(step_loss, loader, loss)

@@ -66,10 +66,13 @@ def nearest_neighbours(
     return votes.argmax(1)
 
 
-def label_subset(labels: Int[Tensor, " n"], percent: float, *, seed: int = 42) -> Int[Tensor, " k"]:
+def label_subset(
+    labels: Int[Tensor, " n"], percent: float, *, seed: int = 42, by_class: bool = True
+) -> Int[Tensor, " k"]:
     """Indices of the labelled images: int(n * percent / 100), each class in its share of them, to one image.
 
     A class that would get less than one image may get none. A smaller subset lies within a larger one of its seed.
+    Without `by_class` all images alike are drawn from, so that a class may get more or less, as in the paper's code.
 
     Raises:
         ValueError: percent outside (0, 100], or so small that no image is left.
@@ -82,6 +85,8 @@ def label_subset(labels: Int[Tensor, " n"], percent: float, *, seed: int = 42) -
         raise ValueError(f"{percent} % of {n} images is less than one image; raise the percentage")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(n, generator=generator)
+    if not by_class:
+        return order[:count]
     shuffled = labels[order]
     place = torch.zeros(n, dtype=torch.float64)  # of an image in the row of its class, in (0, 1)
     for chosen in shuffled.unique():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -39,7 +39,9 @@ def sinkhorn(scores: Float[Tensor, "n k"], epsilon: float = 0.05, iterations: in
     return logarithm.exp()
 
 
-def forward_crops(trunk: nn.Module, crops: Sequence[Float[Tensor, "n 3 _ _"]]) -> list[Float[Tensor, "n width"]]:
+def forward_crops(
+    network: Callable[[Tensor], Tensor], crops: Sequence[Float[Tensor, "n 3 _ _"]]
+) -> list[Float[Tensor, "n width"]]:
     """Features of every crop; crops of one size pass through the network together, as the batch norms expect."""
     features: list[Tensor] = []
     start = 0
@@ -47,7 +49,7 @@ def forward_crops(trunk: nn.Module, crops: Sequence[Float[Tensor, "n 3 _ _"]]) -
         stop = start + 1
         while stop < len(crops) and crops[stop].shape == crops[start].shape:
             stop += 1
-        features += trunk(torch.cat(list(crops[start:stop]))).chunk(stop - start)
+        features += network(torch.cat(list(crops[start:stop]))).chunk(stop - start)
         start = stop
     return features
 

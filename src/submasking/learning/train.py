@@ -47,6 +47,11 @@ def cosine(warmup: float = 0.0) -> Schedule:
     return multiplier
 
 
+def by_epoch(schedule: Schedule, epochs: int) -> Schedule:
+    """A schedule that changes at the start of each epoch and stays in between."""
+    return lambda progress: schedule(math.floor(progress * epochs) / epochs)
+
+
 def fit(
     step_loss: Callable[[Any], Tensor],
     loader: Loader,
@@ -149,7 +154,7 @@ def _save(path: Path, state: Mapping[str, Any], history: History, epoch: int, id
 def _resume(path: Path, state: Mapping[str, Any], history: History, identity: dict[str, Any]) -> int:
     """Put everything back; returns the epoch to go on with."""
     try:
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, weights_only=True, map_location="cpu")  # it may go on elsewhere
         before = content["identity"]
         if different := sorted(name for name in before | identity if before.get(name) != identity.get(name)):
             raise ValueError(f"it has another {', another '.join(different)}")

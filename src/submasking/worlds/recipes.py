@@ -37,21 +37,18 @@ def description(architecture: str) -> dict[str, Any]:
     return {"vision": VISION[architecture], "text": TEXT, "width": CLIP_WIDTH}
 
 
-def recipe(model: str, profile_name: str, weights: str = "", seed: int = 0) -> dict[str, Any]:
-    """All that decides the backbone's weights: its pretraining, or the file for profile images.
+def recipe(model: str, profile_name: str, seed: int = 0) -> dict[str, Any]:
+    """All that decides the weights of a stand-in: its pretraining.
 
     Args:
-        model: one of `submasking.records.names.MODELS`; in profile images an architecture.
-        profile_name: name of a profile.
-        weights: the file for profile images.
+        model: one of `submasking.records.names.MODELS`.
+        profile_name: name of a profile of the embedded world.
         seed: of the run; runs share the profile's few backbones by turns.
 
     Raises:
         ValueError: for an unknown model or profile.
     """
     chosen = profile(profile_name)
-    if profile_name == "images":
-        return {"architecture": model, "weights": Path(weights).name} | chosen.pretraining
     if model not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}; got {model!r}")
     settings = chosen.pretraining["common"] | chosen.pretraining[model]

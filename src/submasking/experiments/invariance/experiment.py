@@ -38,7 +38,7 @@ from submasking.records.places import results_folder
 from submasking.records.profiles import Optimisation, profile, settings
 from submasking.records.results import Record
 from submasking.records.surroundings import surroundings
-from submasking.worlds import backbones, datasets, packaged
+from submasking.worlds import backbones, datasets, origin
 
 METHOD = "invariance"
 
@@ -169,7 +169,9 @@ def observe(
     optimizers: list[torch.optim.Optimizer] = [optimizer]
     if any(parameter.requires_grad for parameter in head.parameters()):
         optimizers.append(sgd(head, plan.head_lr, plan.head_weight_decay))
-    loader = Batches(train, profile(name).batch_size, augmented(backbone, STYLES[name == "images", True]), seed=seed)
+    loader = Batches(
+        train, profile(name).batch_size, augmented(backbone, STYLES[profile(name).photographs, True]), seed=seed
+    )
     masks: list[np.ndarray] = []
     losses: list[float] = []
 
@@ -214,7 +216,7 @@ def recipe(name: str, model: str, lr: float, epochs: int, images: int, weights: 
         if not value > 0:
             raise ValueError(f"{what} must be positive; got {value}: the notebook's parameters say what is usual")
     chosen = settings(name, "FS", model) | {"lr": lr, "epochs": epochs, "momentum": MOMENTUM, "train_images": images}
-    pretraining = packaged.recipe(model, name, weights=weights)
+    pretraining = origin.of(model, name, weights=weights)
     chosen |= {"variants": [asdict(variant) for variant in variants(lr)], "pretraining": pretraining}
     return json.loads(json.dumps(chosen))
 

@@ -18,7 +18,7 @@ from submasking.experiments.run import identity_of
 from submasking.files import atomic, identity
 from submasking.learning.probe_search import best_decay
 from submasking.records.places import results_folder
-from submasking.worlds import packaged
+from submasking.worlds import origin
 
 STEP = 3.0  # between rates
 FAILED = -1.0  # accuracy of a training that went out of bounds
@@ -148,5 +148,5 @@ def folder_of(settings: Settings) -> Path:
     told = asdict(settings) | {"data": ""}
     del told["tries"], told["seeds"]  # more of them are the same trials and more
     told |= {"identity": identity_of("images", settings.data, settings.weights)}
-    told |= {"backbone": packaged.recipe(settings.model, "images", weights=settings.weights)}
+    told |= {"backbone": origin.of(settings.model, "images", weights=settings.weights)}
     return results_folder("images") / "photographs" / f"{Path(settings.data).resolve().name}-{identity.short(told)}"

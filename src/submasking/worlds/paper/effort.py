@@ -15,14 +15,12 @@ from submasking.learning import augment
 from submasking.learning.adapt import adapt
 from submasking.learning.backbone import Backbone
 from submasking.learning.images import ImageSet
-from submasking.records.profiles import PAPER, Optimisation
+from submasking.records.profiles import PAPER, PUBLISHED, Optimisation
 from submasking.worlds.paper.data.catalogue import SETS
 from submasking.worlds.paper.weights import NETWORKS, SIZE
 
-BATCH = 64
-FULL = ("rn18-timm", "rn50-swav", "vitb32-clip")  # models of the paper's tables with FS and FFT
-FEW, FEW_MODEL, FEW_SETS = 10.0, "rn50-swav", ("cifar10", "cifar100", "sun397")  # of its figures: percent of labels
-CROPS = ((2, 224), (6, 96))  # of SwAV: number and side
+BATCH = PAPER.batch_size
+FEW, FEW_MODEL = PAPER.label_percents[0], "rn50-swav"  # of its figures: percent of the labels
 UPDATED = 3.0  # a training step costs about three forward passes
 
 
@@ -58,7 +56,7 @@ def measured(backbone: Backbone, images: ImageSet, dataset: str, device: str, *,
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     name = "FS vitb32-clip" if backbone.head == "text" else "FS"
-    plan = Optimisation(PAPER[name].lr, epochs=steps)
+    plan = Optimisation(PUBLISHED[name].lr, epochs=steps)
     seconds = [
         adapt(
             backbone, images, "FS", plan, style=augment.PHOTOS, batch_size=len(images), device=device, progress=False
@@ -95,14 +93,14 @@ def hours(seconds: dict[str, float], batch: int = BATCH) -> dict[str, float]:
         raise ValueError(f"seconds must have a step of every model, {missing[0]} is missing; measure it")
     tables = sum(
         _epochs(method, model) * _steps(SETS[name].images("train"), batch) * seconds[model]
-        for model in FULL for name in SETS for method in ("FS", "FFT")
+        for model in PAPER.full_models for name in SETS for method in ("FS", "FFT")
     )  # fmt: skip
     figures = 0.0
-    for name in FEW_SETS:
+    for name in PAPER.sparse_datasets:
         images = SETS[name].images("train")
-        few = _steps(int(images * FEW / 100), batch) * (PAPER["FS"].epochs + PAPER["FFT rn50-swav"].epochs)
-        crops = sum(count * side**2 for count, side in CROPS) / SIZE**2
-        none = _steps(images, batch) * crops * (PAPER["SSM"].epochs + PAPER["SSFT"].epochs)
+        few = _steps(int(images * FEW / 100), batch) * (PUBLISHED["FS"].epochs + PUBLISHED["FFT rn50-swav"].epochs)
+        crops = sum(n * side**2 for n, side in zip(PAPER.swav.crops, PAPER.swav.sizes, strict=True)) / SIZE**2
+        none = _steps(images, batch) * crops * (PUBLISHED["SSM"].epochs + PUBLISHED["SSFT"].epochs)
         figures += (few + none) * seconds[FEW_MODEL]
     features = sum(
         _steps(SETS[name].images("train") + SETS[name].images("test"), batch) * seconds[model] / UPDATED
@@ -112,7 +110,7 @@ def hours(seconds: dict[str, float], batch: int = BATCH) -> dict[str, float]:
 
 
 def _epochs(method: str, model: str) -> int:
-    return PAPER.get(f"{method} {model}", PAPER[method]).epochs
+    return PUBLISHED.get(f"{method} {model}", PUBLISHED[method]).epochs
 
 
 def _steps(images: int, batch: int) -> int:

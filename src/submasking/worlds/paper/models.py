@@ -25,20 +25,28 @@ from submasking.worlds.paper.weights import OPENAI, PROMPT, SIZE, Published, pub
 BESIDE = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's files hold beside the tensors
 
 
-def load(model: str, *, faithful: bool = False, download: bool = True, progress: bool = True) -> Backbone:
+SELECTIONS = {"convolutions": "resnet", "name": "faithful"}
+
+
+def load(
+    model: str, *, selection: str = "convolutions", statistics: str = "own", download: bool = True,
+    progress: bool = True,
+) -> Backbone:  # fmt: skip
     """One of the paper's networks with its published weights.
 
     Args:
         model: one of `submasking.worlds.paper.weights.NETWORKS`.
-        faithful: as the authors' code has it: CLIP's mean and std for every network, and of a ResNet the norms on the
-            downsampling path masked too. Otherwise each network's own statistics, and convolutions alone.
+        selection: of a ResNet mask the "convolutions" alone, or what the authors' filter by "name" finds: the norms on
+            the downsampling path too. Of a transformer it is the same.
+        statistics: "own" mean and std of the network, or CLIP's ("clip"), as the authors' code has them for all.
         download: fetch the file if it is not in the folder of weights.
         progress: show that.
 
     Raises:
-        ValueError: an unknown model; a file that is missing, damaged or another's; one line each.
+        ValueError: an unknown model or choice; a file that is missing, damaged or another's; one line each.
     """
     chosen = published(model)
+    _require_choices(selection, statistics)
     path = remote.have(chosen.file, weights_folder(), download=download, progress=progress)
     trunk, tower = networks(model)
     if tower is None:
@@ -46,19 +54,27 @@ def load(model: str, *, faithful: bool = False, download: bool = True, progress:
         files.load(trunk, path)
     else:
         _fill(trunk, tower, path)
-    backbone = _backbone(model, trunk, tower, faithful)
+    backbone = _backbone(model, trunk, tower, selection, statistics)
     return replace(backbone, weights=path.name, fingerprint=fingerprint(trunk.state_dict()))
 
 
-def untrained(model: str, *, faithful: bool = False, seed: int = 0) -> Backbone:
+def untrained(model: str, *, selection: str = "convolutions", statistics: str = "own", seed: int = 0) -> Backbone:
     """The same network with random weights, which needs no file: to count its weights, and to time its steps.
 
     Raises:
-        ValueError: for an unknown model.
+        ValueError: for an unknown model or choice.
     """
+    _require_choices(selection, statistics)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _backbone(model, *networks(model), faithful)
+        return _backbone(model, *networks(model), selection, statistics)
+
+
+def _require_choices(selection: str, statistics: str) -> None:
+    choices = (("selection", selection, tuple(SELECTIONS)), ("statistics", statistics, ("own", "clip")))
+    for name, value, offered in choices:
+        if value not in offered:
+            raise ValueError(f"{name} must be one of {', '.join(offered)}; got {value!r}")
 
 
 def networks(model: str) -> tuple[nn.Module, TextTower | None]:
@@ -74,9 +90,9 @@ def networks(model: str) -> tuple[nn.Module, TextTower | None]:
     return clip.visual, TextTower(clip)
 
 
-def _backbone(model: str, trunk: nn.Module, tower: TextTower | None, faithful: bool) -> Backbone:
+def _backbone(model: str, trunk: nn.Module, tower: TextTower | None, selection: str, statistics: str) -> Backbone:
     chosen = published(model)
-    mean, std = OPENAI if faithful else chosen.statistics
+    mean, std = OPENAI if statistics == "clip" else chosen.statistics
     trunk.eval().to(memory_format=torch.channels_last)
     if tower is not None:
         tower.eval().requires_grad_(False)
@@ -89,7 +105,7 @@ def _backbone(model: str, trunk: nn.Module, tower: TextTower | None, faithful: b
     return Backbone(
         trunk=trunk,
         width=chosen.width,
-        preset="faithful" if faithful and chosen.preset == "resnet" else chosen.preset,
+        preset=SELECTIONS[selection] if chosen.preset == "resnet" else chosen.preset,
         mean=mean,
         std=std,
         size=SIZE,

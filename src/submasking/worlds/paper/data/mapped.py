@@ -47,7 +47,8 @@ def kept(path: Path, sources: dict[str, str]) -> ImageSet | None:
         pixels = np.load(path, mmap_mode="c")  # torch wants to be able to write; what it writes stays in memory
         if pixels.shape[0] != len(told["labels"]) or pixels.dtype != np.uint8:
             return None
-        return ImageSet(torch.from_numpy(pixels), torch.tensor(told["labels"]), tuple(told["classes"]), told["name"])
+        labels, classes = torch.tensor(told["labels"]), tuple(told["classes"])
+        return ImageSet(torch.from_numpy(pixels), labels, classes, told["name"], str(told["sha256"]))
     except (OSError, ValueError, KeyError, TypeError, EOFError):  # it is made anew
         return None
 

@@ -1,0 +1,54 @@
+"""The same book with the records of another profile, titled so: `make book PROFILE=paper`."""
+
+import json
+import os
+import subprocess
+import sys
+
+import built
+import pytest
+import synthetic
+import yaml
+
+from submasking.files import atomic
+from submasking.records import results
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project with a made-up grid of profile paper, without its notebooks."""
+    project = tmp_path_factory.mktemp("paper") / "project"
+    built.copy(project)
+    contents = yaml.safe_load((project / "book" / "_toc.yml").read_text())
+    for part in contents["parts"]:
+        part["chapters"] = [entry for entry in part["chapters"] if not entry["file"].startswith("notebooks/")]
+    contents["parts"] = [part for part in contents["parts"] if part["chapters"]]
+    (project / "book" / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
+    own = project / "results" / "paper"
+    for record in synthetic.records("paper", "0,1"):
+        results.write(record, own / "records")
+    atomic.write(own / "grid.json", json.dumps({"seeds": "0,1"}))
+    return project
+
+
+@pytest.mark.slow
+def test_the_book_of_profile_paper_is_built_without_a_warning(project, monkeypatch):
+    monkeypatch.setenv("SUBMASKING_PROFILE", "paper")
+    done = built.build(project, "-W", "-n", "--keep-going")
+    assert done.returncode == 0, done.stderr[-3000:]
+    html = project / "_build" / "html"
+    page = (html / "results_submasking.html").read_text()
+    assert "profile <b>paper</b>" in page
+    assert "profile paper" in page.partition("<title>")[2].partition("</title>")[0]
+    assert "profile paper, mean" in page
+    assert "stand-ins for models and data" not in page
+    assert "timm:resnet50" in (html / "experiments.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["images", "papers", "Tiny"])
+def test_a_profile_without_a_grid_is_refused(project, name):
+    environment = os.environ | {"SUBMASKING_PROFILE": name}
+    command = [sys.executable, "-c", built.BUILD, "build", "book/", "--quiet"]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "SUBMASKING_PROFILE must name a profile with a grid, one of smoke, tiny, paper" in done.stderr + done.stdout
