@@ -16,11 +16,13 @@ import torch
 from submasking.experiments import grid, methods, runs
 from submasking.experiments.run import Run
 from submasking.learning import augment
+from submasking.learning.adapt import adapt
+from submasking.learning.backbone import Backbone
 from submasking.learning.evaluate import label_subset
 from submasking.learning.images import ImageSet
 from submasking.records import profiles
 from submasking.records.names import DATASETS, MODELS
-from submasking.records.profiles import FAITHFUL, PAPER, PUBLISHED, Protocol, settings
+from submasking.records.profiles import FAITHFUL, PAPER, PUBLISHED, Optimisation, Protocol, Swav, settings
 from submasking.tasks import maskfile
 from submasking.worlds import backbones, datasets, origin
 from submasking.worlds.paper.weights import NETWORKS
@@ -130,11 +132,23 @@ def test_the_views_of_swav_have_the_scales_of_their_sizes(monkeypatch):
     from submasking.learning import adapt as module
 
     monkeypatch.setattr(module, "augment", type("", (), {"views": staticmethod(views), "Style": augment.Style}))
-    backbone = backbones.Backbone(torch.nn.Flatten(), 12, "", (0.5,) * 3, (0.5,) * 3, 2)
+    backbone = Backbone(torch.nn.Flatten(), 12, "", (0.5,) * 3, (0.5,) * 3, 2)
     swav = replace(PAPER.swav, sizes=(4, 2))
     made = module._views(backbone, swav, augment.PHOTO_VIEWS)(torch.rand(2, 3, 8, 8), torch.Generator())
     assert [view.shape[-1] for view in made] == [4] * 2 + [2] * 6
     assert seen == [([4] * 2 + [2] * 6, [(0.14, 1.0)] * 2 + [(0.05, 0.14)] * 6)]
+
+
+@pytest.mark.parametrize("method", ["SSM", "SSFT", "SSM-none"])
+@pytest.mark.parametrize("frozen", [1, 4, 100])
+def test_prototypes_may_be_frozen_for_the_first_steps(method, frozen):
+    torch.manual_seed(0)
+    trunk = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    backbone = Backbone(trunk, 8, "resnet", (0.5,) * 3, (0.5,) * 3, 8)
+    swav = Swav(crops=(2,), sizes=(8,), dimensions=4, prototypes=3, queue=8, freeze_prototypes=frozen)
+    plan = Optimisation(lr=1.0, epochs=3)
+    found = adapt(backbone, image_set(12, 3, 8), method, plan, swav=swav, batch_size=4, progress=False)
+    assert len(found.history.loss) == 3
 
 
 def test_a_hash_that_is_known_stands_for_the_images():
@@ -181,6 +195,7 @@ def test_every_network_runs_on_every_set(installed, model):
     [
         *(("paper", "rn18-timm", dataset, "FS", 100.0) for dataset in DATASETS),
         ("paper", "rn18-timm", "dtd", "FFT", 100.0),
+        ("paper", "rn50-swav", "cifar10", "FS", 50.0),
         ("paper", "rn18-timm", "dtd", "FS-squared", 100.0),
         ("paper-faithful", "rn18-timm", "dtd", "FS", 50.0),
         ("paper-bfloat16", "rn18-timm", "dtd", "FS", 100.0),

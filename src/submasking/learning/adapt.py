@@ -173,7 +173,8 @@ def adapt(
         start = head_for(backbone, images.classes, seed) if head is None else copy.deepcopy(head)
         made = _labelled(computed(network, precision, device), start.to(device), loader)
     if any(parameter.requires_grad for parameter in made.on_top.parameters()):
-        optimizers.append(sgd(made.on_top, plan.head_lr, plan.head_weight_decay))
+        late = method in SELF_SUPERVISED and swav is not None and swav.freeze_prototypes > 0
+        optimizers.append(sgd(made.on_top, plan.head_lr, plan.head_weight_decay, late=late))
     trunk.train()
     if split is not None:
         split.hold()
@@ -285,10 +286,13 @@ def swav_loss(width: int, swav: Swav, *, seed: int, steps: int) -> SwavLoss:
     )
 
 
-def sgd(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """SGD with momentum over what `module` lets train."""
+def sgd(module: nn.Module, lr: float, weight_decay: float, *, late: bool = False) -> torch.optim.Optimizer:
+    """SGD with momentum over what `module` lets train; `late` where some of it has no gradient in the first steps.
+
+    torch's fused SGD breaks where a parameter gets its first gradient after others, as frozen prototypes do.
+    """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return torch.optim.SGD(trained, lr=lr, momentum=MOMENTUM, weight_decay=weight_decay, fused=True)
+    return torch.optim.SGD(trained, lr=lr, momentum=MOMENTUM, weight_decay=weight_decay, fused=not late)
 
 
 def _views(backbone: Backbone, swav: Swav, style: augment.Style) -> Callable[[Tensor, torch.Generator], list[Tensor]]:
