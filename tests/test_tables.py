@@ -8,6 +8,7 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
+from submasking.records.profiles import profile
 from submasking.report import frames, storage, tables
 from submasking.report.tables import DRAFT, HERE, MISSING, PUBLISHED, Cell, Query
 
@@ -83,7 +84,7 @@ def test_what_a_paper_leaves_out_stays_missing(reported):
     assert gap.provenance() == "not reported by the draft"
 
 
-@pytest.mark.parametrize("number", tables.SPECS)
+@pytest.mark.parametrize("number", tables.specs(profile("tiny")))
 def test_every_reported_number_of_a_table_of_the_draft_is_shown(number, frame, reported):
     shown = [cell.value for query, cell in tables.build(number, frame, reported).cells() if query.source == DRAFT]
     known = reported[(reported.source == DRAFT) & reported.table.str.startswith(number)].value.dropna()
@@ -92,14 +93,14 @@ def test_every_reported_number_of_a_table_of_the_draft_is_shown(number, frame, r
     assert sorted(value for value in shown if not math.isnan(value)) == sorted(known)
 
 
-@pytest.mark.parametrize("number", tables.SPECS)
+@pytest.mark.parametrize("number", tables.specs(profile("tiny")))
 def test_a_whole_grid_leaves_no_cell_of_ours_empty(number, frame, reported):
     made = tables.build(number, frame, reported)
     assert [query for query, cell in made.cells() if query.source == HERE and cell.missing] == []
     assert set(made.counts()) == {len(SEEDS)}
 
 
-@pytest.mark.parametrize("number", tables.SPECS)
+@pytest.mark.parametrize("number", tables.specs(profile("tiny")))
 def test_every_row_has_a_cell_for_every_column(number, frame, reported):
     made = tables.build(number, frame, reported)
     assert {len(cells) for _, rows in made.body for _, cells in rows} == {len(made.spec.columns)}
@@ -119,7 +120,7 @@ def test_csv_holds_every_cell_and_keeps_gaps_empty(frame, reported):
     assert (ours["n"], ours["seeds"]) == (str(len(SEEDS)), " ".join(map(str, SEEDS)))
 
 
-@pytest.mark.parametrize("number", tables.SPECS)
+@pytest.mark.parametrize("number", tables.specs(profile("tiny")))
 def test_latex_has_as_many_cells_in_each_row_as_columns(number, frame, reported):
     made = tables.build(number, frame, reported)
     rows = [line for line in made.latex().splitlines() if line.endswith("\\\\") and "multicolumn" not in line]
