@@ -10,7 +10,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -326,7 +326,7 @@ def _sizes_table(number: str, title: str, columns: dict[str, tuple[str, str]], p
     return Spec(number, title, "data set", tuple(columns.values()), tuple(groups), ("compression-all",))
 
 
-def _compared(number: str, title: str, methods: dict[str, tuple[str, ...]], metric: str) -> Spec:
+def _compared(number: str, title: str, methods: Mapping[str, tuple[str, ...]], metric: str) -> Spec:
     """Of each model some methods of ours; columns are the data sets."""
     groups = tuple(
         _by_dataset(HERE, number, metric, tuple((model, each) for each in several), model)
