@@ -67,11 +67,26 @@ def test_what_a_run_saw_is_counted(books, words, count):
         ("data rn50-swav sun397 XX labelled", r"method must be one of"),
         ("data rn50-torch sun397 SSM train", r"no record of profile tiny"),
         ("data sun397 LP labelled", r"must be: data, model, data set, method, field"),
+        ("more * FS bits_file 1", r"must be: more, model, data set, method, metric, bound"),
+        ("more rn18 * FS bits_file 1", r"model must be one of .*got 'rn18'"),
+        ("more rn18-timm * SSM bits_file 1", r"no record of profile tiny"),
     ],
 )
 def test_what_no_run_saw_is_an_error(books, text, said):
     with pytest.raises(ValueError, match=said):
         expressions.evaluate(text, books)
+
+
+@pytest.mark.parametrize(("model", "dataset"), [("rn18-timm", "*"), ("*", "*"), ("vitb32-clip", "dtd")])
+@pytest.mark.parametrize("bound", [2.0, 15.0, 18.0, 100.0])
+def test_runs_above_a_bound_are_counted(books, model, dataset, bound):
+    sizes = [
+        8 * one.sizes["file_bytes"] / one.sizes["raw_bits"]
+        for one in books.records
+        if one.method == "FS" and one.labels == 100 and model in ("*", one.model) and dataset in ("*", one.dataset)
+    ]
+    found = expressions.evaluate(f"more {model} {dataset} FS bits_file {bound}", books)
+    assert found.text == f"{sum(size > bound for size in sizes)} of {len(sizes)}"
 
 
 def test_runs_that_saw_different_things_have_no_common_number(books):

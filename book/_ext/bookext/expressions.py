@@ -9,6 +9,7 @@
     score rn18-timm FS LP top1                 wins, ties and losses of FS against LP ("5 / 2 / 1")
     better rn50-swav SSM+LP LP@10 top1         the same with the bars of Figure 1
     runs | minutes                             number of records, and the time that they took
+    more * * FS bits_file 1                    how many runs of a method exceed a bound ("8 of 27"); * is every one
     data rn50-swav sun397 LP@10 labelled       what a run saw: classes, train, labelled or test images
     images mobilenetv2_035 cifar10 FS top1     any of these, in a profile other than the book's
 
@@ -89,6 +90,8 @@ def evaluate(text: str, shelf: Shelf) -> Number:
         return _count(words, shelf)
     if words[0] in ("runs", "minutes"):
         return _total(words, shelf)
+    if words[0] == "more":
+        return _more(words, shelf)
     if words[0] == "data":
         return _seen(words, shelf)
     models = list(dict.fromkeys([*MODELS, *(record.model for record in shelf.records)]))
@@ -205,14 +208,41 @@ def _total(words: list[str], shelf: Shelf) -> Number:
     return Number(f"{seconds / 60:.0f}", "minutes of one core, summed over the records, pretraining not counted")
 
 
+def _more(words: list[str], shelf: Shelf) -> Number:
+    """How many runs, of those that measured it, exceed a bound."""
+    if len(words) != 6:
+        raise ValueError(f"{' '.join(words)!r} must be: more, model, data set, method, metric, bound")
+    _, model, dataset, asked, metric, bound = words
+    method, labels = method_and_labels(asked)
+    _known("model", model, (*MODELS, "*"))
+    _known("data set", dataset, (*DATASETS, "*"))
+    _known("metric", metric, METRICS)
+    if not shelf.records:
+        return _absent(" ".join(words), shelf)
+    wanted = {"model": model, "dataset": dataset, "method": method, "labels": _labels(method, labels)}
+    rows = shelf.frame
+    for name, value in wanted.items():
+        rows = rows if value == "*" else rows[rows[name] == value]
+    rows = rows.dropna(subset=[metric])
+    if rows.empty:
+        return _absent(" ".join(words), shelf)
+    hover = f"runs of {method} whose {metric} is above {bound}; profile {shelf.profile}"
+    fields = {name: value for name, value in wanted.items() if value != "*"}
+    return Number(f"{(rows[metric] > float(bound)).sum()} of {len(rows)}", hover, tuple(shelf.files(**fields)))
+
+
+def _labels(method: str, labels: float | None) -> float:
+    """The share of the labels that is meant where none is named: all, or none for a method without."""
+    return labels if labels is not None else 0.0 if method in SELF_SUPERVISED else 100.0
+
+
 def _seen(words: list[str], shelf: Shelf) -> Number:
     """How many classes or images the runs of one experiment saw; its seeds agree."""
     if len(words) != 5:
         raise ValueError(f"{' '.join(words)!r} must be: data, model, data set, method, field")
     _, model, dataset, asked, field = words
     method, labels = method_and_labels(asked)
-    usual = 0.0 if method in SELF_SUPERVISED else 100.0
-    wanted = {"model": model, "dataset": dataset, "method": method, "labels": usual if labels is None else labels}
+    wanted = {"model": model, "dataset": dataset, "method": method, "labels": _labels(method, labels)}
     found = [one for one in shelf.records if all(getattr(one, name) == value for name, value in wanted.items())]
     if not found:
         return _absent(" ".join(words), shelf)

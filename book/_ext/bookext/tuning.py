@@ -44,6 +44,7 @@ def texts(path: Path) -> dict[str, str]:
         "hours": f"about {hours:.1f} hours",
         "models": _models(set(frame.model)),
         "unlabelled": _unlabelled(bool((frame.labels == 0).any())),
+        "rates": _rates(bool((frame.labels == 0).any())),
         "heads": _heads(frame),
     }
 
@@ -76,6 +77,15 @@ def _unlabelled(searched: bool) -> str:
             " head is projection and prototypes."
         )
     return "Methods without labels (SSM, SSFT) were not searched in this world; their rates are those of the first one."
+
+
+def _rates(searched: bool) -> str:
+    if searched:
+        return "rates come from validation images"
+    return (
+        "rates of methods with labels come from validation images, those without labels (SSM, SSFT) from the first"
+        " version of this world, whose sweeps ended at an edge, and were not searched anew"
+    )
 
 
 def _heads(frame: pd.DataFrame) -> str:

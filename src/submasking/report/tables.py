@@ -368,6 +368,7 @@ def _unlabelled(number: str, title: str, model: str, plan: Profile) -> Spec:
 # ours first: a narrow screen shows the left of a table
 _BITS = {
     "bits_coded": ("this project's", "codec"),
+    "bits_file": ("this project's", "whole file"),
     "bits_entropy": ("entropy", "whole"),
     "bits_tensor": ("entropy", "per tensor"),
 } | {f"bits_{name}": ("general compressors", name) for name in storage.CODERS if name != "coded"}
@@ -439,7 +440,7 @@ def specs(plan: Profile) -> dict[str, Spec]:
             "top1",
         ),
         "unlabelled": _unlabelled("unlabelled", "Masks without labels, and their control", "rn50-swav", plan),
-        "bits": _sizes_table("bits", "Bits per weight of a mask", _BITS, plan),
+        "bits": _sizes_table("bits", "Bits per masked weight, of a mask and of the whole file of a task", _BITS, plan),
         "bytes": _sizes_table(
             "bytes", "Bytes of a task, and how many times as much fine-tuned weights take", _BYTES, plan
         ),
