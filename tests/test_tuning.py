@@ -53,6 +53,7 @@ def test_a_record_of_some_searches_says_what_was_not_searched(record):
     )
     assert "were not searched" in texts["unlabelled"]
     assert "those without labels" in texts["rates"]
+    assert "not searched anew" in texts["limits"]
     assert texts["budget"] == "5"
     assert texts["hours"] == f"about {len(SOME) * 10 * 36 / 3600:.1f} hours"
 
@@ -62,6 +63,7 @@ def test_a_record_of_all_searches_leaves_no_gap(record):
     assert page.texts(path)["models"] == "Every model was searched."
     assert "linear probe" in page.texts(path)["unlabelled"]
     assert page.texts(path)["rates"] == "rates come from validation images"
+    assert "searched like all others" in page.texts(path)["limits"]
     assert len(page.table(path)) == 1 + len(learning_rates.SEARCHES)
     assert ("rn50-swav", "none", "SSM", "56.7", "0.6", "0.210", "0.200", "5") in page.table(path)
 

@@ -45,6 +45,7 @@ def texts(path: Path) -> dict[str, str]:
         "models": _models(set(frame.model)),
         "unlabelled": _unlabelled(bool((frame.labels == 0).any())),
         "rates": _rates(bool((frame.labels == 0).any())),
+        "limits": _limits(bool((frame.labels == 0).any())),
         "heads": _heads(frame),
     }
 
@@ -85,6 +86,15 @@ def _rates(searched: bool) -> str:
     return (
         "rates of methods with labels come from validation images, those without labels (SSM, SSFT) from the first"
         " version of this world, whose sweeps ended at an edge, and were not searched anew"
+    )
+
+
+def _limits(searched: bool) -> str:
+    if searched:
+        return "Rates of the methods without labels were searched like all others, judged by the probe with few labels."
+    return (
+        "Rates of the methods without labels come from the first version of this world and were not searched anew, so"
+        " that neither their order nor their distance from the probe says what they can do at their best."
     )
 
 
