@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import synthetic
 
 from submasking.records import profiles
 from submasking.report import frames
+from submasking.report.tables import UNCONVERGED
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
 
@@ -87,6 +89,19 @@ def test_runs_above_a_bound_are_counted(books, model, dataset, bound):
     ]
     found = expressions.evaluate(f"more {model} {dataset} FS bits_file {bound}", books)
     assert found.text == f"{sum(size > bound for size in sizes)} of {len(sizes)}"
+
+
+def test_a_mean_over_data_sets_keeps_the_mark_of_a_probe_that_did_not_converge(books):
+    marked = [
+        replace(one, metrics=one.metrics | {"converged": float(one.dataset != "dtd" or one.seed)})
+        if (one.model, one.method, one.labels) == ("rn18-timm", "LP", 100)
+        else one
+        for one in books.records
+    ]
+    found = expressions.evaluate("rn18-timm * LP top1", Shelf("tiny", books.folder, marked, books.reported))
+    plain = expressions.evaluate("rn18-timm * LP top1", books)
+    assert found.text == plain.text + UNCONVERGED
+    assert "stopped before it converged in 1 of them" in found.hover
 
 
 def test_runs_that_saw_different_things_have_no_common_number(books):

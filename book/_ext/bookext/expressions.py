@@ -137,7 +137,8 @@ def _cell(term: Term, shelf: Shelf) -> Cell:
         return Cell()
     runs = sum(cell.n or 0 for cell in cells)
     digits = tables.DIGITS.get(term.metric, 3 if term.metric in storage.COLUMNS else 2)
-    return Cell(sum(means) / len(means), math.nan, runs, cells[0].seeds, digits)
+    early = sum(cell.unconverged for cell in cells)
+    return Cell(sum(means) / len(means), math.nan, runs, cells[0].seeds, digits, unconverged=early)
 
 
 def _files(term: Term, shelf: Shelf) -> list[Path]:
