@@ -12,6 +12,8 @@ import synthetic
 from submasking.records import profiles
 from submasking.report import frames
 from submasking.report.tables import UNCONVERGED
+from submasking.worlds.paper import weights
+from submasking.worlds.paper.data import catalogue
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
 
@@ -119,6 +121,12 @@ def test_the_page_names_every_set_on_which_the_published_masks_lose(books):
     page = (Path(__file__).resolve().parents[1] / "book" / "experiments.md").read_text(encoding="utf-8")
     for method in ("2 knn rn50-swav SSL-FS", "1 knn rn50-swav ZS", "2 lp rn50-swav SSL-FS"):
         assert set(re.findall(f"gcpr2024 {method} ([a-z0-9]+)`", page)) == {"dtd", "sun397", "ucf101"}
+
+
+def test_a_head_of_many_classes_takes_more_than_a_bit_per_weight_of_a_large_network():
+    network, classes = weights.NETWORKS["rn50-swav"], catalogue.SETS["sun397"].classes
+    assert 32 * (network.width + 1) * classes > network.masked
+    assert 32 * (network.width + 1) * catalogue.SETS["flowers"].classes < network.masked
 
 
 def test_runs_that_saw_different_things_have_no_common_number(books):

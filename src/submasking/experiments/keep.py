@@ -107,7 +107,7 @@ def _bits(masks: pd.DataFrame) -> str:
     models = "; ".join(f"{row.Index} {row.bits_coded:.2f} and {row.bits_file:.2f}" for row in mean.itertuples())
     return (
         "Bits per masked weight, of a compressed mask alone and of the whole file of a task with norm statistics and"
-        f" head (FS, mean over the data sets): {models}. Large networks need fewer for the head."
+        f" head (FS, mean over the data sets): {models}."
     )
 
 
