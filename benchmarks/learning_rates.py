@@ -1,13 +1,14 @@
 """Choose the learning rates of profile tiny on validation images, with the same budget for every method.
 
-    python -m benchmarks.learning_rates                  all that is missing, on as many cores as there are
-    python -m benchmarks.learning_rates FS FFT           these methods only
+    python -m benchmarks.learning_rates                     all that is missing, on as many cores as there are
+    python -m benchmarks.learning_rates SSM SSFT            these methods only
+    python -m benchmarks.learning_rates --model rn50-timm   this model only
 
 Searches with the same share of the labels have the same number of trials, each on two data sets with a draw of training
-images that no run of the grid has; the mean top-1 decides. A search begins with four rates and one head rate, goes on
-where the best lies at an edge, tries both neighbours of the head rate, and spends what is left between the best rate
-and its better neighbour. The record learning_rates.json keeps all that was tried; what has been tried is not run again.
-No test image is touched.
+images that no run of the grid has; the mean top-1 decides, of methods without labels that of the probe with 10 % of the
+labels. A search begins with four rates and one head rate, goes on where the best lies at an edge, tries both neighbours
+of the head rate, and spends what is left between the best rate and its better neighbour. The record learning_rates.json
+keeps all that was tried; what has been tried is not run again. No test image is touched.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from statistics import fmean
 from typing import Any, NamedTuple
 
 from submasking.files import atomic
 from submasking.records import places, profiles
+from submasking.report import tuning
 
-BUDGET = {100.0: 7, 10.0: 9}  # trials of a search, by the share of the labels
+BUDGET = {100.0: 7, 10.0: 9, 0.0: 7}  # trials of a search, by the share of the labels
 SEED = 100  # of the training images, labels, order and head
 STEP = 10**0.5
 RECORD = places.committed_folder("tiny") / "learning_rates.json"
@@ -33,7 +35,10 @@ Rates = tuple[float, float]  # of what the method trains, and of the head
 
 
 class Search(NamedTuple):
-    """One search: a method for one model and one share of the labels, and where it begins."""
+    """One search: a method for one model and one share of the labels, and where it begins.
+
+    The rate of the head is that of projection and prototypes where there are no labels.
+    """
 
     method: str
     model: str
@@ -48,11 +53,18 @@ class Search(NamedTuple):
 
 _BEGIN = {"FS": 15.0, "FS-magnitude": 5.0, "FS-squared": 0.1, "FFT": 0.03}
 _BEGIN_VIT = {"FS": 10.0, "FS-magnitude": 3.0, "FS-squared": 0.03, "FFT": 0.01}
+# for the models that came last: the four rates span all that won for the three before
+_BEGIN_LAST = {"FS": 47.0, "FS-squared": 0.1, "FFT": 0.03}
+# the rates of the first world are the second, third and second of the four
+_BEGIN_UNLABELLED = {"SSM": 6.3, "SSM-squared": 0.3, "SSFT": 0.158}
+_LAST = ("rn50-timm", "rn50-torch", "rn50-clip")
 SEARCHES = (
     *(Search(method, "rn50-swav", 100.0, lr, 0.1) for method, lr in _BEGIN.items()),
     *(Search(method, "rn18-timm", 100.0, lr, 0.1) for method, lr in _BEGIN.items()),
     *(Search(method, "vitb32-clip", 100.0, lr, 0.1) for method, lr in _BEGIN_VIT.items()),
     *(Search(method, "rn50-swav", 10.0, lr, 0.1) for method, lr in _BEGIN.items() if method != "FS-magnitude"),
+    *(Search(method, "rn50-swav", 0.0, lr, 0.6) for method, lr in _BEGIN_UNLABELLED.items()),
+    *(Search(method, model, 100.0, lr, 0.1) for model in _LAST for method, lr in _BEGIN_LAST.items()),
 )
 
 
@@ -86,18 +98,19 @@ def search(begin: float, head: float, budget: int, score: Callable[[Rates], floa
     return tried
 
 
-def trial(chosen: Search, rates: Rates, dataset: str) -> dict[str, Any]:
+def trial(chosen: Search, rates: Rates, dataset: str, profile: profiles.Profile = profiles.TINY) -> dict[str, Any]:
     """One run with the given learning rates, judged on the validation images."""
     from submasking.experiments.methods import METHODS
     from submasking.experiments.run import Run
 
-    base = profiles.TINY.method(chosen.method, chosen.model, chosen.labels)
+    base = profile.method(chosen.method, chosen.model, chosen.labels)
     plan = dataclasses.replace(base, lr=rates[0], head_lr=rates[1])
-    profiles.PROFILES["tiny"] = dataclasses.replace(
-        profiles.TINY, evaluated_on="validation", methods={chosen.method: plan}
+    profiles.PROFILES[profile.name] = dataclasses.replace(
+        profile, evaluated_on="validation", methods={chosen.method: plan}
     )
+    task = Run(profile.name, chosen.model, dataset, chosen.method, chosen.labels, SEED)
     try:
-        found = METHODS[chosen.method](Run("tiny", chosen.model, dataset, chosen.method, chosen.labels, SEED), False)
+        found = METHODS[chosen.method](task, False)
         outcome = {"metrics": found["metrics"], "loss": found["series"]["loss"], **found["timings"]}
     except FloatingPointError as error:
         outcome = {"failed": str(error)}
@@ -118,7 +131,7 @@ def run(chosen: Search, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
             wanted = (chosen.method, chosen.model, chosen.labels, dataset, *rates)
             same = [entry for entry in known if identity(entry) == wanted]
             trials.append(same[0] if same else trial(chosen, rates, dataset))
-            found.append(trials[-1].get("metrics", {}).get("top1", float("-inf")))
+            found.append(trials[-1].get("metrics", {}).get(tuning.judged_by(chosen.method), float("-inf")))
         print(chosen.method, chosen.model, f"{chosen.labels:g} %", *rates, f"{fmean(found):.4f}", flush=True)
         return fmean(found)
 
@@ -139,6 +152,20 @@ def keep(trials: list[dict[str, Any]]) -> None:
     atomic.write(RECORD, "[\n" + ",\n".join(json.dumps(entry, sort_keys=True) for entry in ordered) + "\n]\n")
 
 
+def selected(methods: Sequence[str], model: str | None) -> list[Search]:
+    """The searches of these methods (none named: of all) and of this model; ValueError where there is none of one."""
+    searches = [each for each in SEARCHES if model in (None, each.model)]
+    offered = sorted({each.method for each in searches})
+    unknown = [name for name in methods if name not in offered]
+    if not searches:
+        raise ValueError(
+            f"model must be one of {', '.join(dict.fromkeys(each.model for each in SEARCHES))}; got {model!r}"
+        )
+    if unknown:
+        raise ValueError(f"methods must be among {', '.join(offered)}; got {', '.join(unknown)}")
+    return [each for each in searches if not methods or each.method in methods]
+
+
 def main() -> None:
     """Search for the methods named on the command line."""
     assert __doc__
@@ -147,8 +174,10 @@ def main() -> None:
     parser.add_argument("--model", help="search for this model only")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="searches at once")
     asked = parser.parse_args()
-    searches = [each for each in SEARCHES if not asked.methods or each.method in asked.methods]
-    searches = [each for each in searches if asked.model in (None, each.model)]
+    try:
+        searches = selected(asked.methods, asked.model)
+    except ValueError as error:
+        parser.error(str(error))
     backbones = places.results_folder("tiny") / "backbones"
     backbones.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

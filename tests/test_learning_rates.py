@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from statistics import fmean
@@ -7,10 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import learning_rates
-from submasking.records import profiles
+from submasking.experiments import grid, methods
+from submasking.experiments.run import Run
+from submasking.records import names, profiles
+from submasking.report import tuning
 
 TRIALS = json.loads(learning_rates.RECORD.read_text(encoding="utf-8"))
-SEARCHES = {f"{each.method} {each.model} {each.labels:g}": each for each in learning_rates.SEARCHES}
+# a search is kept when it is done, so that the record holds all of it or nothing
+SEARCHES = {
+    f"{each.method} {each.model} {each.labels:g}": each
+    for each in learning_rates.SEARCHES
+    if any((entry["method"], entry["model"], entry["labels"]) == each[:3] for entry in TRIALS)
+}
 
 
 def tried(chosen):
@@ -18,7 +27,7 @@ def tried(chosen):
     found: dict[tuple[float, float], list[float]] = {}
     for entry in TRIALS:
         if (entry["method"], entry["model"], entry["labels"]) == chosen[:3]:
-            score = entry.get("metrics", {}).get("top1", -math.inf)
+            score = entry.get("metrics", {}).get(tuning.judged_by(chosen.method), -math.inf)
             found.setdefault((entry["lr"], entry["head_lr"]), []).append(score)
     assert {len(values) for values in found.values()} == {2}
     return {rates: fmean(values) for rates, values in found.items()}
@@ -62,3 +71,104 @@ def test_every_model_with_controls_was_searched_for_every_start():
     for model in profiles.TINY.control_models:
         methods = {each.method for each in learning_rates.SEARCHES if each.model == model and each.labels == 100}
         assert {"FS", "FS-magnitude", "FS-squared", "FFT"} <= methods
+
+
+def test_every_model_and_every_method_without_labels_has_a_search():
+    labelled = {(each.method, each.model) for each in learning_rates.SEARCHES if each.labels == 100}
+    assert {(method, model) for method in grid.FULL for model in names.MODELS} <= labelled
+    unlabelled = {(each.method, each.model) for each in learning_rates.SEARCHES if each.labels == 0}
+    trained = {method for method in grid.NO_LABELS if method != "SSM-none"}  # the control uses the rate of SSM
+    assert unlabelled == {(method, grid.UNLABELLED_MODEL) for method in trained}
+    assert len({learning_rates.BUDGET[each.labels] for each in learning_rates.SEARCHES if each.labels != 10}) == 1
+
+
+def first_four(chosen):
+    return list(learning_rates.search(chosen.begin, chosen.head, 4, lambda rates: 0.0))
+
+
+@pytest.mark.parametrize(("method", "known"), [("SSM", 20.0), ("SSM-squared", 3.0), ("SSFT", 0.5)])
+def test_a_search_without_labels_begins_around_the_rate_of_the_first_world(method, known):
+    (chosen,) = (each for each in learning_rates.SEARCHES if each.method == method)
+    rates = [lr for lr, _ in first_four(chosen)]
+    assert any(math.isclose(lr, known, rel_tol=0.03) for lr in rates[1:3])
+    assert chosen.datasets == ("cifar100", "sun397")
+
+
+def test_the_last_models_begin_with_rates_around_all_that_won_before():
+    for chosen in learning_rates.SEARCHES:
+        if chosen.model in ("rn50-timm", "rn50-torch", "rn50-clip"):
+            rates = [lr for lr, _ in first_four(chosen)]
+            won = [profiles.TINY.method(chosen.method, model).lr for model in profiles.TINY.control_models]
+            assert min(rates) * 0.9 <= min(won)
+            assert max(won) <= max(rates) * 1.1
+
+
+def test_a_search_without_labels_goes_by_the_probe(monkeypatch):
+    def made_up(chosen, rates, dataset):
+        close = -abs(math.log(rates[0] / 20))
+        given = {"method": chosen.method, "model": chosen.model, "labels": chosen.labels, "dataset": dataset}
+        return given | {"lr": rates[0], "head_lr": rates[1], "metrics": {"lp@10": close, "lp@100": -close}}
+
+    monkeypatch.setattr(learning_rates, "trial", made_up)
+    chosen = next(each for each in learning_rates.SEARCHES if each.method == "SSM")
+    trials = learning_rates.run(chosen, [])
+    assert len(trials) == 2 * learning_rates.BUDGET[0.0]
+    tried = {entry["lr"] for entry in trials}
+    assert max(tried) == pytest.approx(200, rel=0.03)  # lp@100 would have gone on beyond
+    assert learning_rates.run(chosen, trials) == trials
+
+
+@pytest.fixture
+def smoke(smoke_results, monkeypatch):
+    """Profile smoke, put back as it was; what runs keep in memory is forgotten, since validation images are in it."""
+    monkeypatch.setitem(profiles.PROFILES, "smoke", profiles.SMOKE)
+    yield profiles.SMOKE
+    for kept in (methods._read, methods._features):
+        kept.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "labels"), [("SSM", "rn50-swav", 0.0), ("SSFT", "rn50-swav", 0.0), ("FS", "rn50-clip", 100.0)]
+)
+def test_a_trial_runs_with_its_rates_and_is_judged_on_validation_images(smoke, monkeypatch, method, model, labels):
+    judged = []
+    judge = methods._judge
+    monkeypatch.setattr(methods, "_judge", lambda test, given: judged.append(test.fingerprint()) or judge(test, given))
+    chosen = learning_rates.Search(method, model, labels, 1.0, 0.1)
+    found = learning_rates.trial(chosen, (1.5, 0.2), "cifar10", smoke)
+    assert 0 <= found["metrics"][tuning.judged_by(method)] <= 1
+    assert (found["lr"], found["head_lr"], found["epochs"], found["labels"]) == (1.5, 0.2, 2, labels)
+    task = Run("smoke", model, "cifar10", method, labels, learning_rates.SEED)
+    assert methods._read("smoke", "cifar10", "validation", 0, task.variant).fingerprint() == judged[0]
+    recipe = task.recipe()
+    assert (recipe["lr"], recipe["head_lr"]) == (1.5, 0.2)
+
+
+def test_searches_are_chosen_by_method_and_model():
+    some = learning_rates.selected(["SSM", "SSFT"], None)
+    assert [(each.method, each.labels) for each in some] == [("SSM", 0.0), ("SSFT", 0.0)]
+    one = learning_rates.selected([], "rn50-timm")
+    assert [(each.method, each.model) for each in one] == [(name, "rn50-timm") for name in grid.FULL]
+    assert learning_rates.selected([], None) == list(learning_rates.SEARCHES)
+
+
+@pytest.mark.parametrize(
+    ("asked", "model", "said"),
+    [
+        (["SSN"], None, r"methods must be among .*SSM.*got SSN"),
+        (["SSM"], "rn50-timm", r"methods must be among FFT, FS, FS-squared; got SSM"),
+        ([], "rn34", r"model must be one of rn50-swav, .*got 'rn34'"),
+    ],
+)
+def test_what_has_no_search_is_named_and_what_has_one_is_offered(asked, model, said):
+    with pytest.raises(ValueError, match=said):
+        learning_rates.selected(asked, model)
+
+
+@pytest.mark.parametrize("model", ["rn50-timm", "rn50-torch", "rn50-clip"])
+@pytest.mark.parametrize("method", grid.FULL)
+def test_a_model_without_rates_of_its_own_takes_those_of_rn50_swav(model, method):
+    bare = dataclasses.replace(
+        profiles.TINY, methods={key: plan for key, plan in profiles.TINY.methods.items() if model not in key}
+    )
+    assert bare.method(method, model) == profiles.TINY.method(method, "rn50-swav")

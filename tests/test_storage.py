@@ -34,6 +34,8 @@ def test_a_mask_is_weighed_against_the_fine_tuning_of_its_own_run(records, metho
     whole = tuned["weights_delta_bytes"] + tuned["buffers_bytes"] + tuned["head_bytes"]
     assert row.multiple_task == pytest.approx(whole / mask["file_bytes"])
     assert row.bits_coded == pytest.approx(8 * mask["coded_bytes"] / mask["raw_bits"])
+    assert row.bits_file == pytest.approx(8 * mask["file_bytes"] / mask["raw_bits"])
+    assert row.bits_file > row.bits_coded
     assert row[[f"kb_{name}" for name in storage.PARTS]].sum() == pytest.approx(mask["file_bytes"] / 1000)
 
 

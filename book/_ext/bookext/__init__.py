@@ -6,9 +6,9 @@ roles.py        numbers in prose and captions
 grids.py        {record-table}: the paper's tables, ours beside the reported numbers
 plots.py        {record-figure}: figures drawn from records during the build
 pages.py        executed notebooks as pages, and which records were used
-settings.py     tables of models, data sets and hyper-parameters, read from the library
+settings.py     tables of models, data sets and hyper-parameters, and {setting}, read from the library
 invariance.py   {invariance}, {invariance-figure}: the invariance experiment
-benchmarks.py   {benchmark-table}: what make bench measured
+benchmarks.py   {benchmark-table}, {benchmark}: what make bench measured
 tuning.py       {tuning-table}, {tuning}: the search for learning rates
 rooms.py        the plan of the library
 offline.py      MathJax from a package instead of from another host

@@ -1,4 +1,7 @@
-"""{benchmark-table}: a table of benchmarks/ as `make bench` stored it, with the machine it was measured on."""
+"""{benchmark-table}: a table of benchmarks/ as `make bench` stored it, with the machine it was measured on.
+
+{benchmark}`step_resnet50_32 masks ratio` is one number of it, by a text of its row and the key of its column.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from sphinx.addnodes import tabular_col_spec
 from sphinx.util.docutils import SphinxDirective
 
 from bookext import shelf
+from bookext.expressions import Number
+from bookext.roles import NumberRole
 from bookext.settings import plain
 
 LONG = 60  # letters
@@ -144,6 +149,28 @@ class BenchmarkTable(SphinxDirective):
         return [*table, nodes.paragraph("", source(record), classes=["behind"])]
 
 
+def number(text: str) -> Number:
+    """One number of a stored benchmark: its name, a text that one row alone has, the key of a column.
+
+    Raises:
+        ValueError: there is no such benchmark, row or column, or more than one such row.
+    """
+    name, _, rest = text.partition(" ")
+    row_name, _, key = rest.rpartition(" ")
+    path = shelf.BENCHMARKS / f"{name}.json"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in shelf.BENCHMARKS.glob("*.json")))
+        raise ValueError(f"benchmark must be one of {known}; got {name!r}")
+    shows = {column: show for column, _, show in columns_of(name)}
+    if key not in shows:
+        raise ValueError(f"column must be one of {', '.join(shows)}; got {key!r}")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    rows = [row for row in record["rows"] if row_name in row.values()]
+    if len(rows) != 1:
+        raise ValueError(f"one row of {name} must have the text {row_name!r}; {len(rows)} have it")
+    return Number(shows[key](rows[0][key]), f"{row_name}, {key}; {source(record)}", (path,))
+
+
 def _column(values: list[Any]) -> str:
     """How LaTeX sets a column: numbers to the right, text to the left, broken into lines where it is long."""
     if not isinstance(values[0], str):
@@ -168,3 +195,4 @@ def source(record: dict[str, Any]) -> str:
 
 def setup(app: Any) -> None:
     app.add_directive("benchmark-table", BenchmarkTable)
+    app.add_role("benchmark", NumberRole("benchmark", lambda text, books: number(text)))

@@ -9,6 +9,8 @@
     score rn18-timm FS LP top1                 wins, ties and losses of FS against LP ("5 / 2 / 1")
     better rn50-swav SSM+LP LP@10 top1         the same with the bars of Figure 1
     runs | minutes                             number of records, and the time that they took
+    more * * FS bits_file 1                    how many runs of a method exceed a bound ("8 of 27"); * is every one
+    data rn50-swav sun397 LP@10 labelled       what a run saw: classes, train, labelled or test images
     images mobilenetv2_035 cifar10 FS top1     any of these, in a profile other than the book's
 
 A word that is no model, data set, method or metric is an error; so is a number without a record, as soon as there
@@ -25,7 +27,7 @@ from pathlib import Path
 import pandas as pd
 
 from bookext.shelf import COMMAND, HOME, Shelf
-from submasking.records.names import DATASETS, METHODS
+from submasking.records.names import DATASETS, METHODS, SELF_SUPERVISED
 from submasking.records.profiles import PROFILES
 from submasking.report import storage, tables, verdicts
 from submasking.report.tables import MISSING, Cell
@@ -88,6 +90,10 @@ def evaluate(text: str, shelf: Shelf) -> Number:
         return _count(words, shelf)
     if words[0] in ("runs", "minutes"):
         return _total(words, shelf)
+    if words[0] == "more":
+        return _more(words, shelf)
+    if words[0] == "data":
+        return _seen(words, shelf)
     models = list(dict.fromkeys([*MODELS, *(record.model for record in shelf.records)]))
     terms = [Term.parse(part, models) for part in text.split(" - ")]
     cells = [_cell(term, shelf) for term in terms]
@@ -112,7 +118,8 @@ def quote(text: str, shelf: Shelf) -> Number:
     cell = tables.quoted(shelf.reported, query)
     if cell.missing:
         raise ValueError(f"no number in reported.csv for {text!r}")
-    return Number(f"{cell.value:.{cell.digits}f}", f"{cell.provenance()}, Table {query.table}")
+    place = f"Table {query.table}" if any(map(str.isdigit, query.table)) else query.table
+    return Number(f"{cell.value:.{cell.digits}f}", f"{cell.provenance()}, {place}")
 
 
 def _known(what: str, word: str, known: Sequence[str]) -> None:
@@ -130,7 +137,8 @@ def _cell(term: Term, shelf: Shelf) -> Cell:
         return Cell()
     runs = sum(cell.n or 0 for cell in cells)
     digits = tables.DIGITS.get(term.metric, 3 if term.metric in storage.COLUMNS else 2)
-    return Cell(sum(means) / len(means), math.nan, runs, cells[0].seeds, digits)
+    early = sum(cell.unconverged for cell in cells)
+    return Cell(sum(means) / len(means), math.nan, runs, cells[0].seeds, digits, unconverged=early)
 
 
 def _files(term: Term, shelf: Shelf) -> list[Path]:
@@ -199,6 +207,52 @@ def _total(words: list[str], shelf: Shelf) -> Number:
         return Number(str(len(shelf.records)), f"records of profile {shelf.profile}")
     seconds = sum(record.timings.get("total_s", 0.0) for record in shelf.records)
     return Number(f"{seconds / 60:.0f}", "minutes of one core, summed over the records, pretraining not counted")
+
+
+def _more(words: list[str], shelf: Shelf) -> Number:
+    """How many runs, of those that measured it, exceed a bound."""
+    if len(words) != 6:
+        raise ValueError(f"{' '.join(words)!r} must be: more, model, data set, method, metric, bound")
+    _, model, dataset, asked, metric, bound = words
+    method, labels = method_and_labels(asked)
+    _known("model", model, (*MODELS, "*"))
+    _known("data set", dataset, (*DATASETS, "*"))
+    _known("metric", metric, METRICS)
+    if not shelf.records:
+        return _absent(" ".join(words), shelf)
+    wanted = {"model": model, "dataset": dataset, "method": method, "labels": _labels(method, labels)}
+    rows = shelf.frame
+    for name, value in wanted.items():
+        rows = rows if value == "*" else rows[rows[name] == value]
+    rows = rows.dropna(subset=[metric])
+    if rows.empty:
+        return _absent(" ".join(words), shelf)
+    hover = f"runs of {method} whose {metric} is above {bound}; profile {shelf.profile}"
+    fields = {name: value for name, value in wanted.items() if value != "*"}
+    return Number(f"{(rows[metric] > float(bound)).sum()} of {len(rows)}", hover, tuple(shelf.files(**fields)))
+
+
+def _labels(method: str, labels: float | None) -> float:
+    """The share of the labels that is meant where none is named: all, or none for a method without."""
+    return labels if labels is not None else 0.0 if method in SELF_SUPERVISED else 100.0
+
+
+def _seen(words: list[str], shelf: Shelf) -> Number:
+    """How many classes or images the runs of one experiment saw; its seeds agree."""
+    if len(words) != 5:
+        raise ValueError(f"{' '.join(words)!r} must be: data, model, data set, method, field")
+    _, model, dataset, asked, field = words
+    method, labels = method_and_labels(asked)
+    wanted = {"model": model, "dataset": dataset, "method": method, "labels": _labels(method, labels)}
+    found = [one for one in shelf.records if all(getattr(one, name) == value for name, value in wanted.items())]
+    if not found:
+        return _absent(" ".join(words), shelf)
+    _known("field", field, sorted(found[0].data))
+    values = {one.data[field] for one in found}
+    if len(values) > 1:
+        raise ValueError(f"runs of {' '.join(words[1:-1])} must agree in {field}; they have {sorted(values)}")
+    hover = f"{field} of {model} {dataset} {method}; profile {shelf.profile}"
+    return Number(f"{values.pop():,}", hover, tuple(shelf.files(**wanted)))
 
 
 def _unknown_size(terms: list[Term], shelf: Shelf) -> Number | None:

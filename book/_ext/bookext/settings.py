@@ -1,11 +1,13 @@
 """{record-settings}: tables of models, data sets and hyper-parameters, read from the library and the records.
 
 {record-source}: one sentence on which records the page shows.
+{setting}`neighbours`: one number of the book's profile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -13,6 +15,8 @@ from sphinx.addnodes import tabular_col_spec
 from sphinx.util.docutils import SphinxDirective
 
 from bookext import shelf
+from bookext.expressions import Number
+from bookext.roles import NumberRole
 from bookext.shelf import Shelf
 from submasking.records import profiles
 from submasking.records.names import DATASET_STAND_INS, MODEL_STAND_INS, MODELS
@@ -149,6 +153,15 @@ def source(books: Shelf) -> str:
     )
 
 
+def setting(text: str, books: Shelf) -> Number:
+    """A whole number among the fields of the book's profile; ValueError lists those there are."""
+    numbers = {name: value for name, value in vars(profile(books.profile)).items() if type(value) is int}
+    if text not in numbers:
+        raise ValueError(f"setting must be one of {', '.join(numbers)}; got {text!r}")
+    return Number(f"{numbers[text]:,}", f"{text} of profile {books.profile}", (Path(profiles.__file__),))
+
+
 def setup(app: Any) -> None:
     app.add_directive("record-settings", RecordSettings)
+    app.add_role("setting", NumberRole("setting", setting))
     app.add_directive("record-source", RecordSource)

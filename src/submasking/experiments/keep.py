@@ -17,7 +17,7 @@ from submasking.files import atomic
 from submasking.records import results
 from submasking.records.names import DATASET_STAND_INS, DATASETS
 from submasking.records.places import REPOSITORY, committed_folder, results_folder
-from submasking.report import figures, frames
+from submasking.report import figures, frames, storage
 
 MODEL = "rn18-timm"
 METHODS = ("LP", "FS", "FS-squared", "FFT")
@@ -25,7 +25,11 @@ BEGIN, END = "<!-- made by `make records`: begin -->", "<!-- made by `make recor
 
 
 def readme_table(frame: pd.DataFrame) -> str:
-    """Accuracy per data set and method for one model as a Markdown table: mean, standard deviation, n below it."""
+    """Accuracy per data set and method for one model as a Markdown table, with n and the bits of a task below it.
+
+    Args:
+        frame: identity of each run beside its metrics and `submasking.report.storage.columns`.
+    """
     part = frame[(frame.model == MODEL) & (frame.labels == 100)]
     lines = [
         "| data set (its stand-in) | " + " | ".join(METHODS) + " | weights off (FS) |",
@@ -43,6 +47,7 @@ def readme_table(frame: pd.DataFrame) -> str:
         "",
         f"Top-1 accuracy, profile `tiny`, {MODEL}'s stand-in, n = {count}; FS-squared starts the scores from the"
         " squared weights.",
+        _bits(frame[(frame.method == "FS") & (frame.labels == 100)]),
     ]
     return "\n".join(lines)
 
@@ -83,7 +88,8 @@ def main() -> int:
     argparse.ArgumentParser(description=__doc__).parse_args()
     try:
         count = keep()
-        frame = frames.frame(committed_folder("tiny"))
+        records = results.read(committed_folder("tiny"))
+        frame = frames.to_frame(records).join(storage.columns(records))
         update_readme(REPOSITORY / "README.md", frame)
         picture = figures.methods(frame[(frame.model == MODEL) & (frame.labels == 100)])
         figures.save(picture, REPOSITORY / "book" / "images" / "methods.png")
@@ -92,6 +98,17 @@ def main() -> int:
         return 1
     print(f"{count} records kept in book/records/tiny; README.md shows them")
     return 0
+
+
+def _bits(masks: pd.DataFrame) -> str:
+    """Bits per masked weight of each model: of the mask alone, and of all that a task stores."""
+    by_set = masks.groupby(["model", "dataset"], sort=False)[["bits_coded", "bits_file"]].mean()
+    mean = by_set.groupby("model", sort=False).mean()
+    models = "; ".join(f"{row.Index} {row.bits_coded:.2f} and {row.bits_file:.2f}" for row in mean.itertuples())
+    return (
+        "Bits per masked weight, of a compressed mask alone and of the whole file of a task with norm statistics and"
+        f" head (FS, mean over the data sets): {models}."
+    )
 
 
 def _cell(values: pd.Series) -> str:

@@ -172,8 +172,8 @@ def bits_per_weight(frame: pd.DataFrame) -> Figure:
         frame: identity of each run beside its `storage.columns`; a coder that the records lack has no bar.
     """
     panels = _masks(frame)
-    figure = Figure(figsize=(WIDTH, 0.4 + 2.1 * len(panels)), layout="constrained")
-    for axes, (title, part) in zip(_stack(figure, len(panels)), panels, strict=True):
+    figure, stack = _stack(len(panels))
+    for axes, (title, part) in zip(stack, panels, strict=True):
         means = part.groupby("dataset")[[f"bits_{name}" for name in storage.CODERS]].mean()
         colours = [COLOURS["FS"] if name == "coded" else COLOURS["ZS"] for name in storage.CODERS]
         axes.bar(range(len(storage.CODERS)), means.mean(), color=colours, width=0.7)
@@ -197,8 +197,8 @@ def task_bytes(frame: pd.DataFrame) -> Figure:
     panels = _masks(frame)
     shades = dict(zip(storage.PARTS, (COLOURS["FS"], COLOURS["SSFT"], COLOURS["LP"], COLOURS["ZS"]), strict=True))
     names = {"mask": "coded mask", "buffers": "norm buffers", "head": "head", "rest": "description"}
-    figure = Figure(figsize=(WIDTH, 0.4 + 2.1 * len(panels)), layout="constrained")
-    for axes, (title, part) in zip(_stack(figure, len(panels)), panels, strict=True):
+    figure, stack = _stack(len(panels))
+    for axes, (title, part) in zip(stack, panels, strict=True):
         means = part.groupby("dataset")[[f"kb_{name}" for name in storage.PARTS]].mean()
         shown = means.reindex([name for name in DATASETS if name in means.index] or list(means.index))[::-1]
         left = np.zeros(len(shown))
@@ -206,9 +206,10 @@ def task_bytes(frame: pd.DataFrame) -> Figure:
             axes.barh(range(len(shown)), shown[f"kb_{name}"], left=left, color=shades[name], label=names[name])
             left += shown[f"kb_{name}"].to_numpy()
         axes.set_yticks(range(len(shown)), list(shown.index))
-        axes.set(title=title, xlabel="kB")
+        axes.set_title(title)
         axes.grid(True, axis="x")
         axes.grid(False, axis="y")
+    stack[-1].set_xlabel("kB")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
 
@@ -221,9 +222,10 @@ def _masks(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(f"{model}, {method}", rows) for (model, method), rows in part.groupby(["model", "method"], sort=False)]
 
 
-def _stack(figure: Figure, count: int) -> list[Axes]:
-    """That many panels, one below the other."""
-    return list(figure.subplots(count, 1, squeeze=False)[:, 0])
+def _stack(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure of that many panels, one below the other; lower ones where they would not fit on a printed page."""
+    figure = Figure(figsize=(WIDTH, 0.4 + (2.1 if count <= 4 else 1.6) * count), layout="constrained")
+    return figure, list(figure.subplots(count, 1, squeeze=False)[:, 0])
 
 
 def _datasets(rows: pd.DataFrame) -> list[str]:

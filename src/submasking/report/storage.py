@@ -19,7 +19,7 @@ MULTIPLES = {
     "multiple_task": "the same with norm buffers, head and file",
 }
 COLUMNS = (
-    "bits_entropy", "bits_tensor", *(f"bits_{name}" for name in CODERS),
+    "bits_entropy", "bits_tensor", *(f"bits_{name}" for name in CODERS), "bits_file",
     *(f"kb_{name}" for name in (*PARTS, "file")), *MULTIPLES,
 )  # fmt: skip
 
@@ -28,9 +28,9 @@ def columns(records: Sequence[Record]) -> pd.DataFrame:
     """One row per record, in their order; nan where a record does not hold what is needed.
 
     `bits_<coder>`: bits per masked weight; "entropy" by the share of all weights that are off, "tensor" by that in each
-    tensor. `kb_<part>`: thousands of bytes in the mask file. `multiple_<way>`: bytes of the fine-tuned weights of the
-    same model, data set, labels and seed over bytes of the mask, see `MULTIPLES`; a record made before fine-tuned
-    weights were weighed gives none.
+    tensor; "file" counts the whole task file, with norm buffers and head. `kb_<part>`: thousands of bytes in the mask
+    file. `multiple_<way>`: bytes of the fine-tuned weights of the same model, data set, labels and seed over bytes of
+    the mask, see `MULTIPLES`; a record made before fine-tuned weights were weighed gives none.
     """
     rivals = {_identity(record): record for record in records if record.method in RIVALS.values()}
     rows = [
@@ -72,6 +72,7 @@ def _row(record: Record, rival: Record | None) -> dict[str, float]:
     weights = size("raw_bits")
     row = {"bits_entropy": size("entropy_bits_global") / weights, "bits_tensor": size("entropy_bits_tensor") / weights}
     row |= {f"bits_{name}": 8 * size(f"{name}_bytes") / weights for name in CODERS}
+    row["bits_file"] = 8 * size("file_bytes") / weights
     mask, buffers, head, file = (size(f"{name}_bytes") for name in ("coded", "buffers", "head", "file"))
     row |= {"kb_mask": mask / 1e3, "kb_buffers": buffers / 1e3, "kb_head": head / 1e3, "kb_file": file / 1e3}
     row["kb_rest"] = (file - mask - buffers - head) / 1e3

@@ -1,4 +1,4 @@
-"""The paper's Tables 1 to 6, and two on sizes: which numbers they hold, ours from records beside the reported ones.
+"""The paper's Tables 1 to 6, and more of our own: which numbers they hold, ours from records beside the reported ones.
 
 A table is built once and shown three ways, in HTML, in LaTeX and as CSV. A cell keeps its runs: mean, standard
 deviation, n and seeds; a number that nobody has stays missing.
@@ -10,14 +10,14 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
 import pandas as pd
 
-from submasking.records.names import DATASETS, SELF_SUPERVISED
-from submasking.records.profiles import profile
+from submasking.records.names import DATASETS, MODELS, SELF_SUPERVISED
+from submasking.records.profiles import Profile, profile
 from submasking.records.results import converged
 from submasking.report import storage
 
@@ -196,16 +196,17 @@ def build(number: str, frame: pd.DataFrame, reported: pd.DataFrame) -> Table:
     """Table `number` of the paper.
 
     Args:
-        number: "1" to "6", or "bits" and "bytes" for what a task costs to store.
+        number: "1" to "6", or a name of `specs`, such as "bits" and "bytes" for what a task costs to store.
         frame: one row per record (`submasking.report.frames.frame`), of one profile, for sizes with `storage.columns`.
         reported: the papers' numbers (`submasking.report.frames.reported`).
 
     Raises:
         ValueError: for a number that is no table.
     """
-    if number not in SPECS:
-        raise ValueError(f"table must be one of {', '.join(SPECS)}; got {number!r}")
-    spec = SPECS[number]
+    known = specs(profile("tiny"))
+    if number not in known:
+        raise ValueError(f"table must be one of {', '.join(known)}; got {number!r}")
+    spec = known[number]
     body = []
     for group in spec.groups:
         rows = ((label, tuple(look_up(query, frame, reported) for query in queries)) for label, queries in group.rows)
@@ -293,6 +294,7 @@ _TABLE_1 = (
     ("rn50-timm", "LP"), ("rn50-torch", "LP"),
 )  # fmt: skip
 _MASKED = (("rn18-timm", "FS"), ("rn50-swav", "FS"), ("vitb32-clip", "FS"))
+_OWN = ("rn18-timm", "rn50-swav")  # models with tables of their own in the draft
 _METHODS = ("FFT", "FS", "LP")
 _KNN_METHODS = ("FFT", "FS", "ZS")
 
@@ -314,32 +316,46 @@ def _knn_table(number: str, model: str, title: str) -> Spec:
     return Spec(number, title, model, heads, (_by_method(model, tuple(columns)),), (f"submasking-{model}",))
 
 
-def _sizes_table(number: str, title: str, columns: dict[str, tuple[str, str]]) -> Spec:
+def _sizes_table(number: str, title: str, columns: dict[str, tuple[str, str]], plan: Profile) -> Spec:
     """Rows are the data sets of each model and method that the grid stores masks of; columns (heading, name)."""
+    stored = [(model, "FS", DATASETS) for model in plan.full_models] + [("rn50-swav", "SSM", plan.sparse_datasets)]
     groups = []
-    for model, method, datasets in _STORED:
+    for model, method, datasets in stored:
         rows = tuple((name, tuple(Query(HERE, "", key, model, method, name) for key in columns)) for name in datasets)
         groups.append(Group(f"{model}, {method}", rows))
     return Spec(number, title, "data set", tuple(columns.values()), tuple(groups), ("compression-all",))
 
 
-def _compared(number: str, title: str, models: tuple[str, ...], methods: tuple[str, ...], metric: str) -> Spec:
+def _compared(number: str, title: str, methods: Mapping[str, tuple[str, ...]], metric: str) -> Spec:
     """Of each model some methods of ours; columns are the data sets."""
     groups = tuple(
-        _by_dataset(
-            HERE, number, metric,
-            tuple((model, each) for each in methods if not (each == "FS-frozen" and model.startswith("vit"))), model,
-        )
-        for model in models
-    )  # fmt: skip
+        _by_dataset(HERE, number, metric, tuple((model, each) for each in several), model)
+        for model, several in methods.items()
+    )
     return Spec(
-        number, title, "model + method", _DATASET_COLUMNS, groups, tuple(f"submasking-{model}" for model in models)
+        number, title, "model + method", _DATASET_COLUMNS, groups, tuple(f"submasking-{model}" for model in methods)
     )
 
 
-def _unlabelled(number: str, title: str, model: str) -> Spec:
+def _starts(plan: Profile, *methods: str) -> dict[str, tuple[str, ...]]:
+    """By adapted model the methods that differ in the start of the scores; magnitude is run with the controls only."""
+    return {
+        model: tuple(each for each in methods if each != "FS-magnitude" or model in plan.control_models)
+        for model in plan.full_models
+    }
+
+
+def _controls(plan: Profile, *methods: str) -> dict[str, tuple[str, ...]]:
+    """By model its controls; the norms of a transformer have no statistics that could be held."""
+    return {
+        model: tuple(each for each in methods if each != "FS-frozen" or not model.startswith("vit"))
+        for model in plan.control_models
+    }
+
+
+def _unlabelled(number: str, title: str, model: str, plan: Profile) -> Spec:
     """What is learnt without labels, by the probe and by nearest neighbours; columns are the data sets of figure 1."""
-    names = profile("tiny").sparse_datasets
+    names = plan.sparse_datasets
     metrics = {"lp@10": "probe, 10 % of the labels", "lp@100": "probe, all labels", "knn": "nearest neighbours"}
     rows = tuple(
         (method, tuple(Query(HERE, number, key, model, method, name) for key in metrics for name in names))
@@ -349,14 +365,10 @@ def _unlabelled(number: str, title: str, model: str) -> Spec:
     return Spec(number, title, model, heads, (Group("", rows),), (f"label_sparsity-{model}",))
 
 
-_CONTROLLED = profile("tiny").control_models
-_STORED = (
-    *((model, "FS", DATASETS) for model, _ in _MASKED),
-    ("rn50-swav", "SSM", profile("tiny").sparse_datasets),
-)
 # ours first: a narrow screen shows the left of a table
 _BITS = {
     "bits_coded": ("this project's", "codec"),
+    "bits_file": ("this project's", "whole file"),
     "bits_entropy": ("entropy", "whole"),
     "bits_tensor": ("entropy", "per tensor"),
 } | {f"bits_{name}": ("general compressors", name) for name in storage.CODERS if name != "coded"}
@@ -365,61 +377,71 @@ _BYTES = {f"kb_{name}": ("kB in the file of a task", name) for name in (*storage
     "multiple_mask": ("fine-tuned weights against it", "best of both"),
     "multiple_task": ("fine-tuned weights against it", "whole task"),
 }
-SPECS = {
-    "1": Spec(
-        "1",
-        "Top-1 accuracy",
-        "model + method",
-        _DATASET_COLUMNS,
-        (
-            _by_dataset(HERE, "1", "top1", (*_TABLE_1, ("rn50-clip", "LP")), _OURS),
-            _by_dataset(DRAFT, "1", "top1", _TABLE_1, "The paper's draft, Table 1: the real models and data"),
-        ),
-        tuple(f"submasking-{model}" for model in dict.fromkeys(model for model, _ in (*_TABLE_1, ("rn50-clip", "")))),
-    ),
-    "2": Spec(
-        "2",
-        "Sparsity of the learnt masks",
-        "model + method",
-        _DATASET_COLUMNS,
-        (
-            _by_dataset(HERE, "2", "sparsity", _MASKED, _OURS),
-            Group(
-                "The paper's draft, Tables 3b and 4b",
-                _by_dataset(DRAFT, "3b", "sparsity", _MASKED[:1], "").rows
-                + _by_dataset(DRAFT, "4b", "sparsity", _MASKED[1:2], "").rows,
-                DRAFT,
+
+
+def specs(plan: Profile) -> dict[str, Spec]:
+    """Every table by its number or name, with the models that a profile adapts."""
+    adapted = plan.full_models
+    rest = tuple(model for model in MODELS if model not in adapted)
+    ours = tuple((model, each) for model in adapted for each in ("LP", "FS", "FFT"))
+    others = {model: ("ZS", "FS", "FFT") if model in adapted else ("ZS",) for model in MODELS if model not in _OWN}
+    return {
+        "1": Spec(
+            "1",
+            "Top-1 accuracy",
+            "model + method",
+            _DATASET_COLUMNS,
+            (
+                _by_dataset(HERE, "1", "top1", (*ours, *((model, "LP") for model in rest)), _OURS),
+                _by_dataset(DRAFT, "1", "top1", _TABLE_1, "The paper's draft, Table 1: the real models and data"),
             ),
-            _by_dataset(PUBLISHED, "S4", "sparsity", _MASKED, "The published paper, Table S4 (1 - density)"),
+            tuple(f"submasking-{model}" for model in (*adapted, *rest)),
         ),
-        tuple(f"submasking-{model}" for model, _ in _MASKED),
-    ),
-    "3": _methods_table("3", "rn18-timm", "ResNet-18 (timm): accuracy and sparsity"),
-    "4": _methods_table("4", "rn50-swav", "ResNet-50 (SwAV): accuracy and sparsity"),
-    "5": _knn_table("5", "rn18-timm", "ResNet-18 (timm): nearest-neighbour accuracy"),
-    "6": _knn_table("6", "rn50-swav", "ResNet-50 (SwAV): nearest-neighbour accuracy"),
-    "starts": _compared(
-        "starts",
-        "Top-1 accuracy by the start of the scores",
-        _CONTROLLED,
-        ("LP", "FS", "FS-magnitude", "FS-squared", "FFT"),
-        "top1",
-    ),
-    "starts-off": _compared(
-        "starts-off",
-        "Sparsity by the start of the scores",
-        _CONTROLLED,
-        ("FS", "FS-magnitude", "FS-squared"),
-        "sparsity",
-    ),
-    "controls": _compared(
-        "controls",
-        "Top-1 accuracy of submasking and of its controls",
-        _CONTROLLED,
-        ("LP", "FS-none", "FS-random", "FS-frozen", "FS"),
-        "top1",
-    ),
-    "unlabelled": _unlabelled("unlabelled", "Masks without labels, and their control", "rn50-swav"),
-    "bits": _sizes_table("bits", "Bits per weight of a mask", _BITS),
-    "bytes": _sizes_table("bytes", "Bytes of a task, and how many times as much fine-tuned weights take", _BYTES),
-}
+        "2": Spec(
+            "2",
+            "Sparsity of the learnt masks",
+            "model + method",
+            _DATASET_COLUMNS,
+            (
+                _by_dataset(HERE, "2", "sparsity", tuple((model, "FS") for model in adapted), _OURS),
+                Group(
+                    "The paper's draft, Tables 3b and 4b",
+                    _by_dataset(DRAFT, "3b", "sparsity", _MASKED[:1], "").rows
+                    + _by_dataset(DRAFT, "4b", "sparsity", _MASKED[1:2], "").rows,
+                    DRAFT,
+                ),
+                _by_dataset(PUBLISHED, "S4", "sparsity", _MASKED, "The published paper, Table S4 (1 - density)"),
+            ),
+            tuple(f"submasking-{model}" for model in adapted),
+        ),
+        "3": _methods_table("3", "rn18-timm", "ResNet-18 (timm): accuracy and sparsity"),
+        "4": _methods_table("4", "rn50-swav", "ResNet-50 (SwAV): accuracy and sparsity"),
+        "5": _knn_table("5", "rn18-timm", "ResNet-18 (timm): nearest-neighbour accuracy"),
+        "6": _knn_table("6", "rn50-swav", "ResNet-50 (SwAV): nearest-neighbour accuracy"),
+        "others": _compared(
+            "others", "Nearest-neighbour accuracy of the models that the draft leaves out", others, "knn"
+        ),
+        "starts": _compared(
+            "starts",
+            "Top-1 accuracy by the start of the scores",
+            _starts(plan, "LP", "FS", "FS-magnitude", "FS-squared", "FFT"),
+            "top1",
+        ),
+        "starts-off": _compared(
+            "starts-off",
+            "Sparsity by the start of the scores",
+            _starts(plan, "FS", "FS-magnitude", "FS-squared"),
+            "sparsity",
+        ),
+        "controls": _compared(
+            "controls",
+            "Top-1 accuracy of submasking and of its controls",
+            _controls(plan, "LP", "FS-none", "FS-random", "FS-frozen", "FS"),
+            "top1",
+        ),
+        "unlabelled": _unlabelled("unlabelled", "Masks without labels, and their control", "rn50-swav", plan),
+        "bits": _sizes_table("bits", "Bits per masked weight, of a mask and of the whole file of a task", _BITS, plan),
+        "bytes": _sizes_table(
+            "bytes", "Bytes of a task, and how many times as much fine-tuned weights take", _BYTES, plan
+        ),
+    }

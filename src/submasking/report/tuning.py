@@ -10,14 +10,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from submasking.records.names import SELF_SUPERVISED
+from submasking.records.names import MODELS, SELF_SUPERVISED
 from submasking.report.figures import COLOURS, theme
 
-PANELS = (
-    ("rn18-timm", 100.0), ("rn50-swav", 100.0), ("vitb32-clip", 100.0), ("rn50-swav", 10.0), ("rn50-swav", 0.0),
-)  # fmt: skip
+PANELS = (*((model, 100.0) for model in MODELS), ("rn50-swav", 10.0), ("rn50-swav", 0.0))
 TITLES = {100.0: "{model}, all labels", 10.0: "{model}, 10 % of the labels", 0.0: "{model}, no labels"}
 MARKERS = {"magnitude": "s", "squared": "^"}
+
+
+def judged_by(method: str) -> str:
+    """Name of the metric that decides between rates of a method; without labels it is the probe with 10 % of them."""
+    return "lp@10" if method in SELF_SUPERVISED else "top1"
 
 
 def trials(path: Path) -> pd.DataFrame:
@@ -30,7 +33,7 @@ def trials(path: Path) -> pd.DataFrame:
         entries = json.loads(path.read_text(encoding="utf-8"))
         rows = [
             {name: entry[name] for name in ("method", "model", "labels", "lr", "head_lr")}
-            | {"score": entry.get("metrics", {}).get("lp@10" if entry["method"] in SELF_SUPERVISED else "top1")}
+            | {"score": entry.get("metrics", {}).get(judged_by(entry["method"]))}
             for entry in entries
         ]
     except (ValueError, KeyError, TypeError) as error:
