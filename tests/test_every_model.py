@@ -38,8 +38,10 @@ def test_the_plan_gains_three_methods_for_each_model_and_no_control(seeds, monke
     monkeypatch.setitem(profiles.PROFILES, "tiny", replace(profiles.TINY, full_models=MODELS))
     gained = set(grid.runs("tiny", seeds)) - before
     assert before <= set(grid.runs("tiny", seeds))
-    assert {(run.model, run.method) for run in gained} == {(model, way) for model in LAST for way in grid.FULL}
-    assert len(gained) == len(LAST) * len(grid.FULL) * len(DATASETS) * len(grid.seeds(seeds, "tiny"))
+    assert {(run.model, run.method) for run in gained} == {
+        (model, way) for model in LAST for way in profiles.TINY.compared
+    }
+    assert len(gained) == len(LAST) * len(profiles.TINY.compared) * len(DATASETS) * len(grid.seeds(seeds, "tiny"))
     assert len({run.record for run in grid.runs("tiny", seeds)}) == len(grid.runs("tiny", seeds))
 
 

@@ -75,9 +75,9 @@ def test_every_model_with_controls_was_searched_for_every_start():
 
 def test_every_model_and_every_method_without_labels_has_a_search():
     labelled = {(each.method, each.model) for each in learning_rates.SEARCHES if each.labels == 100}
-    assert {(method, model) for method in grid.FULL for model in names.MODELS} <= labelled
+    assert {(method, model) for method in profiles.TINY.compared for model in names.MODELS} <= labelled
     unlabelled = {(each.method, each.model) for each in learning_rates.SEARCHES if each.labels == 0}
-    trained = {method for method in grid.NO_LABELS if method != "SSM-none"}  # the control uses the rate of SSM
+    trained = {method for method in profiles.TINY.no_labels if method != "SSM-none"}  # the control uses the rate of SSM
     assert unlabelled == {(method, grid.UNLABELLED_MODEL) for method in trained}
     assert len({learning_rates.BUDGET[each.labels] for each in learning_rates.SEARCHES if each.labels != 10}) == 1
 
@@ -148,7 +148,7 @@ def test_searches_are_chosen_by_method_and_model():
     some = learning_rates.selected(["SSM", "SSFT"], None)
     assert [(each.method, each.labels) for each in some] == [("SSM", 0.0), ("SSFT", 0.0)]
     one = learning_rates.selected([], "rn50-timm")
-    assert [(each.method, each.model) for each in one] == [(name, "rn50-timm") for name in grid.FULL]
+    assert [(each.method, each.model) for each in one] == [(name, "rn50-timm") for name in profiles.TINY.compared]
     assert learning_rates.selected([], None) == list(learning_rates.SEARCHES)
 
 
@@ -166,7 +166,7 @@ def test_what_has_no_search_is_named_and_what_has_one_is_offered(asked, model, s
 
 
 @pytest.mark.parametrize("model", ["rn50-timm", "rn50-torch", "rn50-clip"])
-@pytest.mark.parametrize("method", grid.FULL)
+@pytest.mark.parametrize("method", profiles.TINY.compared)
 def test_a_model_without_rates_of_its_own_takes_those_of_rn50_swav(model, method):
     bare = dataclasses.replace(
         profiles.TINY, methods={key: plan for key, plan in profiles.TINY.methods.items() if model not in key}
