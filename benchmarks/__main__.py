@@ -28,6 +28,7 @@ from benchmarks import (
     quick_start,
     round_trips,
     step,
+    witness,
     world,
 )
 from benchmarks.machine import describe
@@ -58,7 +59,11 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)} (default: all; round_trips needs make grid)"
+        "tables", nargs="*", metavar="TABLE",
+        help=f"{', '.join(TABLES)} (default: all; round_trips needs make grid, witness --authors)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--authors", type=Path, metavar="FILE", help="the authors' submasking.py, for the table witness"
     )
     parser.add_argument("--peer", type=Path, metavar="FILE", help="another implementation for the table step")
     parser.add_argument(
@@ -69,7 +74,9 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     arguments = parser.parse_args(words)
     arguments.tables = arguments.tables or [
-        table for table in TABLES if table != "round_trips" or round_trips.folder().is_dir()
+        table
+        for table in TABLES
+        if {"round_trips": round_trips.folder().is_dir(), "witness": arguments.authors}.get(table, True)
     ]
     unknown = set(arguments.tables) - set(TABLES)
     if unknown:
@@ -77,6 +84,10 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     for option in ("files", "cases"):
         if getattr(arguments, option) < 1:
             parser.error(f"--{option} must be at least 1; got {getattr(arguments, option)}")
+    if "witness" in arguments.tables and arguments.authors is None:
+        parser.error("the table witness must have --authors FILE, the authors' submasking.py; got none")
+    if arguments.authors and "witness" not in arguments.tables:
+        parser.error(f"--authors belongs to the table witness; got {', '.join(arguments.tables)}")
     if arguments.peer and "step" not in arguments.tables:
         parser.error(f"--peer belongs to the table step; got {', '.join(arguments.tables)}")
     return arguments
@@ -113,6 +124,7 @@ TABLES: dict[str, Callable[[argparse.Namespace], Iterable[tuple[str, Rows]]]] = 
     "round_trips": lambda _: [("round_trips", round_trips.measure())],
     "fuzz": lambda arguments: [("fuzz", fuzz.measure(arguments.files))],
     "false_alarms": lambda _: [("false_alarms", false_alarms.measure())],
+    "witness": lambda arguments: [("witness", witness.measure(witness.load(arguments.authors)))],
     "world": lambda _: [("world", world.measure())],
     "faults": lambda arguments: [("faults", faults.measure(arguments.cases))],
 }

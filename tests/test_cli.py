@@ -157,7 +157,10 @@ MISTAKES = {
     "no such file": (["inspect", "nowhere.safetensors"], "cannot be read"),
     "no mask file": (["inspect", "{weights}"], "not a mask file"),
     "no such model": (["mask", "{photos}", "--model", "timm:resnet17", "--out", "x"], "did you mean resnet1"),
-    "no such library": (["mask", "{photos}", "--model", "keras:resnet18", "--out", "x"], "timm:NAME or open_clip:NAME"),
+    "no such library": (
+        ["mask", "{photos}", "--model", "keras:resnet18", "--out", "x"],
+        "torchvision:NAME, open_clip:NAME",
+    ),
     "no such folder": (["mask", "{tmp}", "--model", MODEL, "--weights", "{weights}", "--out", "x"], "train/<class>"),
     "no such weights": (["mask", "{photos}", "--model", MODEL, "--weights", "none", "--out", "x"], "there is none"),
     "other weights": (

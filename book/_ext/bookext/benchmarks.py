@@ -96,6 +96,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("another task", "read as another task", "{:,}".format),
         ("longest_ms", "longest, ms", "{:.0f}".format),
     ),
+    "witness": (
+        ("way", "network, numbers, rescaling", str),
+        ("weights", "masked weights", "{:,}".format),
+        ("steps", "steps", str),
+        ("equal_steps", "steps with equal masks", str),
+        ("differing", "bits that differ at the end", "{:.4%}".format),
+        ("sparsity", "off at the end", "{:.1%}".format),
+        ("ratio_authors", "their step to ours", "{:.2f}".format),
+    ),
     "world": (
         ("way", "data set", str),
         ("classes", "classes", str),

@@ -29,7 +29,7 @@ from submasking.worlds import folder, libraries
 AFTER = "; the same command goes on after the last whole epoch"  # said when it is interrupted
 SETTINGS = (
     "model", "options", "size", "select", "from_stage", "versions", "epochs", "lr", "head_lr", "warmup", "batch_size",
-    "seed", "rescale", "init", "precision",
+    "seed", "rescale", "init", "precision", "head",
 )  # fmt: skip
 STARTS = ("constant", "magnitude", "squared")  # those that suit a threshold
 
@@ -43,13 +43,17 @@ def add(command: argparse.ArgumentParser) -> None:
         " is written beside the output; the same command goes on from it after an interruption."
     )
     command.add_argument("folder", type=Path, help="holds train/ and perhaps test/, one folder per class in each")
-    command.add_argument("--model", required=True, help="timm:NAME, open_clip:NAME or efficientnet-lite0")
+    command.add_argument(
+        "--model", required=True, help="timm:NAME, torchvision:NAME, open_clip:NAME or efficientnet-lite0"
+    )
     command.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the mask file to write, in place of one that is there"
     )
     command.add_argument("--option", dest="options", type=pair, action="append", default=[], metavar="NAME=VALUE",
                          help="passed to timm's constructor, such as pad_type=same")  # fmt: skip
     add_weights(command)
+    command.add_argument("--head", choices=libraries.HEADS, default="auto",
+                         help="text: CLIP's, by the classes' names; auto: that where there is one")  # fmt: skip
     command.add_argument("--size", type=int, help="side of the images in pixels; none: the model's own")
     for kind in ("mean", "std"):
         command.add_argument(f"--{kind}", type=float, nargs=3, metavar="X", help="per channel; none: the model's own")
@@ -95,6 +99,7 @@ def run(given: argparse.Namespace) -> int:
         size=given.size,
         mean=tuple(given.mean) if given.mean else None,
         std=tuple(given.std) if given.std else None,
+        head=given.head,
     )
     splits = ("train", "test") if (given.folder / "test").is_dir() else ("train",)
     images = folder.load_all(given.folder, splits, backbone.size)  # all is read before anything is trained

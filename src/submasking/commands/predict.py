@@ -42,7 +42,7 @@ def run(given: argparse.Namespace) -> int:
         raise ValueError("--top and --batch-size must be at least 1")
     task = maskfile.load(given.file)
     network = backbone_of(task, given.weights)
-    head = task.head()
+    head = task.head(network.text_head)
     if head is None or not task.classes:
         raise ValueError(f"{given.file} has no head or no class names, so it cannot name classes")
     check_width(head, network.width)

@@ -51,13 +51,12 @@ def load(
     """
     chosen = profile(profile_name)
     if profile_name == "images":
-        if model == packaged.NAME:  # it brings its weights, and knows what images it was trained on
-            return libraries.build(model, Path(weights) if weights else None, size=size or chosen.image_size)
-        if not weights:
-            raise ValueError(
-                f"{model} needs a file of its weights in profile images, got none; {packaged.NAME} brings its own"
-            )
-        told = chosen.pretraining
+        if not weights:  # the library's or the package's own, which come with what they expect of an image
+            return libraries.build(model, None, size=size or chosen.image_size)
+        if model == packaged.NAME:
+            return libraries.build(model, Path(weights), size=size or chosen.image_size)
+        own = model.rpartition(":")[0] in ("", "timm")  # timm's own config may be for other weights
+        told = chosen.pretraining if own else {"create_model": {}, "mean": None, "std": None}
         return libraries.build(
             model, Path(weights), options=told["create_model"], size=size or chosen.image_size,
             mean=told["mean"], std=told["std"],

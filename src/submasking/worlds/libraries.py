@@ -1,9 +1,9 @@
-"""Backbones by name from where they are had: timm, open_clip, a package, and this project's small networks."""
+"""Backbones by name from where they are had: timm, torchvision, open_clip, a package, and our small networks."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import open_clip
 import timm
 import torch
-from torch import nn
+import torchvision
+from torch import Tensor, nn
 
 from submasking.files import weights as files
 from submasking.learning.backbone import Backbone, Values
@@ -19,6 +20,9 @@ from submasking.tasks.fingerprint import fingerprint
 from submasking.worlds import efficientnet_lite, networks, packaged, pretrain, recipes
 
 DEFAULT_SIZE = 224
+PROMPT = "This is a photo of a {}"
+HEADS = ("auto", "linear", "text")
+LIBRARIES = ("timm", "torchvision", "open_clip")
 
 
 def build(
@@ -29,23 +33,28 @@ def build(
     size: int | None = None,
     mean: Values | None = None,
     std: Values | None = None,
+    head: str = "auto",
 ) -> Backbone:
     """Build a backbone and load its weights.
 
     Args:
-        architecture: "timm:NAME" or just NAME, "open_clip:NAME", "efficientnet-lite0", or one of
+        architecture: "timm:NAME" or just NAME, "torchvision:NAME", "open_clip:NAME", "efficientnet-lite0", or one of
             `submasking.worlds.recipes.ARCHITECTURES`.
-        weights: weights file; None asks timm or open_clip for the pretrained ones, which may download them, or takes
-            those of the package that brings EfficientNet-Lite0.
-        options: passed to the constructor of timm.
+        weights: weights file; None asks the library for the pretrained ones, which may download them, or takes those
+            of the package that brings EfficientNet-Lite0.
+        options: passed to the constructor of timm or torchvision.
         size: side of the images in pixels; None takes the architecture's.
         mean: per channel, of images in [0, 1]; None takes the architecture's.
         std: likewise.
+        head: what it will be trained with: "linear", "text" for CLIP's embeddings of the class names, or "auto", which
+            is text where the weights hold a text tower, as in the paper.
 
     Raises:
         ValueError: an unknown name (close ones are named), weights that do not fit or cannot be had, a size that the
-            network cannot take.
+            network cannot take, a text head without a text tower.
     """
+    if head not in HEADS:
+        raise ValueError(f"head must be one of {', '.join(HEADS)}; got {head!r}")
     library, _, name = architecture.rpartition(":")
     _require_known(library, name)
     given, refused = dict(options or {}), None
@@ -53,7 +62,10 @@ def build(
         try:
             backbone = _bare(library, name, weights, attempt, size)
             if weights is not None:
-                files.load(backbone.trunk, weights)
+                backbone = _filled(backbone, weights)
+            if head == "text" and backbone.text is None:
+                raise ValueError(f"head text needs a CLIP of open_clip with its text tower, {architecture} has none")
+            backbone = replace(backbone, head="linear" if head == "linear" or backbone.text is None else "text")
             return _whole(backbone, architecture, weights, attempt, size, mean, std)
         except ValueError as error:
             refused = refused or error
@@ -62,8 +74,15 @@ def build(
 
 
 def _require_known(library: str, name: str) -> None:
-    if library not in ("", "timm", "open_clip"):
-        raise ValueError(f"a model is timm:NAME or open_clip:NAME, got {library}:{name}")
+    if library not in ("", *LIBRARIES):
+        raise ValueError(
+            f"model must be NAME or {', '.join(f'{each}:NAME' for each in LIBRARIES)}; got {library}:{name}"
+        )
+    if library == "torchvision":
+        known = torchvision.models.list_models(module=torchvision.models)
+        if name not in known:
+            raise ValueError(f"torchvision has no model {name!r}{_close(name, known)}")
+        return
     if library == "open_clip" and name not in open_clip.list_models():
         raise ValueError(f"open_clip has no model {name!r}{_close(name, open_clip.list_models())}")
     ours = (*recipes.ARCHITECTURES, *([] if library else [packaged.NAME]))
@@ -76,7 +95,7 @@ def _sizes(library: str, name: str, size: int | None) -> tuple[dict[str, Any], .
 
     First that it fits its position embedding to each image, for its weights then stay the published ones.
     """
-    if size is None or library == "open_clip" or name in (*recipes.ARCHITECTURES, packaged.NAME):
+    if size is None or library in ("open_clip", "torchvision") or name in (*recipes.ARCHITECTURES, packaged.NAME):
         return ()
     return {"dynamic_img_size": True}, {"img_size": size}
 
@@ -84,6 +103,8 @@ def _sizes(library: str, name: str, size: int | None) -> tuple[dict[str, Any], .
 def _bare(library: str, name: str, weights: Path | None, options: dict[str, Any], size: int | None) -> Backbone:
     if library == "open_clip":
         return _open_clip(name, weights)
+    if library == "torchvision":
+        return _torchvision(name, weights, options)
     if name in recipes.ARCHITECTURES:
         return _small(name, weights, size or DEFAULT_SIZE)
     if name == packaged.NAME:
@@ -112,6 +133,7 @@ def _whole(
         name=architecture.rpartition(":")[2],
         architecture=architecture,
         options=options,
+        logit_scale=backbone.text.logit_scale if isinstance(backbone.text, _Text) else 0.0,
         weights=weights.name if weights is not None else backbone.weights or "pretrained",
         fingerprint=fingerprint(trunk.state_dict()),
     )
@@ -126,14 +148,61 @@ def _timm(name: str, weights: Path | None, options: dict[str, Any]) -> Backbone:
     return Backbone(trunk, 0, "", config["mean"], config["std"], int(config["input_size"][-1]))
 
 
+def _torchvision(name: str, weights: Path | None, options: dict[str, Any]) -> Backbone:
+    try:
+        trunk = torchvision.models.get_model(name, weights="DEFAULT" if weights is None else None, **options)
+    except Exception as error:  # whatever a download or a constructor raises
+        raise ValueError(_unavailable(name, error, weights)) from error
+    if hasattr(trunk, "aux_logits"):
+        trunk.aux_logits = False  # a second classifier, for training from nothing
+    classifier = [each for each, module in trunk.named_modules() if isinstance(module, nn.Linear)]
+    if not classifier:
+        raise ValueError(f"torchvision:{name} must end in a linear classifier, it does not; take another network")
+    trunk.set_submodule(classifier[-1], nn.Identity())
+    shown = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    return Backbone(trunk, 0, "", tuple(shown.mean), tuple(shown.std), int(shown.crop_size[0]))
+
+
 def _open_clip(name: str, weights: Path | None) -> Backbone:
     tags = open_clip.list_pretrained_tags_by_model(name)
     try:
-        visual = open_clip.create_model(name, pretrained=tags[0] if weights is None and tags else None).visual
+        clip = open_clip.create_model(name, pretrained=tags[0] if weights is None and tags else None)
     except Exception as error:  # whatever a download raises
         raise ValueError(_unavailable(name, error, weights)) from error
+    clip.eval().requires_grad_(False)
+    visual = clip.visual.requires_grad_(True)
     mean, std = (tuple(getattr(visual, f"image_{kind}")) for kind in ("mean", "std"))
-    return Backbone(visual, 0, "", mean, std, int(visual.image_size[0]))
+    return Backbone(visual, 0, "", mean, std, int(visual.image_size[0]), text=_Text(name, clip))
+
+
+class _Text:
+    """Embeddings of class names by a CLIP of open_clip."""
+
+    def __init__(self, name: str, clip: nn.Module) -> None:
+        self.name, self.clip = name, clip
+
+    def __call__(self, classes: Sequence[str]) -> Tensor:
+        try:
+            tokens = open_clip.get_tokenizer(self.name)([PROMPT.format(each) for each in classes])
+        except Exception as error:  # whatever a download raises
+            raise ValueError(f"the tokenizer of {self.name} cannot be had ({error}); take --head linear") from error
+        return self.clip.encode_text(tokens)  # type: ignore[operator]
+
+    @property
+    def logit_scale(self) -> float:
+        return float(self.clip.logit_scale)  # type: ignore[arg-type]
+
+
+def _filled(backbone: Backbone, weights: Path) -> Backbone:
+    """The same with the weights of a file; without a text tower where the file holds none."""
+    if isinstance(backbone.text, _Text):
+        try:
+            files.load(backbone.text.clip, weights)
+            return backbone
+        except ValueError:  # the image network alone, perhaps
+            backbone = replace(backbone, text=None)
+    files.load(backbone.trunk, weights)
+    return backbone
 
 
 def _small(name: str, weights: Path | None, size: int) -> Backbone:
@@ -171,4 +240,5 @@ def _close(name: str, known: list[str]) -> str:
 def _unavailable(name: str, error: Exception, weights: Path | None) -> str:
     if weights is None:
         return f"the pretrained weights of {name} cannot be had ({error}); pass a weights file with --weights"
-    return f"{name} cannot be built with these options ({error})"
+    said = " ".join(str(error).split())
+    return f"{name} cannot be built with these options ({said})"

@@ -32,7 +32,8 @@ def of(model: str, profile_name: str, weights: str = "", seed: int = 0) -> dict[
     if profile_name != "images":
         return recipes.recipe(model, profile_name, seed=seed)
     if model != packaged.NAME:
-        return {"architecture": model, "weights": Path(weights).name} | chosen.pretraining
+        own = {"architecture": model, "weights": Path(weights).name if weights else "pretrained"}
+        return own | (chosen.pretraining if weights and model.rpartition(":")[0] in ("", "timm") else {})
     name = Path(weights).name if weights else packaged.file().name
     told = {"architecture": packaged.NAME, "weights": name, "create_model": packaged.OPTIONS}
     return told | {"mean": packaged.MEAN, "std": packaged.STD}
