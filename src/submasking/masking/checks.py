@@ -11,6 +11,7 @@ _WRAPPERS = {
     "DistributedDataParallel": "DistributedDataParallel(model)",
     "DataParallel": "DataParallel(model)",
     "OptimizedModule": "torch.compile(model)",
+    "CheckpointWrapper": "apply_activation_checkpointing(model)",
     "FullyShardedDataParallel": "train without sharding: masks are not sharded",
 }
 SHARDED = "DTensor"  # what fully_shard makes of a parameter
@@ -29,6 +30,17 @@ def check_model(model: nn.Module) -> None:
             )
     if is_inference_mode_enabled():
         raise ValueError("a model must be masked outside torch.inference_mode; got one inside; leave the block first")
+    odd = strangers(model)
+    if odd:
+        raise ValueError(
+            f"all that a model holds must be tensors; {odd[0]!r} is none, as in quantised layers; mask the model before"
+            " it is quantised, or without such layers"
+        )
+
+
+def strangers(model: nn.Module) -> list[str]:
+    """Return the names in a model's state that are no tensors: packed weights, extra state."""
+    return [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
 
 
 def check_filled(name: str, parameter: nn.Parameter) -> None:

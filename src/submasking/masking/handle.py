@@ -15,6 +15,7 @@ from submasking.masking.norms import let_train
 from submasking.masking.optimizer import MaskSGD
 from submasking.masking.shares import Shares
 from submasking.masking.state import FROZEN, SCORES, MaskState, Target, owner_of
+from submasking.masking.structure import structure
 
 HANDLE = "_submasking"
 
@@ -42,6 +43,7 @@ class Masking(MaskState):
         self.shares = shares
         self.unbaked = False
         self.kept_as_they_are: dict[str, tuple[torch.dtype, str]] = {}  # frozen parameters, see `past.digests`
+        self.built_of = structure(model)
         self._remembered: tuple[str, ...] = ()
         self._kept_before: dict[str, Tensor] = {}
         self._flags: dict[str, bool] = {}
