@@ -20,7 +20,7 @@ from submasking.masking.handle import Masking
 from submasking.masking.whole import require_whole
 from submasking.tasks.bits import Packed, Plan
 from submasking.tasks.ground import Ground
-from submasking.tasks.heads import check_width
+from submasking.tasks.heads import check_width, require_width
 from submasking.tasks.maskfile import TaskFile, backbone_state, load
 from submasking.tasks.similarity import Similarity, similarity
 
@@ -82,6 +82,7 @@ class Bank:
         pristine = self._ground.pristine
         file.require(pristine)
         file.require_room(pristine, any_shape=file.trained)
+        file.require_features(self.model)
         head = file.head() if file.head_kind != "cosine" else None
         masks = file.masks(pristine)
         self.put(name, masks, state=file.state, head=head, classes=file.classes, rescale=file.rescale)
@@ -90,10 +91,11 @@ class Bank:
         """Take in the task of a masked copy of the backbone.
 
         Raises:
-            ValueError: it is a copy of another backbone, not what its masks say (`submasking.masking.whole`), or as
-                for `put`.
+            ValueError: it is a copy of another backbone, not what its masks say (`submasking.masking.whole`), the head
+                does not take its features, or as for `put`.
         """
         require_whole(masking)
+        require_width(head, masking.model, {})
         now, pristine, before = masking.model.state_dict(), self._ground.pristine, backbone_state(masking)
         other = [
             key

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -50,6 +51,37 @@ def check_head(head: nn.Module | None, classes: Sequence[str]) -> None:
             f"a head must have one output for each class; got {head.out_features} and {len(classes)} names; name every"
             " class"
         )
+
+
+@torch.no_grad()
+def measured_width(model: nn.Module, preprocessing: Mapping[str, Any]) -> int | None:
+    """Length of the features of one blank image, measured in eval mode; None where it cannot be told.
+
+    Args:
+        model: the network, on which nothing is changed.
+        preprocessing: says the "size" of an image; a network of timm knows its own.
+    """
+    config = getattr(model, "pretrained_cfg", None) or {}
+    size = preprocessing.get("size") or next(iter(reversed(config.get("input_size", ()))), None)
+    like = next(model.parameters(), None)
+    if type(size) is not int or like is None:
+        return None
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        features = model.eval()(like.new_zeros(1, 3, size, size))
+    except Exception:  # whatever a network says of images that it was not made for
+        return None
+    finally:
+        for module, training in before:
+            module.training = training
+    return int(features.shape[-1]) if isinstance(features, Tensor) and features.dim() == 2 else None
+
+
+def require_width(head: nn.Module | None, model: nn.Module, preprocessing: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless a head takes the features of a network, as far as they can be measured."""
+    width = None if head is None else measured_width(model, preprocessing)
+    if width is not None:
+        check_width(head, width)
 
 
 def check_width(head: nn.Module | None, width: int) -> None:

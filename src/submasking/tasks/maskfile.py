@@ -18,17 +18,16 @@ from torch import Tensor, nn
 from submasking.masking.handle import Masking
 from submasking.masking.masks import is_masked, mask, of
 from submasking.masking.whole import require_whole
-from submasking.tasks import codec, container
+from submasking.tasks import codec, container, packing
 from submasking.tasks.container import MaskFileError
 from submasking.tasks.fingerprint import fingerprint
-from submasking.tasks.heads import CosineHead, check_head
+from submasking.tasks.heads import CosineHead, check_head, require_width
 from submasking.tasks.misfit import why
 
 __all__ = ["MaskFileError", "TaskFile", "backbone_state", "load", "save"]
 
 SUFFIX = ".safetensors"
-_STATE, _HEAD, _MASK = "state.", "head.", "mask"
-_TYPES = {"float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"}
+_HEAD, _MASK = "head.", "mask"
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +147,7 @@ class TaskFile:
             raise MaskFileError("other parameters of the model are masked than the task masks; unbake the model first")
         masks = self.masks(masking.frozen() if masking else state, sibling=sibling)
         self.require_room(state)
+        self.require_features(model)
         if masking is None:  # from here on nothing can go wrong
             masking = mask(model, self._select, rescale=self.rescale)
         masking.load_masks(masks)
@@ -173,6 +173,13 @@ class TaskFile:
                     f"the task sets {name!r} to shape {tuple(value.shape)}, in the model it is"
                     f" {tuple(state[name].shape)}; build the model with as many classes"
                 )
+
+    def require_features(self, model: nn.Module) -> None:
+        """Raise `MaskFileError` unless a linear head takes the features of a model, as far as these can be measured."""
+        try:
+            require_width(self.head() if self.head_kind == "linear" else None, model, self.preprocessing)
+        except ValueError as error:
+            raise MaskFileError(str(error)) from None
 
     def head(self, text_head: Callable[[Sequence[str]], Tensor | None] | None = None) -> nn.Module | None:
         """The task's head, None where it has none.
@@ -248,14 +255,15 @@ def save(
 
     Raises:
         ValueError: the model is not masked, is not what its masks say (`submasking.masking.whole`), holds parameters
-            beside the masked part, the head is of another kind or has not one output for each class, or a value
-            cannot be stored; a file that is there stays as it is then.
+            beside the masked part, the head is of another kind or width or has not one output for each class, or a
+            value cannot be stored; a file that is there stays as it is then.
     """
     masking = _only(model, head)
     require_whole(masking)
     if isinstance(classes, str):
         raise ValueError(f"classes must be a list of names; got the text {classes!r}; put it into a list")
     check_head(head, classes)
+    require_width(head, masking.model, preprocessing or {})
     masks, frozen = masking.masks(), masking.frozen()
     kind, head_state, scale = _described(head)
     names = dict(masking.model.named_parameters())
@@ -284,7 +292,7 @@ def save(
             "sibling": sibling.checksum if sibling is not None else "",
         },
         "trained": trained,
-        "state": [[name, _type(value), *value.shape] for name, value in sorted(state.items())],
+        "state": [[name, packing.type_name(value), *value.shape] for name, value in sorted(state.items())],
         "head": {"kind": kind, "scale": scale},
         "classes": list(classes),
         "preprocessing": _plain("preprocessing", preprocessing),
@@ -292,7 +300,7 @@ def save(
         "provenance": _plain("provenance", provenance),
     }
     coded = codec.encode(masks, frozen, sibling=sibling_masks if sibling is not None else None)
-    tensors = {_MASK: container.as_tensor(coded)} | _packed(state)
+    tensors = {_MASK: container.as_tensor(coded)} | packing.packed(state)
     tensors |= {_HEAD + name: value for name, value in head_state.items()}
     _parsed(description, tensors, "", 0)  # what could not be read is not written
     container.write(Path(path), description, tensors)
@@ -321,7 +329,7 @@ def _parsed(description: Mapping[str, Any], tensors: Mapping[str, Tensor], check
     task = TaskFile(
         backbone={name: backbone[name] for name in ("architecture", "weights", "fingerprint", "options")}
         | {"parameters": str(backbone.get("parameters", ""))},
-        shapes={str(name): _shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
+        shapes={str(name): packing.shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
         off={str(name): int(numbers[0]) for name, numbers in stored["tensors"].items()},
         rescale=stored["rescale"],
         init=stored.get("init", ""),
@@ -336,7 +344,7 @@ def _parsed(description: Mapping[str, Any], tensors: Mapping[str, Tensor], check
         digest=stored["digest"],
         sibling=stored["sibling"],
         coded=tensors[_MASK].numpy().tobytes(),
-        state=_unpacked(description["state"], tensors),
+        state=packing.unpacked(description["state"], tensors),
         head_state={name.removeprefix(_HEAD): value for name, value in tensors.items() if name.startswith(_HEAD)},
         checksum=checksum,
         size=size,
@@ -453,38 +461,6 @@ def _same(first: Tensor, second: Tensor) -> bool:
 
 def _off(mask: Tensor) -> int:
     return mask.numel() - int(mask.sum())
-
-
-def _type(value: Tensor) -> str:
-    return str(value.dtype).removeprefix("torch.")
-
-
-def _shape(numbers: Sequence[Any]) -> tuple[int, ...]:
-    shape = tuple(int(number) for number in numbers)
-    if any(number < 0 for number in shape):
-        raise ValueError(f"a shape must not be negative, got {shape}")
-    return shape
-
-
-def _packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All values of one type in one vector: a file of a hundred small tensors is mostly their names."""
-    parts: dict[str, list[Tensor]] = {}
-    for _, value in sorted(state.items()):
-        parts.setdefault(_STATE + _type(value), []).append(value.detach().cpu().reshape(-1))
-    return {kind: torch.cat(values) for kind, values in parts.items()}
-
-
-def _unpacked(listed: Sequence[Sequence[Any]], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    state, used = {}, dict.fromkeys(_TYPES, 0)
-    for name, kind, *numbers in listed:
-        shape = _shape(numbers)
-        size = math.prod(shape)
-        vector = tensors[_STATE + kind]
-        if used[kind] + size > vector.numel():
-            raise ValueError(f"the state holds {vector.numel()} values of type {kind}, {name!r} needs more")
-        state[str(name)] = vector[used[kind] : used[kind] + size].reshape(shape)
-        used[kind] += size
-    return state
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> int:
