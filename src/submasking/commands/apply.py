@@ -62,7 +62,10 @@ def _bake(given: argparse.Namespace) -> None:
 def _back(given: argparse.Namespace) -> None:
     tensors, metadata = store.read(given.file)
     if _KEY not in metadata:
-        raise ValueError(f"{given.file} must be a checkpoint that `submasking apply` has baked; it is not")
+        raise ValueError(
+            f"with --back the file must be a checkpoint that `submasking apply` has baked; {given.file} is none; leave"
+            " --back out for a mask file"
+        )
     kept = json.loads(metadata[_KEY])
     wanted = kept["preprocessing"]
     network = libraries.build(

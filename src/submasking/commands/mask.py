@@ -190,4 +190,6 @@ def _scored(given: argparse.Namespace, backbone: Backbone, adapted: Adapted, tes
         with torch.inference_mode():
             return {"top1": top1(adapted.head(found), test.labels)}
     except Exception as error:  # such as a device that is full
-        raise ValueError(f"{given.out} is written, but without a score: it could not be had ({error})") from error
+        raise ValueError(
+            f"{given.out} is written, but without a score: it could not be had ({error}); the mask in it is whole"
+        ) from error

@@ -35,5 +35,5 @@ def pair(text: str) -> tuple[str, Any]:
     """NAME=VALUE."""
     name, equals, given = text.partition("=")
     if not (name and equals):
-        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}; such as drop_rate=0.1")
     return name, value(given)

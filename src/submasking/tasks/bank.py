@@ -139,7 +139,10 @@ class Bank:
         pristine = self._ground.pristine
         odd = [key for key, mask in masks.items() if key not in pristine or pristine[key].shape != mask.shape]
         if odd:
-            raise ValueError(f"masks must fit the backbone's tensors, that of {odd[0]!r} does not: another backbone?")
+            raise ValueError(
+                f"masks must fit the backbone's tensors, that of {odd[0]!r} does not; make a bank over the backbone"
+                " that they are for"
+            )
         absent = [key for key in state or {} if key not in pristine]
         if absent:
             raise ValueError(f"a task sets tensors of the backbone; {absent[0]!r} is none; build it with a classifier")
@@ -227,7 +230,9 @@ class Bank:
             For each image the logits of its task, in the order of the images.
         """
         if len(tasks) != len(images):
-            raise ValueError(f"every image needs a task; got {len(images)} images and {len(tasks)} tasks")
+            raise ValueError(
+                f"every image needs a task; got {len(images)} images and {len(tasks)} tasks; name one for each"
+            )
         answers: dict[int, Tensor] = {}
         for name in dict.fromkeys(tasks):
             chosen = [index for index, task in enumerate(tasks) if task == name]

@@ -108,7 +108,10 @@ class TaskFile:
                 f"the coded mask cannot be read ({error}); update submasking, or copy or train it again"
             ) from error
         if _digest(masks) != self.digest:
-            raise MaskFileError("the decoded mask is not the one that was saved: other weights or another sibling")
+            raise MaskFileError(
+                "the decoded mask must be the one that was saved, it is not; pass the weights and the sibling that it"
+                " was saved with"
+            )
         return masks
 
     def fits(self, state: Mapping[str, Tensor]) -> bool:
@@ -318,7 +321,9 @@ def load(path: str | Path) -> TaskFile:
     try:
         return _parsed(description, tensors, checksum, path.stat().st_size)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
-        raise MaskFileError(f"{path} is not a mask file of format {container.FORMAT} ({error!r})") from error
+        raise MaskFileError(
+            f"{path} must be a mask file of format {container.FORMAT}, it is none ({error!r}); copy or train it again"
+        ) from error
 
 
 def _parsed(description: Mapping[str, Any], tensors: Mapping[str, Tensor], checksum: str, size: int) -> TaskFile:

@@ -63,7 +63,7 @@ def build(
 
 def _require_known(library: str, name: str) -> None:
     if library not in ("", "timm", "open_clip"):
-        raise ValueError(f"a model is timm:NAME or open_clip:NAME, got {library}:{name}")
+        raise ValueError(f"a model is timm:NAME or open_clip:NAME, got {library}:{name}; write such as timm:resnet50")
     if library == "open_clip" and name not in open_clip.list_models():
         raise ValueError(f"open_clip has no model {name!r}{_close(name, open_clip.list_models())}")
     ours = (*recipes.ARCHITECTURES, *([] if library else [packaged.NAME]))
@@ -147,7 +147,7 @@ def _packaged(weights: Path | None, options: dict[str, Any]) -> Backbone:
     try:
         trunk = efficientnet_lite.build(options, path)
     except TypeError as error:  # what timm says of an option
-        raise ValueError(f"{packaged.NAME} cannot be built with these options ({error})") from error
+        raise ValueError(f"{packaged.NAME} cannot be built with these options ({error}); check them") from error
     trunk.reset_classifier(0)  # type: ignore[operator]
     return Backbone(trunk, 0, "", packaged.MEAN, packaged.STD, DEFAULT_SIZE, weights=path.name if path else "")
 
@@ -165,10 +165,10 @@ def _width(trunk: nn.Module, size: int, architecture: str) -> int:
 
 def _close(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3)
-    return f"; did you mean {', '.join(close)}?" if close else ""
+    return f"; did you mean {', '.join(close)}?" if close else f"; it has {len(known)} others, check the name"
 
 
 def _unavailable(name: str, error: Exception, weights: Path | None) -> str:
     if weights is None:
         return f"the pretrained weights of {name} cannot be had ({error}); pass a weights file with --weights"
-    return f"{name} cannot be built with these options ({error})"
+    return f"{name} cannot be built with these options ({error}); check them"
