@@ -138,6 +138,29 @@ def test_a_shared_folder_is_pulled_back_without_a_network(task, tmp_path, capsys
     assert maskfile.load(task).backbone["fingerprint"] in card
 
 
+@pytest.mark.parametrize("text", ["# My project\n", "---\nlibrary_name: timm\n---\n", ""])
+def test_sharing_replaces_no_text_of_another(text, task, tmp_path, capsys):
+    (tmp_path / "README.md").write_text(text)
+    assert main(["share", str(task), str(tmp_path)]) == 1
+    assert "must not replace other text" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    assert (tmp_path / "README.md").read_text() == text
+    for _ in range(2):
+        assert main(["share", str(task), str(tmp_path / "repo")]) == 0
+
+
+def test_only_the_task_is_pushed(monkeypatch, task, tmp_path):
+    import huggingface_hub
+
+    pushed = {}
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda *unused, **named: None)
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", lambda self, **named: pushed.update(named))
+    hub.export(task, tmp_path)
+    (tmp_path / "secret.txt").write_text("mine")
+    hub.push(tmp_path, "someone/something")
+    assert pushed["allow_patterns"] == [hub.FILE, hub.CARD]
+
+
 def test_a_hub_that_cannot_be_reached_is_said_in_one_line(monkeypatch, task, tmp_path):
     import huggingface_hub
 

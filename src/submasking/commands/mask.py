@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from submasking.commands import inspect
-from submasking.commands.options import add_json, add_weights, pair
+from submasking.commands.options import add_json, add_weights, pair, require_place
 from submasking.experiments.run import SPLITS
-from submasking.files import atomic, identity
+from submasking.files import identity
 from submasking.learning.adapt import Adapted, adapt
 from submasking.learning.backbone import Backbone
 from submasking.learning.evaluate import features, top1
@@ -131,12 +131,9 @@ def run(given: argparse.Namespace) -> int:
 
 def _require_place(given: argparse.Namespace) -> None:
     """Refuse before training what could not be written after it."""
-    atomic.require_writable(given.out)
-    if not given.out.exists():
-        return
-    if given.weights is not None and given.weights.exists() and given.out.samefile(given.weights):
-        raise ValueError(f"--out must be another file than --weights, got {given.out} for both; name a new file")
-    folder.on_stderr(f"submasking mask: {given.out} is there already; it will be replaced after training")
+    require_place(given.out, weights=given.weights)
+    if given.out.exists():
+        folder.on_stderr(f"submasking mask: {given.out} is there already; it will be replaced after training")
 
 
 def _save(

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from submasking.files import atomic
+
 BACKBONE_HELP = (
     "weights of the backbone: a safetensors file, or one of torch.save, whatever comes before its names; without it the"
     " pretrained ones of timm or open_clip, or those of the package that brings efficientnet-lite0"
@@ -16,6 +18,23 @@ BACKBONE_HELP = (
 def add_weights(command: argparse.ArgumentParser) -> None:
     """--weights."""
     command.add_argument("--weights", type=Path, metavar="FILE", help=BACKBONE_HELP)
+
+
+def require_place(out: Path, **inputs: Path | None) -> None:
+    """Refuse, before the work, an output that cannot be written or would take the place of an input.
+
+    Args:
+        out: the file that --out names.
+        inputs: what is read, by the name that messages give it.
+
+    Raises:
+        ValueError: see above.
+    """
+    atomic.require_writable(out)
+    for name, path in inputs.items():
+        if path is not None and path.exists() and out.exists() and out.samefile(path):
+            what = "--weights" if name == "weights" else f"the {name}"
+            raise ValueError(f"--out must be another file than {what}, got {out} for both; name a new file")
 
 
 def add_json(command: argparse.ArgumentParser) -> None:
