@@ -14,6 +14,7 @@ _WRAPPERS = {
     "CheckpointWrapper": "apply_activation_checkpointing(model)",
     "FullyShardedDataParallel": "train without sharding: masks are not sharded",
 }
+IN_USE = "_submasking_in_use"  # what a bank notes on its model: the task whose weights are in it
 SHARDED = "DTensor"  # what fully_shard makes of a parameter
 
 
@@ -27,6 +28,11 @@ def check_model(model: nn.Module) -> None:
             raise ValueError(
                 f"a model must be masked before it is wrapped; got {kind}, under which parameters have other names, or"
                 f" are gathered already; call submasking.mask(model), then {_WRAPPERS[kind]}"
+            )
+        if IN_USE in module.__dict__:
+            raise ValueError(
+                f"a model must hold its own weights before masking; those of the task {module.__dict__[IN_USE]!r} of a"
+                " bank are in it; call bank.release() first"
             )
     if is_inference_mode_enabled():
         raise ValueError("a model must be masked outside torch.inference_mode; got one inside; leave the block first")

@@ -52,6 +52,11 @@ def _faults(masking: Masking) -> Iterator[str]:
             " model was masked, so the network that a task is laid on would compute something else; undo that, or do it"
             " before masking"
         )
+    parameters = dict(masking.model.named_parameters(remove_duplicate=False))
+    for target in masking.targets:
+        untied = [name for name in target.names if parameters.get(name) is not parameters.get(target.name)]
+        if untied:
+            yield f"{untied[0]!r} was tied to {target.name!r}, and is not any more; tie them again"
     odd = [name for name in masking.frozen() if not _exact(masking, name)]
     if odd:
         yield (

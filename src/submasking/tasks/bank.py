@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from submasking.masking.checks import IN_USE
 from submasking.masking.criteria import alpha, effective
 from submasking.masking.handle import Masking
 from submasking.masking.whole import require_whole
@@ -143,6 +144,19 @@ class Bank:
                 f"masks must fit the backbone's tensors, that of {odd[0]!r} does not; make a bank over the backbone"
                 " that they are for"
             )
+        buffers = self._ground.buffers()
+        wrong = [key for key, mask in masks.items() if key in buffers or mask.dtype != torch.bool]
+        if wrong or not masks:
+            raise ValueError(
+                "a task must have bool masks of parameters, one at least;"
+                f" {f'that of {wrong[0]!r} is none' if wrong else 'there are none'}; pass such as masking.masks()"
+            )
+        bent = [key for key, value in (state or {}).items() if key in buffers and value.shape != pristine[key].shape]
+        if bent:
+            raise ValueError(
+                f"a buffer keeps its shape in every task; {bent[0]!r} is {tuple(pristine[bent[0]].shape)} in the"
+                " backbone; make a bank over the backbone that the task is for"
+            )
         absent = [key for key in state or {} if key not in pristine]
         if absent:
             raise ValueError(f"a task sets tensors of the backbone; {absent[0]!r} is none; build it with a classifier")
@@ -182,10 +196,11 @@ class Bank:
         if self._rescale == "variance":
             for key, on in self._plan.unpack(task.bits).items():
                 now[key].div_(alpha(on).to(now[key].device))
-        for key in self._touched:
+        for key in self._touched | self._ground.buffers():  # statistics drift in train mode
             self._ground.put(key, task.state.get(key, fitted[key]), now[key])
         self._ground.wrote()
         self.current = name
+        self.model.__dict__[IN_USE] = name
         return self.model
 
     @torch.no_grad()
@@ -196,6 +211,7 @@ class Bank:
             self._ground.put(key, value, now[key])
         self._ground.wrote()
         self.current = None
+        self.model.__dict__.pop(IN_USE, None)
         return self.model
 
     @contextmanager

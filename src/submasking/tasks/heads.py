@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+
+from submasking.masking.classifier import last_layers
 
 
 class CosineHead(nn.Module):
@@ -36,6 +39,33 @@ def linear_head(width: int, classes: int, *, seed: int) -> nn.Linear:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Linear(width, classes)
+
+
+def check_classes(classes: Sequence[str]) -> None:
+    """Raise `ValueError` unless the names of classes are texts, each another."""
+    if isinstance(classes, str):
+        raise ValueError(f"classes must be a list of names; got the text {classes!r}; put it into a list")
+    odd = [name for name in classes if not isinstance(name, str)]
+    if odd:
+        raise ValueError(
+            f"a class must have a text as its name; got {odd[0]!r}; write it as one, such as {str(odd[0])!r}"
+        )
+    twice = [name for name, count in Counter(classes).items() if count > 1]
+    if twice:
+        raise ValueError(f"each class must have a name of its own; {twice[0]!r} is there twice; tell them apart")
+
+
+def check_outputs(model: nn.Module, trained: Container[str], classes: Sequence[str]) -> None:
+    """Raise `ValueError` unless a classifier that is part of the model, and trained, has an output for each class."""
+    layers = {id(layer): layer for layer in last_layers(model)}
+    for path, module in model.named_modules():
+        if id(module) not in layers or f"{path}.weight" not in trained or not isinstance(module, nn.Linear):
+            continue
+        if module.out_features != len(classes):
+            raise ValueError(
+                f"a classifier must have one output for each class; {path!r} has {module.out_features}, there are"
+                f" {len(classes)} names; name every class"
+            )
 
 
 def check_head(head: nn.Module | None, classes: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from submasking.masking.whole import require_whole
 from submasking.tasks import codec, container, packing
 from submasking.tasks.container import MaskFileError
 from submasking.tasks.fingerprint import fingerprint
-from submasking.tasks.heads import CosineHead, check_head, require_width
+from submasking.tasks.heads import CosineHead, check_classes, check_head, check_outputs, require_width
 from submasking.tasks.misfit import why
 
 __all__ = ["MaskFileError", "TaskFile", "backbone_state", "load", "save"]
@@ -146,17 +146,28 @@ class TaskFile:
         masking = _handle(model)
         state = backbone_state(masking) if masking else dict(model.state_dict())
         self.require(state)
-        if masking and (masking.frozen().keys() != self.shapes.keys() or masking.rescale != self.rescale):
-            raise MaskFileError("other parameters of the model are masked than the task masks; unbake the model first")
+        if masking and (
+            masking.frozen().keys() != self.shapes.keys()
+            or masking.rescale != self.rescale
+            or not set(self.trained) <= set(masking.trained)
+        ):
+            raise MaskFileError(
+                "other parameters of the model are masked or trained than by the task; unbake the model first"
+            )
+        if masking and not _keeps_shapes(masking):
+            raise MaskFileError(
+                "a masked model must keep its shapes; a part was replaced since; lay the task on a fresh model"
+            )
         masks = self.masks(masking.frozen() if masking else state, sibling=sibling)
         self.require_room(state)
         self.require_features(model)
         if masking is None:  # from here on nothing can go wrong
             masking = mask(model, self._select, rescale=self.rescale)
         masking.load_masks(masks)
-        now = model.state_dict()
-        for name, value in self.state.items():
-            now[name].copy_(value)
+        now = masking.model.state_dict()
+        for name, value in (masking.before() | self.state).items():  # nothing of an earlier task stays
+            if name in now:
+                now[name].copy_(value)
         return masking
 
     def require_room(self, state: Mapping[str, Tensor], *, any_shape: Container[str] = ()) -> None:
@@ -263,9 +274,10 @@ def save(
     """
     masking = _only(model, head)
     require_whole(masking)
-    if isinstance(classes, str):
-        raise ValueError(f"classes must be a list of names; got the text {classes!r}; put it into a list")
+    check_classes(classes)
     check_head(head, classes)
+    if head is None and classes:
+        check_outputs(masking.model, masking.trained, classes)
     require_width(head, masking.model, preprocessing or {})
     masks, frozen = masking.masks(), masking.frozen()
     kind, head_state, scale = _described(head)
@@ -281,8 +293,8 @@ def save(
     description = {
         "library": _version(),
         "backbone": {
-            "architecture": architecture,
-            "weights": weights,
+            "architecture": _text("architecture", architecture),
+            "weights": _text("weights", weights),
             "options": _plain("options", options),
             "fingerprint": fingerprint({name: value for name, value in original.items() if name not in trained}),
             "parameters": fingerprint({name: original[name] for name in names if name not in trained}),
@@ -417,10 +429,17 @@ def _scored(score: Mapping[str, float] | None) -> dict[str, float]:
     return {name: float(value) for name, value in (score or {}).items()}
 
 
+def _text(what: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} must be a text; got {value!r}; write it as one, or leave it out")
+    return value
+
+
 def _plain(what: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
     for name, value in (values or {}).items():
+        _text(f"a name in {what}", name)
         try:
-            json.dumps(value, allow_nan=False)
+            json.dumps(value, allow_nan=False, sort_keys=True)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{what} must be what JSON can hold; {name!r} is {value!r} ({error}); make it text, or a finite number"
@@ -458,6 +477,11 @@ def _handle(model: nn.Module) -> Masking | None:
         return of(model)
     except ValueError:
         return None
+
+
+def _keeps_shapes(masking: Masking) -> bool:
+    now = masking.model.state_dict()
+    return all(name not in now or now[name].shape == value.shape for name, value in masking.before().items())
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
