@@ -1,6 +1,7 @@
 """The command line from a folder of pictures to predictions; a user's mistake is one line and an exit code."""
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from submasking import mask
 from submasking.commands import cli
 from submasking.commands.cli import EXTRAS, VERBS, main
 from submasking.files import identity
@@ -354,3 +356,49 @@ def test_compare_refuses_the_weights_of_another_backbone(place, task, tmp_path, 
     save_file(tensors | {name: tensors[name] + 1}, tmp_path / "w")
     assert main(["compare", str(task), str(task), "--weights", str(tmp_path / "w")]) == 1
     assert "belongs to the backbone" in capsys.readouterr().err
+
+
+NAMES = ["a\tb", "c\nd", "\x1b[31mred", "e\rf", "plain, é 猫"]
+
+
+def test_names_that_would_move_a_terminal_are_shown_as_python_writes_them(tmp_path, capsys):
+    model = timm.create_model("test_resnet", num_classes=0)
+    head = torch.nn.Linear(model.eval()(torch.zeros(1, 3, 32, 32)).shape[1], len(NAMES))
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    maskfile.save(tmp_path / "task.safetensors", mask(model), head=head, classes=NAMES, weights="w\x1b[2J",
+                  architecture="timm:test_resnet", provenance={"no\nte": "x\ty"})  # fmt: skip
+    picture = tmp_path / "a\nb.png"
+    Image.new("RGB", (32, 32)).save(picture)
+    weights = ["--weights", str(tmp_path / "weights.safetensors")]
+    assert main(["inspect", str(tmp_path / "task.safetensors")]) == 0
+    said = capsys.readouterr().out
+    assert all(line.isprintable() for line in said.split("\n"))
+    assert r"a\tb, c\nd, \x1b[31mred, e\rf, plain, é 猫" in said
+    assert main(["predict", str(tmp_path / "task.safetensors"), str(picture), *weights, "--top", "5"]) == 0
+    (line, end) = capsys.readouterr().out.split("\n")
+    assert not end
+    assert len(line.split("\t")) == 1 + len(NAMES)
+
+
+@pytest.mark.parametrize("verb", ["inspect", "compare", "mask", "maks"])
+def test_a_command_leaves_the_process_as_it_was(verb, task, place):
+    for collected in (True, False):
+        (gc.enable if collected else gc.disable)()
+        try:
+            with contextlib.suppress(SystemExit):
+                main([verb, str(task), str(task), *backbone(place)])
+            assert gc.isenabled() == collected
+        finally:
+            gc.enable()
+    assert sys.modules.get("scipy", 0) is not None
+
+
+@pytest.mark.parametrize(("option", "said"), [("--size", "--size must be at least 1, got 0"), ("--lr", None)])
+def test_zero_is_not_taken_for_nothing(option, said, place, tmp_path, capsys):
+    code = main([*arguments(place, tmp_path / "task.safetensors"), option, "0", "--epochs", "1"])
+    if said is None:  # nothing is learnt, which is what was asked for
+        assert code == 0
+        assert maskfile.load(tmp_path / "task.safetensors").provenance["recipe"]["lr"] == 0
+        return
+    assert code == 1
+    assert said in capsys.readouterr().err

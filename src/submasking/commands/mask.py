@@ -79,6 +79,8 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Train, write the mask file, print a report."""
     _require_place(given)
+    if given.size is not None and given.size < 1:
+        raise ValueError(f"--size must be at least 1, got {given.size}; leave it out for the network's own")
     if given.lr is None and given.init == "squared":
         raise ValueError(
             "--init squared must have an --lr of its own, the usual ones are for the constant start; got none; pass one"
@@ -96,7 +98,10 @@ def run(given: argparse.Namespace) -> int:
     images = folder.load_all(given.folder, splits, backbone.size)  # all is read before anything is trained
     content = identity.of_folder(given.folder, SPLITS)
     plan = Optimisation(
-        lr=given.lr or _usual_lr(backbone), epochs=given.epochs, warmup=given.warmup, head_lr=given.head_lr
+        lr=_usual_lr(backbone) if given.lr is None else given.lr,
+        epochs=given.epochs,
+        warmup=given.warmup,
+        head_lr=given.head_lr,
     )
     checkpoint = given.out.with_name(given.out.name + ".checkpoint")
     if given.restart:

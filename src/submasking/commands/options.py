@@ -42,6 +42,11 @@ def add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print JSON for programs instead of text for people")
 
 
+def shown(text: object) -> str:
+    """What a terminal may be told of a name: tabs, line ends and the like as Python writes them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def value(text: str) -> Any:
     """Text from the command line as JSON reads it (a number, true, false, null), else as text."""
     try:

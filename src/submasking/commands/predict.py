@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from submasking.commands.backbone import backbone_of
-from submasking.commands.options import add_json, add_weights
+from submasking.commands.options import add_json, add_weights, shown
 from submasking.learning.batches import as_float
 from submasking.tasks import maskfile
 from submasking.tasks.heads import check_width
@@ -66,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
             if given.json:
                 print(json.dumps({"image": str(path), "classes": dict(named)}))
             else:
-                print(f"{path}\t" + "\t".join(f"{name} {value:.3f}" for name, value in named))
+                print("\t".join([shown(path), *(f"{shown(name)} {value:.3f}" for name, value in named)]))
     return 1 if bad else 0
 
 

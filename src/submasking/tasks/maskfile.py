@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from submasking.masking.handle import Masking
 from submasking.masking.masks import is_masked, mask, of
 from submasking.masking.whole import require_whole
-from submasking.tasks import codec, container, packing
+from submasking.tasks import container, packing
 from submasking.tasks.container import MaskFileError
 from submasking.tasks.fingerprint import fingerprint
 from submasking.tasks.heads import CosineHead, check_classes, check_head, check_outputs, require_width
@@ -101,6 +101,8 @@ class TaskFile:
             chosen[name] = weights[name]
         if self.sibling and sibling is None:
             raise MaskFileError(f"the mask is coded against the mask file of checksum {self.sibling}; pass its masks")
+        from submasking.tasks import codec  # which brings numba: only whoever decodes waits for it
+
         try:
             masks = codec.decode(self.coded, chosen, sibling=sibling if self.sibling else None)
         except ValueError as error:
@@ -314,6 +316,8 @@ def save(
         "score": _scored(score),
         "provenance": _plain("provenance", provenance),
     }
+    from submasking.tasks import codec
+
     coded = codec.encode(masks, frozen, sibling=sibling_masks if sibling is not None else None)
     tensors = {_MASK: container.as_tensor(coded)} | packing.packed(state)
     tensors |= {_HEAD + name: value for name, value in head_state.items()}

@@ -159,7 +159,7 @@ def _width(trunk: nn.Module, size: int, architecture: str) -> int:
         return int(trunk(torch.zeros(1, 3, size, size)).shape[-1])
     except Exception as error:  # whatever a network says of a size that it was not made for
         raise ValueError(
-            f"{architecture} cannot take images of {size} x {size} ({error}); choose another size"
+            f"{architecture} cannot take images of {size} x {size} ({error}); choose another size, or other options"
         ) from error
 
 
