@@ -149,3 +149,24 @@ def test_a_model_whose_state_is_not_all_tensors_is_refused_before_anything_chang
         mask(model)
     assert not list(model.buffers())
     assert model[0].weight.requires_grad
+
+
+KINDS = [torch.float64, torch.bfloat16, torch.float16]
+
+
+@pytest.mark.parametrize("start", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("kind", [torch.float32, *KINDS])
+@pytest.mark.parametrize("change", ["none", "before the cast", "after the cast"])
+def test_a_frozen_parameter_that_is_changed_is_noticed_whatever_the_type(start, kind, change, tmp_path):
+    model = Net().to(start)
+    mask(model)
+    for moment in ("before the cast", "after the cast"):
+        if moment == change:
+            with torch.no_grad():
+                model.norm.bias.add_(0.5)
+        model.to(kind)
+    if change == "none":
+        maskfile.save(tmp_path / "task", model)
+        return
+    with pytest.raises(ValueError, match=r"1 frozen parameters, first 'norm\.bias', were changed"):
+        maskfile.save(tmp_path / "task", model)

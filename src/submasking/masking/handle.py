@@ -43,7 +43,7 @@ class Masking(MaskState):
         super().__init__(model, targets, criterion, rescale, trained)
         self.shares = shares
         self.unbaked = False
-        self.kept_as_they_are: dict[str, tuple[torch.dtype, str]] = {}  # frozen parameters, see `past.digests`
+        self.kept_as_they_are: dict[str, dict[torch.dtype, str]] = {}  # frozen parameters, see `past.digests`
         self.built_of = structure(model)
         self._remembered: tuple[str, ...] = ()
         self._kept_before: dict[str, Tensor] = {}
