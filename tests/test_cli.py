@@ -1,6 +1,7 @@
 """The command line from a folder of pictures to predictions; a user's mistake is one line and an exit code."""
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from submasking import mask
 from submasking.commands import cli
 from submasking.commands.cli import EXTRAS, VERBS, main
 from submasking.files import identity
@@ -138,6 +140,29 @@ def test_a_shared_folder_is_pulled_back_without_a_network(task, tmp_path, capsys
     assert maskfile.load(task).backbone["fingerprint"] in card
 
 
+@pytest.mark.parametrize("text", ["# My project\n", "---\nlibrary_name: timm\n---\n", ""])
+def test_sharing_replaces_no_text_of_another(text, task, tmp_path, capsys):
+    (tmp_path / "README.md").write_text(text)
+    assert main(["share", str(task), str(tmp_path)]) == 1
+    assert "must not replace other text" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    assert (tmp_path / "README.md").read_text() == text
+    for _ in range(2):
+        assert main(["share", str(task), str(tmp_path / "repo")]) == 0
+
+
+def test_only_the_task_is_pushed(monkeypatch, task, tmp_path):
+    import huggingface_hub
+
+    pushed = {}
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda *unused, **named: None)
+    monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", lambda self, **named: pushed.update(named))
+    hub.export(task, tmp_path)
+    (tmp_path / "secret.txt").write_text("mine")
+    hub.push(tmp_path, "someone/something")
+    assert pushed["allow_patterns"] == [hub.FILE, hub.CARD]
+
+
 def test_a_hub_that_cannot_be_reached_is_said_in_one_line(monkeypatch, task, tmp_path):
     import huggingface_hub
 
@@ -159,7 +184,7 @@ MISTAKES = {
     "no such model": (["mask", "{photos}", "--model", "timm:resnet17", "--out", "x"], "did you mean resnet1"),
     "no such library": (
         ["mask", "{photos}", "--model", "keras:resnet18", "--out", "x"],
-        "torchvision:NAME, open_clip:NAME",
+        "open_clip:NAME",
     ),
     "no such folder": (["mask", "{tmp}", "--model", MODEL, "--weights", "{weights}", "--out", "x"], "train/<class>"),
     "no such weights": (["mask", "{photos}", "--model", MODEL, "--weights", "none", "--out", "x"], "there is none"),
@@ -334,3 +359,49 @@ def test_compare_refuses_the_weights_of_another_backbone(place, task, tmp_path, 
     save_file(tensors | {name: tensors[name] + 1}, tmp_path / "w")
     assert main(["compare", str(task), str(task), "--weights", str(tmp_path / "w")]) == 1
     assert "belongs to the backbone" in capsys.readouterr().err
+
+
+NAMES = ["a\tb", "c\nd", "\x1b[31mred", "e\rf", "plain, é 猫"]
+
+
+def test_names_that_would_move_a_terminal_are_shown_as_python_writes_them(tmp_path, capsys):
+    model = timm.create_model("test_resnet", num_classes=0)
+    head = torch.nn.Linear(model.eval()(torch.zeros(1, 3, 32, 32)).shape[1], len(NAMES))
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    maskfile.save(tmp_path / "task.safetensors", mask(model), head=head, classes=NAMES, weights="w\x1b[2J",
+                  architecture="timm:test_resnet", provenance={"no\nte": "x\ty"})  # fmt: skip
+    picture = tmp_path / "a\nb.png"
+    Image.new("RGB", (32, 32)).save(picture)
+    weights = ["--weights", str(tmp_path / "weights.safetensors")]
+    assert main(["inspect", str(tmp_path / "task.safetensors")]) == 0
+    said = capsys.readouterr().out
+    assert all(line.isprintable() for line in said.split("\n"))
+    assert r"a\tb, c\nd, \x1b[31mred, e\rf, plain, é 猫" in said
+    assert main(["predict", str(tmp_path / "task.safetensors"), str(picture), *weights, "--top", "5"]) == 0
+    (line, end) = capsys.readouterr().out.split("\n")
+    assert not end
+    assert len(line.split("\t")) == 1 + len(NAMES)
+
+
+@pytest.mark.parametrize("verb", ["inspect", "compare", "mask", "maks"])
+def test_a_command_leaves_the_process_as_it_was(verb, task, place):
+    for collected in (True, False):
+        (gc.enable if collected else gc.disable)()
+        try:
+            with contextlib.suppress(SystemExit):
+                main([verb, str(task), str(task), *backbone(place)])
+            assert gc.isenabled() == collected
+        finally:
+            gc.enable()
+    assert sys.modules.get("scipy", 0) is not None
+
+
+@pytest.mark.parametrize(("option", "said"), [("--size", "--size must be at least 1, got 0"), ("--lr", None)])
+def test_zero_is_not_taken_for_nothing(option, said, place, tmp_path, capsys):
+    code = main([*arguments(place, tmp_path / "task.safetensors"), option, "0", "--epochs", "1"])
+    if said is None:  # nothing is learnt, which is what was asked for
+        assert code == 0
+        assert maskfile.load(tmp_path / "task.safetensors").provenance["recipe"]["lr"] == 0
+        return
+    assert code == 1
+    assert said in capsys.readouterr().err

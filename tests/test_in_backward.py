@@ -115,7 +115,7 @@ def test_what_it_cannot_do_is_refused(monkeypatch):
         once(model, 1)
     optimizer.step()
     other = masking.optimizer(in_backward=True)
-    with pytest.raises(ValueError, match=r"another optimizer in backward took '4\.weight'"):
+    with pytest.raises(ValueError, match=r"another optimizer in backward took that of '4\.weight'"):
         once(model, 1)
     del other
     optimizer.step()

@@ -127,7 +127,7 @@ def test_another_content_is_refused_and_nothing_left(server, tmp_path):
 
 def test_a_local_copy_of_another_content_is_refused_and_kept(server, tmp_path):
     (tmp_path / "file.bin").write_bytes(CONTENT[:1000])
-    with pytest.raises(ValueError, match=r"1,000 bytes.*remove it"):
+    with pytest.raises(ValueError, match=r"1,000 bytes.*move it away"):
         remote.have(file_at(server), tmp_path)
     assert names(tmp_path) == ["file.bin"]
 

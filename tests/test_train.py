@@ -66,7 +66,7 @@ def test_batches_follow_from_the_seed():
 
 
 def test_empty_set_and_batch_size_zero_are_refused():
-    with pytest.raises(ValueError, match="holds no image"):
+    with pytest.raises(ValueError, match="must hold an image to train on"):
         Batches(image_set().subset(torch.arange(0)), 4, lambda x, g: x)
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         Batches(image_set(), 0, lambda x, g: x)

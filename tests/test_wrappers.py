@@ -1,10 +1,12 @@
 """What wraps a model before it is masked, or shards it, is refused in one line; what wraps it after keeps its names."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
-from submasking import Bank, mask, maskfile
+from submasking import Bank, mask, maskfile, of
 
 
 def network():
@@ -117,3 +119,31 @@ def test_tasks_with_different_numbers_of_classes_live_in_one_bank(tmp_path):
     for classes in (3, 7, 2, 3):
         assert torch.equal(bank.use(str(classes))(images), outputs[classes])
     assert torch.equal(bank.release()(images), plain)
+
+
+def sync(model):
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
+def fresh_norm(model):
+    model[1] = nn.BatchNorm2d(4)
+    return model
+
+
+@pytest.mark.parametrize("change", [sync, fresh_norm, lambda m: copy.deepcopy(sync(m))])
+def test_norms_that_replace_frozen_ones_are_frozen_too(change):
+    model = network()
+    mask(model, norms="freeze")
+    changed = change(model)
+    shell = nn.Sequential(changed).train()
+    assert changed.training
+    assert not changed[1].training
+    of(changed).bake()
+    shell.train()
+    assert changed[1].training
+
+
+def test_norms_that_adapt_still_do_after_a_conversion():
+    model = network()
+    mask(model)
+    assert sync(model).train()[1].training

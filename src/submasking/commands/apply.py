@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from submasking.commands.backbone import backbone_of
-from submasking.commands.options import add_weights
+from submasking.commands.options import add_weights, require_place
 from submasking.files import store
 from submasking.masking.masks import mask
 from submasking.tasks import maskfile
@@ -18,6 +18,7 @@ from submasking.tasks.heads import check_width
 from submasking.worlds import libraries
 
 _HEAD, _KEY = "head.", "submasking.task"
+ROUNDED = 2**-20  # relative: what theta / alpha may differ by from machine to machine
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -35,6 +36,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Write the file."""
+    require_place(given.out, file=given.file, weights=given.weights)
     (_back if given.back else _bake)(given)
     print(f"{given.out}: {given.out.stat().st_size:,} bytes")
     return 0
@@ -49,6 +51,7 @@ def _bake(given: argparse.Namespace) -> None:
     kept = {
         "backbone": task.backbone,
         "masked": list(task.shapes),
+        "trained": list(task.trained),
         "rescale": task.rescale,
         "classes": list(task.classes),
         "preprocessing": task.preprocessing,
@@ -62,21 +65,25 @@ def _bake(given: argparse.Namespace) -> None:
 def _back(given: argparse.Namespace) -> None:
     tensors, metadata = store.read(given.file)
     if _KEY not in metadata:
-        raise ValueError(f"{given.file} must be a checkpoint that `submasking apply` has baked; it is not")
+        raise ValueError(
+            f"with --back the file must be a checkpoint that `submasking apply` has baked; {given.file} is none; leave"
+            " --back out for a mask file"
+        )
     kept = json.loads(metadata[_KEY])
     wanted = kept["preprocessing"]
     network = libraries.build(
         kept["backbone"]["architecture"], given.weights, options=kept["backbone"]["options"], size=wanted.get("size")
     )
     head = {name.removeprefix(_HEAD): tensors.pop(name) for name in list(tensors) if name.startswith(_HEAD)}
-    masked = set(kept["masked"])
-    masking = mask(network.trunk, lambda name, _: "mask" if name in masked else "freeze", rescale=kept["rescale"])
+    actions = dict.fromkeys(kept["masked"], "mask") | dict.fromkeys(kept.get("trained", ()), "train")
+    _require_same_names(given.file, tensors, network.trunk.state_dict())
+    masking = mask(network.trunk, lambda name, _: actions.get(name, "freeze"), rescale=kept["rescale"])
     masking.load_masks({name: (tensors[name] != 0) | (theta == 0) for name, theta in masking.frozen().items()})
     now = network.trunk.state_dict()
     with torch.no_grad():
         for name in masking.before():
-            if name in tensors and name in now:
-                now[name].copy_(tensors[name])
+            now[name].copy_(tensors[name])
+    _require_same(given.file, tensors, now, ROUNDED if kept["rescale"] == "variance" else 0.0)
     maskfile.save(
         given.out,
         masking,
@@ -89,6 +96,30 @@ def _back(given: argparse.Namespace) -> None:
         options=kept["backbone"]["options"],
         provenance=kept["provenance"],
     )
+
+
+def _require_same_names(file: Path, tensors: dict[str, Tensor], now: dict[str, Tensor]) -> None:
+    odd = [name for name in {**tensors, **now} if name not in tensors or name not in now]
+    odd += [name for name in tensors if name in now and tensors[name].shape != now[name].shape]
+    if odd:
+        raise ValueError(
+            f"a baked checkpoint must hold the tensors of its backbone; {odd[0]!r} in {file} is missing, one more, or"
+            " of another shape; bake the task again"
+        )
+
+
+def _require_same(file: Path, tensors: dict[str, Tensor], now: dict[str, Tensor], rtol: float) -> None:
+    """Refuse what no mask over these weights makes: other weights, or a checkpoint that was trained on."""
+    odd = [
+        name
+        for name, value in tensors.items()
+        if not torch.allclose(now[name], value.to(now[name].dtype), rtol=rtol, atol=0.0)
+    ]
+    if odd:
+        raise ValueError(
+            f"a baked checkpoint must be its backbone under a mask; {len(odd)} tensors of {file}, first {odd[0]!r}, are"
+            " not; pass the --weights that it was baked over, and keep what was trained since as a plain checkpoint"
+        )
 
 
 def _linear(head: dict[str, Tensor]) -> torch.nn.Linear | None:

@@ -17,7 +17,10 @@ def backbone_of(task: TaskFile, weights: Path | None) -> Backbone:
         ValueError: the file names none, or it cannot be built.
     """
     if not task.backbone["architecture"]:
-        raise ValueError("the mask file does not name its architecture; lay it on from Python, with TaskFile.apply")
+        raise ValueError(
+            "a mask file must name its architecture, got ''; lay it on from Python, with TaskFile.apply, or save it"
+            " anew with architecture="
+        )
     wanted = task.preprocessing
     return libraries.build(
         task.backbone["architecture"],
@@ -33,5 +36,8 @@ def _three(values: Any) -> Values | None:
     if values is None:
         return None
     if not isinstance(values, list | tuple) or len(values) != 3 or not all(isinstance(v, int | float) for v in values):
-        raise ValueError(f"mean and std must be three numbers each, the mask file has {values!r}")
+        raise ValueError(
+            f"mean and std must be three numbers each, the mask file has {values!r}; lay it on from Python, with"
+            " TaskFile.apply, or save it anew with such a preprocessing="
+        )
     return float(values[0]), float(values[1]), float(values[2])

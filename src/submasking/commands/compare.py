@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
@@ -34,7 +37,8 @@ def run(given: argparse.Namespace) -> int:
         raise ValueError("give at least two mask files to compare; got one")
     tasks = [maskfile.load(path) for path in given.files]
     weights = _weights(tasks, given.weights)
-    masks = [task.masks(weights) for task in tasks]
+    with _without_scipy():
+        masks = [task.masks(weights) for task in tasks]
     rows = []
     for first, second in itertools.combinations(range(len(tasks)), 2):
         found = similarity(masks[first], masks[second], {name: weights[name] for name in masks[first]})
@@ -54,6 +58,19 @@ def run(given: argparse.Namespace) -> int:
     for row in rows:
         print(f"{row['overlap']:8.4f} {row['corrected']:9.4f} {row['z']:9.1f}  {row['first']}  {row['second']}")
     return 0
+
+
+@contextmanager
+def _without_scipy() -> Iterator[None]:
+    """Spare numba, which decodes masks, all of scipy.linalg: it looks there for a BLAS that no kernel calls."""
+    absent = "scipy" not in sys.modules
+    if absent:
+        sys.modules["scipy"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["scipy"]
 
 
 def _weights(tasks: list[TaskFile], path: Path | None) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from submasking.commands.options import add_json
+from submasking.commands.options import add_json, shown
 from submasking.tasks import maskfile
 from submasking.tasks.bits import entropy_bits
 from submasking.tasks.maskfile import TaskFile
@@ -61,16 +61,16 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(found, indent=1))
         return 0
-    print(f"{given.file}: a task on {task.backbone['architecture'] or 'an unnamed architecture'}")
-    print(f"  backbone     {task.backbone['weights'] or 'weights without a name'}, {task.backbone['fingerprint'][:12]}")
-    print(
-        f"  classes      {len(task.classes)}: {', '.join(task.classes[:6])}{', ...' if len(task.classes) > 6 else ''}"
-    )
+    backbone = task.backbone
+    print(shown(f"{given.file}: a task on {backbone['architecture'] or 'an unnamed architecture'}"))
+    print(shown(f"  backbone     {backbone['weights'] or 'weights without a name'}, {backbone['fingerprint'][:12]}"))
+    more = ", ..." if len(task.classes) > 6 else ""
+    print(shown(f"  classes      {len(task.classes)}: {', '.join(task.classes[:6])}{more}"))
     for name, value in task.score.items():
-        print(f"  {name:<12} {value:.4f}")
+        print(shown(f"  {name:<12} {value:.4f}"))
     for name, value in task.provenance.items():
-        print(f"  {name:<12} {value}")
-    print(f"  start        {task.init or 'not known'}")
+        print(shown(f"  {name:<12} {value}"))
+    print(shown(f"  start        {task.init or 'not known'}"))
     print(f"  switched off {100 * found['sparsity']:.2f} % of {found['weights']:,} weights")
     sizes = found["sizes"]
     print(
@@ -83,5 +83,5 @@ def run(given: argparse.Namespace) -> int:
     )
     width = max(map(len, found["layers"]), default=0)
     for name, sparsity in found["layers"].items():
-        print(f"    {name:<{width}}  {100 * sparsity:6.2f} % off")
+        print(shown(f"    {name:<{width}}  {100 * sparsity:6.2f} % off"))
     return 0

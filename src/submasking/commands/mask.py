@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from submasking.commands import inspect
-from submasking.commands.options import add_device, add_json, add_weights, pair
+from submasking.commands.options import add_device, add_json, add_weights, pair, require_place
 from submasking.experiments.run import SPLITS
-from submasking.files import atomic, identity
+from submasking.files import identity
 from submasking.learning.adapt import Adapted, adapt
 from submasking.learning.backbone import Backbone
 from submasking.learning.device import PRECISIONS, choose
@@ -86,6 +86,8 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Train, write the mask file, print a report."""
     _require_place(given)
+    if given.size is not None and given.size < 1:
+        raise ValueError(f"--size must be at least 1, got {given.size}; leave it out for the network's own")
     given.device = choose(given.device)
     if given.lr is None and given.init == "squared":
         raise ValueError(
@@ -105,7 +107,10 @@ def run(given: argparse.Namespace) -> int:
     images = folder.load_all(given.folder, splits, backbone.size)  # all is read before anything is trained
     content = identity.of_folder(given.folder, SPLITS)
     plan = Optimisation(
-        lr=given.lr or _usual_lr(backbone), epochs=given.epochs, warmup=given.warmup, head_lr=given.head_lr
+        lr=_usual_lr(backbone) if given.lr is None else given.lr,
+        epochs=given.epochs,
+        warmup=given.warmup,
+        head_lr=given.head_lr,
     )
     checkpoint = given.out.with_name(given.out.name + ".checkpoint")
     if given.restart:
@@ -141,12 +146,9 @@ def run(given: argparse.Namespace) -> int:
 
 def _require_place(given: argparse.Namespace) -> None:
     """Refuse before training what could not be written after it."""
-    atomic.require_writable(given.out)
-    if not given.out.exists():
-        return
-    if given.weights is not None and given.weights.exists() and given.out.samefile(given.weights):
-        raise ValueError(f"--out must be another file than --weights, got {given.out} for both; name a new file")
-    folder.on_stderr(f"submasking mask: {given.out} is there already; it will be replaced after training")
+    require_place(given.out, weights=given.weights)
+    if given.out.exists():
+        folder.on_stderr(f"submasking mask: {given.out} is there already; it will be replaced after training")
 
 
 def _save(
@@ -200,4 +202,6 @@ def _scored(given: argparse.Namespace, backbone: Backbone, adapted: Adapted, tes
         with torch.inference_mode():
             return {"top1": top1(adapted.head(found), test.labels)}
     except Exception as error:  # such as a device that is full
-        raise ValueError(f"{given.out} is written, but without a score: it could not be had ({error})") from error
+        raise ValueError(
+            f"{given.out} is written, but without a score: it could not be had ({error}); the mask in it is whole"
+        ) from error

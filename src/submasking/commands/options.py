@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from submasking.files import atomic
+
 BACKBONE_HELP = (
     "weights of the backbone: a safetensors file, or one of torch.save, whatever comes before its names; without it the"
     " pretrained ones of timm or open_clip, or those of the package that brings efficientnet-lite0"
@@ -26,9 +28,31 @@ def add_device(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def require_place(out: Path, **inputs: Path | None) -> None:
+    """Refuse, before the work, an output that cannot be written or would take the place of an input.
+
+    Args:
+        out: the file that --out names.
+        inputs: what is read, by the name that messages give it.
+
+    Raises:
+        ValueError: see above.
+    """
+    atomic.require_writable(out)
+    for name, path in inputs.items():
+        if path is not None and path.exists() and out.exists() and out.samefile(path):
+            what = "--weights" if name == "weights" else f"the {name}"
+            raise ValueError(f"--out must be another file than {what}, got {out} for both; name a new file")
+
+
 def add_json(command: argparse.ArgumentParser) -> None:
     """--json."""
     command.add_argument("--json", action="store_true", help="print JSON for programs instead of text for people")
+
+
+def shown(text: object) -> str:
+    """What a terminal may be told of a name: tabs, line ends and the like as Python writes them."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def value(text: str) -> Any:
@@ -43,5 +67,5 @@ def pair(text: str) -> tuple[str, Any]:
     """NAME=VALUE."""
     name, equals, given = text.partition("=")
     if not (name and equals):
-        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}; such as drop_rate=0.1")
     return name, value(given)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from submasking.commands.backbone import backbone_of
-from submasking.commands.options import add_json, add_weights
+from submasking.commands.options import add_json, add_weights, shown
 from submasking.learning.batches import as_float
 from submasking.tasks import maskfile
 from submasking.tasks.heads import check_width
@@ -39,12 +39,18 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Print a line, or a JSON object, per image."""
     if given.top < 1 or given.batch_size < 1:
-        raise ValueError("--top and --batch-size must be at least 1")
+        raise ValueError(
+            f"--top and --batch-size must be at least 1, got {given.top} and {given.batch_size}; leave them out for the"
+            " usual ones"
+        )
     task = maskfile.load(given.file)
     network = backbone_of(task, given.weights)
     head = task.head(network.text_head)
     if head is None or not task.classes:
-        raise ValueError(f"{given.file} has no head or no class names, so it cannot name classes")
+        raise ValueError(
+            f"a mask file must have a linear head and class names to name classes; {given.file} has"
+            f" {task.head_kind or 'no'} head and {len(task.classes)} names; save it anew with head= and classes="
+        )
     check_width(head, network.width)
     task.apply(network.trunk)
     network.trunk.eval()
@@ -60,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
             if given.json:
                 print(json.dumps({"image": str(path), "classes": dict(named)}))
             else:
-                print(f"{path}\t" + "\t".join(f"{name} {value:.3f}" for name, value in named))
+                print("\t".join([shown(path), *(f"{shown(name)} {value:.3f}" for name, value in named)]))
     return 1 if bad else 0
 
 

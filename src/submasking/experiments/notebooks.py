@@ -105,7 +105,7 @@ def known_parameters(name: str) -> dict[str, tuple[str, Any]]:
     cells = nbformat.read(path(name), as_version=4).cells
     tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     if len(tagged) != 1:
-        raise ValueError(f"{name}.ipynb must have one cell tagged 'parameters', it has {len(tagged)}")
+        raise ValueError(f"{name}.ipynb must have one cell tagged 'parameters', it has {len(tagged)}; tag one")
     return declared(tagged[0])
 
 

@@ -25,10 +25,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")  # a name has at most 255 bytes
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # not mkstemp: its files are for one user only
+    made = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # not mkstemp: its files are for one user only
+    rights = os.fstat(made).st_mode & 0o777
+    os.close(made)
     try:
         yield part
         with part.open("rb+") as file:  # else a power cut may leave the new name on an empty file
+            os.fchmod(file.fileno(), rights)  # safetensors puts a file of its own there, for one user only
             os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:

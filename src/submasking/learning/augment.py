@@ -87,11 +87,13 @@ def views(
         ValueError: where a size is not positive or the scales do not match the sizes.
     """
     if not sizes or min(sizes) < 1:
-        raise ValueError(f"sizes must be positive pixels, at least one, got {tuple(sizes)}")
+        raise ValueError(f"sizes must be positive pixels, at least one, got {tuple(sizes)}; (224,) is usual")
     if scales is None:
         scales = [(0.5, 1.0) if size == max(sizes) else (0.4, 0.9) for size in sizes]
     if len(scales) != len(sizes):
-        raise ValueError(f"scales must match sizes one to one, got {len(scales)} for {len(sizes)}")
+        raise ValueError(
+            f"scales must match sizes one to one, got {len(scales)} for {len(sizes)}; give each size a pair"
+        )
     cropped = (_crop(images, generator, size, scale, style) for size, scale in zip(sizes, scales, strict=True))
     return [colours(crop, generator, style) for crop in cropped]
 

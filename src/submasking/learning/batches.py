@@ -34,9 +34,9 @@ class Batches:
         device: torch.device | str = "cpu",
     ) -> None:
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}; 64 is usual")
         if len(images) == 0:
-            raise ValueError(f"the image set {images.name!r} holds no image: nothing to train on")
+            raise ValueError(f"an image set must hold an image to train on; {images.name!r} holds none; add some")
         self.images, self.batch_size, self.transform, self.device = images, batch_size, transform, device
         self.generator = torch.Generator().manual_seed(seed)
 

@@ -34,7 +34,10 @@ def accuracy(classes: Int[Tensor, " n"], labels: Int[Tensor, " n"]) -> float:
         ValueError: there is no image, or not one class for each label.
     """
     if classes.shape != labels.shape or not len(labels):
-        raise ValueError(f"there must be a class for each label and one at least, got {len(classes)}, {len(labels)}")
+        raise ValueError(
+            f"there must be a class for each label and one at least, got {len(classes)} and {len(labels)}; pass those"
+            " of the same images"
+        )
     return int((classes == labels).sum()) / len(labels)
 
 
@@ -56,9 +59,12 @@ def nearest_neighbours(
     k is lowered to the size of the bank where that is smaller. Wu et al. 2018, arXiv:1805.01978.
     """
     if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+        raise ValueError(f"k must be at least 1, got {k}; 20 is usual")
     if len(bank) != len(bank_labels):
-        raise ValueError(f"bank and bank_labels must have one length, got {len(bank)} and {len(bank_labels)}")
+        raise ValueError(
+            f"bank and bank_labels must have one length, got {len(bank)} and {len(bank_labels)}; pass those of the same"
+            " images"
+        )
     cosine = nn.functional.normalize(queries, dim=1) @ nn.functional.normalize(bank, dim=1).T  # (n, m)
     similarity, index = cosine.topk(min(k, len(bank)), dim=1)  # (n, k)
     votes = torch.zeros(len(queries), int(bank_labels.max()) + 1)
@@ -79,7 +85,7 @@ def label_subset(
     """
     n = len(labels)
     if not 0 < percent <= 100:
-        raise ValueError(f"percent of labels must lie in (0, 100], got {percent}")
+        raise ValueError(f"percent of labels must lie in (0, 100], got {percent}; 100 takes all")
     count = int(n * percent / 100)
     if count == 0:
         raise ValueError(f"{percent} % of {n} images is less than one image; raise the percentage")
@@ -99,6 +105,10 @@ def label_subset(
 def differing(first: dict[str, Bool[Tensor, "..."]], second: dict[str, Bool[Tensor, "..."]]) -> float:
     """Share of mask bits in which two sets of masks over the same tensors differ."""
     if first.keys() != second.keys():
-        raise ValueError(f"masks must cover the same tensors; only one has {sorted(first.keys() ^ second.keys())}")
+        odd = sorted(first.keys() ^ second.keys())
+        raise ValueError(
+            f"masks must cover the same tensors; {odd[0]!r} and {len(odd) - 1} more are in one only; compare masks of"
+            " one selection"
+        )
     different = sum(int((first[name] != second[name]).sum()) for name in first)
     return different / sum(mask.numel() for mask in first.values())

@@ -38,7 +38,7 @@ class ImageSet:
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise ValueError(
                 f"labels must be int64, one per image ({len(self.images)}), got {self.labels.dtype} "
-                f"{tuple(self.labels.shape)}"
+                f"{tuple(self.labels.shape)}; number the classes from 0"
             )
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
             raise ValueError(

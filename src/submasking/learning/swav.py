@@ -31,7 +31,7 @@ def sinkhorn(scores: Float[Tensor, "n k"], epsilon: float = 0.05, iterations: in
     if iterations < 1:
         raise ValueError(f"iterations must be >= 1, got {iterations}; the paper uses 3")
     if scores.ndim != 2 or 0 in scores.shape:
-        raise ValueError(f"scores must be a matrix [samples, prototypes], got {tuple(scores.shape)}")
+        raise ValueError(f"scores must be a matrix [samples, prototypes], got {tuple(scores.shape)}; flatten the rest")
     logarithm = scores.detach().float() / epsilon
     for _ in range(iterations):
         logarithm = logarithm - logarithm.logsumexp(0, keepdim=True)
@@ -67,7 +67,7 @@ class SwavHead(nn.Module):
         super().__init__()
         for name, value in (("width", width), ("dimensions", dimensions), ("prototypes", prototypes)):
             if value < 1:
-                raise ValueError(f"{name} must be >= 1, got {value}")
+                raise ValueError(f"{name} must be >= 1, got {value}; leave it out for the usual one")
         self.projection = nn.Linear(width, dimensions)
         self.prototypes = nn.Linear(dimensions, prototypes, bias=False)
         self.normalise_prototypes()
@@ -122,7 +122,7 @@ class SwavLoss(nn.Module):
             ("freeze_prototypes", freeze_prototypes, 0),
         ):
             if value < least:
-                raise ValueError(f"{name} must be >= {least}, got {value}")
+                raise ValueError(f"{name} must be >= {least}, got {value}; leave it out for the usual one")
         self.head, self.temperature, self.epsilon, self.iterations = head, temperature, epsilon, iterations
         self.large, self.queue_from, self.freeze_prototypes = large, queue_from, freeze_prototypes
         self.queue: Tensor
@@ -188,7 +188,10 @@ class SwavLoss(nn.Module):
             )
         shapes = {tuple(feature.shape) for feature in features}
         if len(shapes) != 1:
-            raise ValueError(f"all views must show the same images: one shape [n, width], got {sorted(shapes)}")
+            raise ValueError(
+                f"all views must show the same images: one shape [n, width], got {sorted(shapes)}; cut them from one"
+                " batch"
+            )
         if self.queue.shape[1] and len(features[0]) > self.queue.shape[1]:
             raise ValueError(
                 f"the queue must hold at least one batch ({len(features[0])} images), got queue="

@@ -37,7 +37,7 @@ class History:
 def cosine(warmup: float = 0.0) -> Schedule:
     """Learning-rate multiplier: linear from 0 to 1 over the first `warmup` share, then cosine to 0."""
     if not 0 <= warmup < 1:
-        raise ValueError(f"warmup must be a share of training in [0, 1), got {warmup}")
+        raise ValueError(f"warmup must be a share of training in [0, 1), got {warmup}; 0 does without")
 
     def multiplier(progress: float) -> float:
         if progress < warmup:
@@ -89,7 +89,7 @@ def fit(
         FloatingPointError: the loss is not finite; the message names epoch and step.
     """
     if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}")
+        raise ValueError(f"epochs must be at least 1, got {epochs}; 1 passes over the images once")
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     everything = dict(state or {}) | {f"optimizer{i}": optimizer for i, optimizer in enumerate(optimizers)}
     history, first, identity = History(), 0, dict(identity or {})
@@ -166,6 +166,7 @@ def _resume(path: Path, state: Mapping[str, Any], history: History, identity: di
     except Exception as error:  # torch and pickle raise nearly anything when they meet damage
         said = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
-            f"the checkpoint {path} must be a whole one of this very training ({said}); to train from the start add"
-            " --restart to `submasking mask`, or move that checkpoint away"
+            f"the checkpoint {path} must be a whole one of this very training ({said}); to go on with it, train with"
+            " all that it was made with; to train from the start, move it away, or add --restart to `submasking mask`,"
+            " which replaces it"
         ) from error

@@ -11,8 +11,10 @@ _WRAPPERS = {
     "DistributedDataParallel": "DistributedDataParallel(model)",
     "DataParallel": "DataParallel(model)",
     "OptimizedModule": "torch.compile(model)",
+    "CheckpointWrapper": "apply_activation_checkpointing(model)",
     "FullyShardedDataParallel": "train without sharding: masks are not sharded",
 }
+IN_USE = "_submasking_in_use"  # what a bank notes on its model: the task whose weights are in it
 SHARDED = "DTensor"  # what fully_shard makes of a parameter
 
 
@@ -27,8 +29,24 @@ def check_model(model: nn.Module) -> None:
                 f"a model must be masked before it is wrapped; got {kind}, under which parameters have other names, or"
                 f" are gathered already; call submasking.mask(model), then {_WRAPPERS[kind]}"
             )
+        if IN_USE in module.__dict__:
+            raise ValueError(
+                f"a model must hold its own weights before masking; those of the task {module.__dict__[IN_USE]!r} of a"
+                " bank are in it; call bank.release() first"
+            )
     if is_inference_mode_enabled():
         raise ValueError("a model must be masked outside torch.inference_mode; got one inside; leave the block first")
+    odd = strangers(model)
+    if odd:
+        raise ValueError(
+            f"all that a model holds must be tensors; {odd[0]!r} is none, as in quantised layers; mask the model before"
+            " it is quantised, or without such layers"
+        )
+
+
+def strangers(model: nn.Module) -> list[str]:
+    """Return the names in a model's state that are no tensors: packed weights, extra state."""
+    return [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
 
 
 def check_filled(name: str, parameter: nn.Parameter) -> None:

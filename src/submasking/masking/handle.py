@@ -1,5 +1,6 @@
 """The handle of a masked model: how its masks are learned, set and kept, and the way back to a plain model."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from submasking.masking.norms import let_train
 from submasking.masking.optimizer import MaskSGD
 from submasking.masking.shares import Shares
 from submasking.masking.state import FROZEN, SCORES, MaskState, Target, owner_of
+from submasking.masking.structure import structure
 
 HANDLE = "_submasking"
 
@@ -41,7 +43,8 @@ class Masking(MaskState):
         super().__init__(model, targets, criterion, rescale, trained)
         self.shares = shares
         self.unbaked = False
-        self.kept_as_they_are: dict[str, tuple[torch.dtype, str]] = {}  # frozen parameters, see `past.digests`
+        self.kept_as_they_are: dict[str, dict[torch.dtype, str]] = {}  # frozen parameters, see `past.digests`
+        self.built_of = structure(model)
         self._remembered: tuple[str, ...] = ()
         self._kept_before: dict[str, Tensor] = {}
         self._flags: dict[str, bool] = {}
@@ -108,6 +111,11 @@ class Masking(MaskState):
         Raises:
             ValueError: as `optimizer`, if a number is out of range, or if `also` holds masked parameters.
         """
+        if not (0 <= trained_lr < math.inf and 0 <= weight_decay < math.inf):
+            raise ValueError(
+                f"trained_lr and weight_decay must be finite, from 0 on; got {trained_lr} and {weight_decay}; 0.1 and 0"
+                " are usual"
+            )
         masks = self.optimizer(lr, momentum, **options)
         trained = [self.parameter(name) for name in self.trained] + list(() if also is None else also.parameters())
         masked = {id(self.parameter(target.name)) for target in self.targets}
@@ -164,6 +172,9 @@ class Masking(MaskState):
             )
         middle, wanted = getattr(self.criterion, "mu", 0.0), {}
         for name, given in masks.items():
+            if getattr(given, "dtype", None) != torch.bool:
+                kind = getattr(given, "dtype", type(given).__name__)
+                raise ValueError(f"a mask must be a bool tensor; that of {name!r} is {kind}; pass such as scores > 0")
             if given.shape != scores[name].shape:
                 raise ValueError(
                     f"a mask has the shape of its parameter; {name!r} is {tuple(scores[name].shape)}, got"
@@ -253,10 +264,10 @@ class Masking(MaskState):
         Shapes that do not fit and names that are missing are left for torch to report.
 
         Raises:
-            ValueError: weights that are loaded beside their scores are no masked weights, as in an average of models;
-                nothing is changed then.
+            ValueError: weights that are loaded beside their scores are not what these make, as in an average of models,
+                or under another criterion; nothing is changed then.
         """
-        self._refuse_averages(state, prefix)
+        self._refuse_others(state, prefix)
         self._remember_loaded(state, prefix)
         for target in self.targets:
             theirs = [prefix + name for name in target.names if prefix + name in state]
@@ -270,25 +281,22 @@ class Masking(MaskState):
             frozen, scores = state.get(frozen_name, frozen), state.get(scores_name, scores)
             if frozen.shape == scores.shape == self.parameter(target.name).shape:
                 masked = effective(frozen, self.criterion(scores).to(frozen.device), self.rescale)
-                state.update(dict.fromkeys(theirs or [prefix + target.name], masked))
+                state.update(dict.fromkeys(theirs or [prefix + name for name in target.names], masked))
 
-    def _refuse_averages(self, state: dict[str, Any], prefix: str) -> None:
-        """Weights beside scores are made to follow these; so they must be theta or 0, or theta over one alpha."""
+    def _refuse_others(self, state: dict[str, Any], prefix: str) -> None:
+        """Weights beside scores are made to follow these; so they must be what these make of the frozen ones."""
         for target in self.targets:
-            weight, frozen = state.get(prefix + target.name), state.get(prefix + target.name + FROZEN)
-            if weight is None or frozen is None or prefix + target.name + SCORES not in state:
+            weight, frozen, scores = (state.get(prefix + target.name + suffix) for suffix in ("", FROZEN, SCORES))
+            if weight is None or frozen is None or scores is None or weight.is_meta:
                 continue
-            if weight.shape != frozen.shape or weight.is_meta:
+            if not weight.shape == frozen.shape == scores.shape:
                 continue
-            on = weight != 0
-            ratios = weight[on].double() / frozen[on].double()
-            if not ratios.numel():
-                continue
-            low, high = ratios.amin(), ratios.amax()  # alpha is at most 1
-            if not (high - low <= ROUNDED * high and low >= 1 - ROUNDED):  # true for NaN, too
+            wanted = effective(frozen, self.criterion(scores).to(frozen.device), self.rescale).to(weight)
+            if not bool(((weight - wanted).abs() <= ROUNDED * wanted.abs()).all()):  # true for NaN, too
                 raise ValueError(
                     f"loaded weights beside scores must be masked weights; {target.name!r} is not, as in an average of"
-                    " models; load that into a plain model, or leave its weights out to keep the masks"
+                    " models, or under another criterion or rescale; load an average into a plain model, mask as the"
+                    " saved model was masked, or leave its weights out to keep the masks"
                 )
 
     def _remember_loaded(self, state: dict[str, Any], prefix: str) -> None:

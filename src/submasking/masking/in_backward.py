@@ -58,7 +58,10 @@ class MaskSGDInBackward(MaskSGD):
                 " each, or accumulate gradients with masking.optimizer(in_backward=False)"
             )
         if parameter.grad is None:
-            raise ValueError(f"a gradient must be there for its hook; another optimizer in backward took {name!r}")
+            raise ValueError(
+                f"a gradient must be there for its hook; another optimizer in backward took that of {name!r}; use one"
+                " of them"
+            )
         check_finite([(name, parameter)])
         self._take(name, parameter)
         parameter.grad = None

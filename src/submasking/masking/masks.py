@@ -96,6 +96,8 @@ def mask(
         target.name: _start(unique[target.name].detach(), target.name, init, seed, decisions[target.name].part)
         for target in targets
     }
+    for name, (_, scores) in starts.items():
+        _require_mask(criterion, name, scores)
     keep_in_eval(model, norms)
     found = shares(decisions, model)
     warn_of_shares(select, found, stacklevel=2)
@@ -162,6 +164,16 @@ def _start(weight: Tensor, name: str, init: str | float | Init, seed: int, part:
             )
         scores.masked_fill_(~maskable, float("inf"))
     return frozen, scores
+
+
+def _require_mask(criterion: Criterion, name: str, scores: Tensor) -> None:
+    mask = criterion(scores)
+    kind, shape = getattr(mask, "dtype", type(mask).__name__), tuple(getattr(mask, "shape", ()))
+    if kind != torch.bool or shape != scores.shape:
+        raise ValueError(
+            f"a criterion must make a bool mask of the scores' shape; for {name!r}, {tuple(scores.shape)}, it gave"
+            f" {kind} of shape {shape}; return such as scores > 0"
+        )
 
 
 def _ignore_in_ddp(model: nn.Module, added: Iterable[str]) -> None:

@@ -20,8 +20,22 @@ class _StayInEval:
         return self.layer
 
 
+class _TrainAllButNorms:
+    """Stands in for a model's ``train`` method: norms that took the place of others, as SyncBatchNorm, stay in eval."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __call__(self, mode: bool = True) -> nn.Module:
+        type(self.model).train(self.model, mode)
+        _hold(self.model)
+        return self.model
+
+
 def keep_in_eval(model: nn.Module, policy: str) -> None:
     """Apply a policy: "adapt" changes nothing, "freeze" puts every norm with running statistics in eval mode to stay.
+
+    Norms that are put in later are held from the next ``model.train()`` on.
 
     Raises:
         ValueError: for another policy.
@@ -32,16 +46,23 @@ def keep_in_eval(model: nn.Module, policy: str) -> None:
             " recalibrate, freeze them and call submasking.recalibrate after training"
         )
     if policy == "freeze":
-        for layer in _norms(model):
-            layer.eval()
-            layer.__dict__["train"] = _StayInEval(layer)
+        model.__dict__["train"] = _TrainAllButNorms(model)
+        _hold(model)
 
 
 def let_train(model: nn.Module) -> None:
     """Undo `keep_in_eval`: norms follow ``model.train()`` and ``model.eval()`` again."""
+    if isinstance(model.__dict__.get("train"), _TrainAllButNorms):
+        del model.__dict__["train"]
     for layer in _norms(model):
         if layer.__dict__.pop("train", None) is not None:
             layer.train(model.training)
+
+
+def _hold(model: nn.Module) -> None:
+    for layer in _norms(model):
+        layer.eval()
+        layer.__dict__["train"] = _StayInEval(layer)
 
 
 @torch.no_grad()

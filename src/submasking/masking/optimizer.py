@@ -1,5 +1,6 @@
 """The optimizer of the scores: SGD with momentum and the masking itself, after backward (draft, equation 3)."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -42,8 +43,8 @@ class MaskSGD(torch.optim.Optimizer):
     """
 
     def __init__(self, masking: MaskState, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False) -> None:
-        if not lr >= 0.0:
-            raise ValueError(f"lr must not be negative; got {lr}; the paper uses 50 for ResNets and 10 for ViTs")
+        if isinstance(lr, str) or not 0.0 <= lr < math.inf:
+            raise ValueError(f"lr must be finite, not negative; got {lr!r}; the paper uses 50 for ResNets, 10 for ViTs")
         if not 0.0 <= momentum < 1.0:
             raise ValueError(f"momentum must be in [0, 1); got {momentum}; the paper uses 0.9")
         if masking.init == "squared" and lr >= _TOO_FAST:

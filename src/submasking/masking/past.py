@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 BEFORE = "_before"
+_NARROW = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def place(name: str) -> str:
@@ -34,23 +35,33 @@ def forget(model: nn.Module, names: Iterable[str]) -> None:
         delattr(model, place(name))
 
 
-def digests(model: nn.Module, names: Iterable[str]) -> dict[str, tuple[torch.dtype, str]]:
-    """Return, of frozen parameters, the type and a hash of the numbers: to notice that somebody has changed them."""
-    parameters = dict(model.named_parameters())
-    return {name: (parameters[name].dtype, _hash(parameters[name])) for name in names if name in parameters}
+def digests(model: nn.Module, names: Iterable[str]) -> dict[str, dict[torch.dtype, str]]:
+    """Return, of frozen parameters, a hash of the numbers, to notice that somebody has changed them.
 
-
-def changed(model: nn.Module, known: Mapping[str, tuple[torch.dtype, str]]) -> list[str]:
-    """Return the names of frozen parameters that are gone, or hold other numbers than when `digests` was asked.
-
-    A cast changes all numbers at once; what was cast is not compared.
+    Their own type comes first; floats have one for each type that rounds them, too, so that they may be cast.
     """
     parameters = dict(model.named_parameters())
-    return [
-        name
-        for name, (dtype, digest) in known.items()
-        if name not in parameters or (parameters[name].dtype == dtype and _hash(parameters[name]) != digest)
-    ]
+    return {name: _digests(parameters[name].detach()) for name in names if name in parameters}
+
+
+def changed(model: nn.Module, known: Mapping[str, Mapping[torch.dtype, str]]) -> list[str]:
+    """Return the names of frozen parameters that are gone, or hold other numbers than when `digests` was asked.
+
+    What was cast to a type that rounds is compared rounded, what was cast to a wider one as it was.
+    """
+    parameters = dict(model.named_parameters())
+    return [name for name, theirs in known.items() if name not in parameters or not _same(parameters[name], theirs)]
+
+
+def _digests(parameter: Tensor) -> dict[torch.dtype, str]:
+    own = parameter.dtype
+    narrow = [kind for kind in _NARROW if own.is_floating_point and own.itemsize > kind.itemsize]
+    return {kind: _hash(parameter.to(kind)) for kind in (own, *narrow)}
+
+
+def _same(parameter: Tensor, known: Mapping[torch.dtype, str]) -> bool:
+    kind = parameter.dtype if parameter.dtype in known else next(iter(known))
+    return _hash(parameter.detach().to(kind)) == known[kind]
 
 
 def _hash(tensor: Tensor) -> str:

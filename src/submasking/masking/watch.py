@@ -47,8 +47,9 @@ class Watch:
         if not self.names:
             return
         self.step += 1
-        self.names = tuple(name for name in self.names if not self._moved(name, model.get_parameter(name)))
-        resting = [name for name in self.names if self._rests(name, model.get_parameter(name))]
+        there = dict(model.named_parameters(remove_duplicate=False))  # a classifier may have been taken off
+        self.names = tuple(name for name in self.names if name in there and not self._moved(name, there[name]))
+        resting = [name for name in self.names if self._rests(name, there[name])]
         if resting:
             warnings.warn(
                 f"trained parameters must have an optimizer; {len(resting)} of them, first {resting[0]!r}, had"

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from submasking.masking.checks import strangers
 from submasking.masking.criteria import effective
 from submasking.masking.handle import Masking
 from submasking.masking.past import changed
+from submasking.masking.structure import rebuilt, wrapped_part
 
 
 @torch.no_grad()
@@ -32,6 +34,29 @@ def require_whole(masking: Masking) -> None:
 
 
 def _faults(masking: Masking) -> Iterator[str]:
+    packed = strangers(masking.model)
+    if packed:
+        yield f"{packed[0]!r} is no tensor, as after quantisation; save the task before, then bake and quantise"
+    inside = wrapped_part(masking.model)
+    if inside:
+        part = inside.rpartition(".")[0]
+        yield (
+            f"{part!r} is in a wrapper, under which parameters have other names; take it off for saving, with"
+            f" model.set_submodule({part!r}, model.get_submodule({inside!r}))"
+        )
+    classifier = {name.rpartition(".")[0] for name in masking.trained}
+    others = rebuilt(masking.model, masking.built_of, classifier)
+    if others:
+        yield (
+            f"{len(others)} modules, first {others[0]!r}, were replaced, set otherwise, put in or taken out since the"
+            " model was masked, so the network that a task is laid on would compute something else; undo that, or do it"
+            " before masking"
+        )
+    parameters = dict(masking.model.named_parameters(remove_duplicate=False))
+    for target in masking.targets:
+        untied = [name for name in target.names if parameters.get(name) is not parameters.get(target.name)]
+        if untied:
+            yield f"{untied[0]!r} was tied to {target.name!r}, and is not any more; tie them again"
     odd = [name for name in masking.frozen() if not _exact(masking, name)]
     if odd:
         yield (

@@ -48,7 +48,9 @@ def right(predicted: str, labels: str) -> list[bool]:
     """
     given, true = unpack(predicted), unpack(labels)
     if len(given) != len(true) or not true:
-        raise ValueError(f"there must be a prediction for each of the {len(true)} test images, got {len(given)}")
+        raise ValueError(
+            f"there must be a prediction for each of the {len(true)} test images, got {len(given)}; run both again"
+        )
     return [one == other for one, other in zip(given, true, strict=True)]
 
 

@@ -92,7 +92,7 @@ def label_sparsity(frame: pd.DataFrame, percent: float) -> Figure:
     bars = verdicts.label_bars(frame, percent)
     datasets = _datasets(bars[bars.method.isin(BARS)])
     if not datasets:
-        raise ValueError(f"frame must hold runs with {percent:g} % of the labels; it has none")
+        raise ValueError(f"frame must hold runs with {percent:g} % of the labels; it has none; run them")
     figure = Figure(figsize=(WIDTH, 0.35 + 1.55 * len(datasets)), layout="constrained")
     panels = figure.subplots(len(datasets), 1, squeeze=False)[:, 0]
     found = verdicts.intervals(bars)
@@ -119,7 +119,9 @@ def differences(frame: pd.DataFrame, family: str = "methods", percent: float = 1
     """
     found = verdicts.compare(verdicts.members(frame, family, percent), verdicts.FAMILIES[family])
     if found.empty:
-        raise ValueError(f"frame must hold two methods that {family} compares; it has {sorted(set(frame.method))}")
+        raise ValueError(
+            f"frame must hold two methods that {family} compares; it has {sorted(set(frame.method))}; run more"
+        )
     pairs = list(found.groupby(["first", "second"], sort=False))
     datasets = _datasets(found)
     figure = Figure(figsize=(WIDTH, 0.8 + 0.16 * len(datasets) * (len(pairs) + 0.6)), layout="constrained")

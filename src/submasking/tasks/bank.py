@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from submasking.masking.checks import IN_USE
 from submasking.masking.criteria import alpha, effective
 from submasking.masking.handle import Masking
 from submasking.masking.whole import require_whole
 from submasking.tasks.bits import Packed, Plan
 from submasking.tasks.ground import Ground
-from submasking.tasks.heads import check_width
+from submasking.tasks.heads import check_width, require_width
 from submasking.tasks.maskfile import TaskFile, backbone_state, load
 from submasking.tasks.similarity import Similarity, similarity
 
@@ -82,6 +83,7 @@ class Bank:
         pristine = self._ground.pristine
         file.require(pristine)
         file.require_room(pristine, any_shape=file.trained)
+        file.require_features(self.model)
         head = file.head() if file.head_kind != "cosine" else None
         masks = file.masks(pristine)
         self.put(name, masks, state=file.state, head=head, classes=file.classes, rescale=file.rescale)
@@ -90,10 +92,11 @@ class Bank:
         """Take in the task of a masked copy of the backbone.
 
         Raises:
-            ValueError: it is a copy of another backbone, not what its masks say (`submasking.masking.whole`), or as
-                for `put`.
+            ValueError: it is a copy of another backbone, not what its masks say (`submasking.masking.whole`), the head
+                does not take its features, or as for `put`.
         """
         require_whole(masking)
+        require_width(head, masking.model, {})
         now, pristine, before = masking.model.state_dict(), self._ground.pristine, backbone_state(masking)
         other = [
             key
@@ -137,7 +140,23 @@ class Bank:
         pristine = self._ground.pristine
         odd = [key for key, mask in masks.items() if key not in pristine or pristine[key].shape != mask.shape]
         if odd:
-            raise ValueError(f"masks must fit the backbone's tensors, that of {odd[0]!r} does not: another backbone?")
+            raise ValueError(
+                f"masks must fit the backbone's tensors, that of {odd[0]!r} does not; make a bank over the backbone"
+                " that they are for"
+            )
+        buffers = self._ground.buffers()
+        wrong = [key for key, mask in masks.items() if key in buffers or mask.dtype != torch.bool]
+        if wrong or not masks:
+            raise ValueError(
+                "a task must have bool masks of parameters, one at least;"
+                f" {f'that of {wrong[0]!r} is none' if wrong else 'there are none'}; pass such as masking.masks()"
+            )
+        bent = [key for key, value in (state or {}).items() if key in buffers and value.shape != pristine[key].shape]
+        if bent:
+            raise ValueError(
+                f"a buffer keeps its shape in every task; {bent[0]!r} is {tuple(pristine[bent[0]].shape)} in the"
+                " backbone; make a bank over the backbone that the task is for"
+            )
         absent = [key for key in state or {} if key not in pristine]
         if absent:
             raise ValueError(f"a task sets tensors of the backbone; {absent[0]!r} is none; build it with a classifier")
@@ -177,10 +196,11 @@ class Bank:
         if self._rescale == "variance":
             for key, on in self._plan.unpack(task.bits).items():
                 now[key].div_(alpha(on).to(now[key].device))
-        for key in self._touched:
+        for key in self._touched | self._ground.buffers():  # statistics drift in train mode
             self._ground.put(key, task.state.get(key, fitted[key]), now[key])
         self._ground.wrote()
         self.current = name
+        self.model.__dict__[IN_USE] = name
         return self.model
 
     @torch.no_grad()
@@ -191,6 +211,7 @@ class Bank:
             self._ground.put(key, value, now[key])
         self._ground.wrote()
         self.current = None
+        self.model.__dict__.pop(IN_USE, None)
         return self.model
 
     @contextmanager
@@ -225,7 +246,9 @@ class Bank:
             For each image the logits of its task, in the order of the images.
         """
         if len(tasks) != len(images):
-            raise ValueError(f"every image needs a task; got {len(images)} images and {len(tasks)} tasks")
+            raise ValueError(
+                f"every image needs a task; got {len(images)} images and {len(tasks)} tasks; name one for each"
+            )
         answers: dict[int, Tensor] = {}
         for name in dict.fromkeys(tasks):
             chosen = [index for index, task in enumerate(tasks) if task == name]

@@ -92,11 +92,17 @@ def _opened(path: Path) -> tuple[str, dict[str, Tensor]]:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
         if not 0 < size <= min(HEADER_LIMIT, path.stat().st_size - 8):
-            raise MaskFileError(f"{path} is not a mask file, or cut off: it declares a header of {size} bytes")
+            raise MaskFileError(
+                f"{path} is not a mask file, or cut off: it declares a header of {size} bytes; copy it again, or pass"
+                " what maskfile.save has written"
+            )
         with safe_open(path, framework="pt") as file:
             version = (file.metadata() or {}).get(KEY)
             if version is None:
-                raise MaskFileError(f"{path} is a safetensors file, but not a mask file of submasking")
+                raise MaskFileError(
+                    f"{path} is a safetensors file, but not a mask file of submasking; pass what maskfile.save has"
+                    " written"
+                )
             return version, {name: file.get_tensor(name) for name in list(file.keys())}
     except OSError as error:
         raise MaskFileError(f"{path} cannot be read ({error.strerror or error}); check the path") from error

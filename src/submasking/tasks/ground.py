@@ -46,6 +46,10 @@ class Ground:
         Raises:
             ValueError: a tensor is gone or has another shape, or its numbers are neither the backbone's nor the task's.
         """
+        if is_masked(self.model):
+            raise ValueError(
+                "a bank's model must stay plain; somebody has masked it since; unbake it, and mask a copy instead"
+            )
         now, moved = self.model.state_dict(), False
         for name, value in self.pristine.items():
             if name in self._swapped:
@@ -63,6 +67,10 @@ class Ground:
         if not moved:
             self._require_unchanged({name: now[name] for name in parameters if name in now}, expected)
         return now, moved
+
+    def buffers(self) -> set[str]:
+        """Return the names of the copy's tensors that are no parameters of the model, such as norm statistics."""
+        return self.pristine.keys() - {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
 
     def wrote(self) -> None:
         """Remember the state of the model's parameters: what differs at the next look was written by somebody else."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+
+from submasking.masking.classifier import last_layers
 
 
 class CosineHead(nn.Module):
@@ -37,6 +41,33 @@ def linear_head(width: int, classes: int, *, seed: int) -> nn.Linear:
         return nn.Linear(width, classes)
 
 
+def check_classes(classes: Sequence[str]) -> None:
+    """Raise `ValueError` unless the names of classes are texts, each another."""
+    if isinstance(classes, str):
+        raise ValueError(f"classes must be a list of names; got the text {classes!r}; put it into a list")
+    odd = [name for name in classes if not isinstance(name, str)]
+    if odd:
+        raise ValueError(
+            f"a class must have a text as its name; got {odd[0]!r}; write it as one, such as {str(odd[0])!r}"
+        )
+    twice = [name for name, count in Counter(classes).items() if count > 1]
+    if twice:
+        raise ValueError(f"each class must have a name of its own; {twice[0]!r} is there twice; tell them apart")
+
+
+def check_outputs(model: nn.Module, trained: Container[str], classes: Sequence[str]) -> None:
+    """Raise `ValueError` unless a classifier that is part of the model, and trained, has an output for each class."""
+    layers = {id(layer): layer for layer in last_layers(model)}
+    for path, module in model.named_modules():
+        if id(module) not in layers or f"{path}.weight" not in trained or not isinstance(module, nn.Linear):
+            continue
+        if module.out_features != len(classes):
+            raise ValueError(
+                f"a classifier must have one output for each class; {path!r} has {module.out_features}, there are"
+                f" {len(classes)} names; name every class"
+            )
+
+
 def check_head(head: nn.Module | None, classes: Sequence[str]) -> None:
     """Raise `ValueError` unless a linear head has finite numbers, and an output for each class if there are names."""
     if not isinstance(head, nn.Linear):
@@ -50,6 +81,37 @@ def check_head(head: nn.Module | None, classes: Sequence[str]) -> None:
             f"a head must have one output for each class; got {head.out_features} and {len(classes)} names; name every"
             " class"
         )
+
+
+@torch.no_grad()
+def measured_width(model: nn.Module, preprocessing: Mapping[str, Any]) -> int | None:
+    """Length of the features of one blank image, measured in eval mode; None where it cannot be told.
+
+    Args:
+        model: the network, on which nothing is changed.
+        preprocessing: says the "size" of an image; a network of timm knows its own.
+    """
+    config = getattr(model, "pretrained_cfg", None) or {}
+    size = preprocessing.get("size") or next(iter(reversed(config.get("input_size", ()))), None)
+    like = next(model.parameters(), None)
+    if type(size) is not int or like is None:
+        return None
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        features = model.eval()(like.new_zeros(1, 3, size, size))
+    except Exception:  # whatever a network says of images that it was not made for
+        return None
+    finally:
+        for module, training in before:
+            module.training = training
+    return int(features.shape[-1]) if isinstance(features, Tensor) and features.dim() == 2 else None
+
+
+def require_width(head: nn.Module | None, model: nn.Module, preprocessing: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless a head takes the features of a network, as far as they can be measured."""
+    width = None if head is None else measured_width(model, preprocessing)
+    if width is not None:
+        check_width(head, width)
 
 
 def check_width(head: nn.Module | None, width: int) -> None:

@@ -11,6 +11,7 @@ from submasking.tasks.maskfile import TaskFile
 
 FILE = "mask.safetensors"
 CARD = "README.md"
+FRONT = "---\nlibrary_name: submasking"
 
 
 def export(path: str | Path, folder: str | Path) -> Path:
@@ -18,8 +19,13 @@ def export(path: str | Path, folder: str | Path) -> Path:
 
     Raises:
         MaskFileError: the file is damaged or foreign.
+        ValueError: the folder is a file, or holds a README.md that is no model card of ours; it stays as it was then.
     """
     task, folder = maskfile.load(path), Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"a task is shared as a folder; {folder} is a file; name a new folder")
+    if (folder / CARD).exists() and not (folder / CARD).read_bytes().startswith(FRONT.encode()):
+        raise ValueError(f"a model card must not replace other text; {folder / CARD} is no card; name a new folder")
     atomic.write(folder / FILE, Path(path).read_bytes())
     atomic.write(folder / CARD, card(task))
     return folder
@@ -27,7 +33,7 @@ def export(path: str | Path, folder: str | Path) -> Path:
 
 def card(task: TaskFile) -> str:
     """A model card in Markdown, its front matter in YAML (JSON values are YAML)."""
-    front = ["---", "library_name: submasking", "tags: [submasking, image-classification]"]
+    front = [FRONT, "tags: [submasking, image-classification]"]
     if task.provenance.get("dataset"):
         front.append(f"datasets: [{json.dumps(str(task.provenance['dataset']))}]")
     sizes = task.sizes()
@@ -78,7 +84,7 @@ def pull(source: str | Path, *, revision: str | None = None) -> TaskFile:
 
 
 def push(folder: str | Path, repository: str) -> str:
-    """Upload a folder that `export` made to a repository of the Hugging Face hub; returns its address.
+    """Upload what `export` put into a folder, and nothing else of it, to the Hugging Face hub; returns the address.
 
     Raises:
         ValueError: the folder holds no mask file, or the upload failed (no network, no login).
@@ -89,7 +95,7 @@ def push(folder: str | Path, repository: str) -> str:
     try:
         api = HfApi()
         api.create_repo(repository, exist_ok=True)
-        return str(api.upload_folder(folder_path=str(folder), repo_id=repository))
+        return str(api.upload_folder(folder_path=str(folder), repo_id=repository, allow_patterns=[FILE, CARD]))
     except Exception as error:  # whatever the hub's client raises
         raise ValueError(
             f"{repository!r} could not be pushed to ({error}); check the network and your login"

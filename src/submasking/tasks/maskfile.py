@@ -18,17 +18,16 @@ from torch import Tensor, nn
 from submasking.masking.handle import Masking
 from submasking.masking.masks import is_masked, mask, of
 from submasking.masking.whole import require_whole
-from submasking.tasks import codec, container
+from submasking.tasks import container, packing
 from submasking.tasks.container import MaskFileError
 from submasking.tasks.fingerprint import fingerprint
-from submasking.tasks.heads import CosineHead, check_head
+from submasking.tasks.heads import CosineHead, check_classes, check_head, check_outputs, require_width
 from submasking.tasks.misfit import why
 
 __all__ = ["MaskFileError", "TaskFile", "backbone_state", "load", "save"]
 
 SUFFIX = ".safetensors"
-_STATE, _HEAD, _MASK = "state.", "head.", "mask"
-_TYPES = {"float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"}
+_HEAD, _MASK = "head.", "mask"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +101,8 @@ class TaskFile:
             chosen[name] = weights[name]
         if self.sibling and sibling is None:
             raise MaskFileError(f"the mask is coded against the mask file of checksum {self.sibling}; pass its masks")
+        from submasking.tasks import codec  # which brings numba: only whoever decodes waits for it
+
         try:
             masks = codec.decode(self.coded, chosen, sibling=sibling if self.sibling else None)
         except ValueError as error:
@@ -109,7 +110,10 @@ class TaskFile:
                 f"the coded mask cannot be read ({error}); update submasking, or copy or train it again"
             ) from error
         if _digest(masks) != self.digest:
-            raise MaskFileError("the decoded mask is not the one that was saved: other weights or another sibling")
+            raise MaskFileError(
+                "the decoded mask must be the one that was saved, it is not; pass the weights and the sibling that it"
+                " was saved with"
+            )
         return masks
 
     def fits(self, state: Mapping[str, Tensor]) -> bool:
@@ -144,16 +148,28 @@ class TaskFile:
         masking = _handle(model)
         state = backbone_state(masking) if masking else dict(model.state_dict())
         self.require(state)
-        if masking and (masking.frozen().keys() != self.shapes.keys() or masking.rescale != self.rescale):
-            raise MaskFileError("other parameters of the model are masked than the task masks; unbake the model first")
+        if masking and (
+            masking.frozen().keys() != self.shapes.keys()
+            or masking.rescale != self.rescale
+            or not set(self.trained) <= set(masking.trained)
+        ):
+            raise MaskFileError(
+                "other parameters of the model are masked or trained than by the task; unbake the model first"
+            )
+        if masking and not _keeps_shapes(masking):
+            raise MaskFileError(
+                "a masked model must keep its shapes; a part was replaced since; lay the task on a fresh model"
+            )
         masks = self.masks(masking.frozen() if masking else state, sibling=sibling)
         self.require_room(state)
+        self.require_features(model)
         if masking is None:  # from here on nothing can go wrong
             masking = mask(model, self._select, rescale=self.rescale)
         masking.load_masks(masks)
-        now = model.state_dict()
-        for name, value in self.state.items():
-            now[name].copy_(value)
+        now = masking.model.state_dict()
+        for name, value in (masking.before() | self.state).items():  # nothing of an earlier task stays
+            if name in now:
+                now[name].copy_(value)
         return masking
 
     def require_room(self, state: Mapping[str, Tensor], *, any_shape: Container[str] = ()) -> None:
@@ -173,6 +189,13 @@ class TaskFile:
                     f"the task sets {name!r} to shape {tuple(value.shape)}, in the model it is"
                     f" {tuple(state[name].shape)}; build the model with as many classes"
                 )
+
+    def require_features(self, model: nn.Module) -> None:
+        """Raise `MaskFileError` unless a linear head takes the features of a model, as far as these can be measured."""
+        try:
+            require_width(self.head() if self.head_kind == "linear" else None, model, self.preprocessing)
+        except ValueError as error:
+            raise MaskFileError(str(error)) from None
 
     def head(self, text_head: Callable[[Sequence[str]], Tensor | None] | None = None) -> nn.Module | None:
         """The task's head, None where it has none.
@@ -248,14 +271,16 @@ def save(
 
     Raises:
         ValueError: the model is not masked, is not what its masks say (`submasking.masking.whole`), holds parameters
-            beside the masked part, the head is of another kind or has not one output for each class, or a value
-            cannot be stored; a file that is there stays as it is then.
+            beside the masked part, the head is of another kind or width or has not one output for each class, or a
+            value cannot be stored; a file that is there stays as it is then.
     """
     masking = _only(model, head)
     require_whole(masking)
-    if isinstance(classes, str):
-        raise ValueError(f"classes must be a list of names; got the text {classes!r}; put it into a list")
+    check_classes(classes)
     check_head(head, classes)
+    if head is None and classes:
+        check_outputs(masking.model, masking.trained, classes)
+    require_width(head, masking.model, preprocessing or {})
     masks, frozen = masking.masks(), masking.frozen()
     kind, head_state, scale = _described(head)
     names = dict(masking.model.named_parameters())
@@ -270,8 +295,8 @@ def save(
     description = {
         "library": _version(),
         "backbone": {
-            "architecture": architecture,
-            "weights": weights,
+            "architecture": _text("architecture", architecture),
+            "weights": _text("weights", weights),
             "options": _plain("options", options),
             "fingerprint": fingerprint({name: value for name, value in original.items() if name not in trained}),
             "parameters": fingerprint({name: original[name] for name in names if name not in trained}),
@@ -284,15 +309,17 @@ def save(
             "sibling": sibling.checksum if sibling is not None else "",
         },
         "trained": trained,
-        "state": [[name, _type(value), *value.shape] for name, value in sorted(state.items())],
+        "state": [[name, packing.type_name(value), *value.shape] for name, value in sorted(state.items())],
         "head": {"kind": kind, "scale": scale},
         "classes": list(classes),
         "preprocessing": _plain("preprocessing", preprocessing),
         "score": _scored(score),
         "provenance": _plain("provenance", provenance),
     }
+    from submasking.tasks import codec
+
     coded = codec.encode(masks, frozen, sibling=sibling_masks if sibling is not None else None)
-    tensors = {_MASK: container.as_tensor(coded)} | _packed(state)
+    tensors = {_MASK: container.as_tensor(coded)} | packing.packed(state)
     tensors |= {_HEAD + name: value for name, value in head_state.items()}
     _parsed(description, tensors, "", 0)  # what could not be read is not written
     container.write(Path(path), description, tensors)
@@ -310,7 +337,9 @@ def load(path: str | Path) -> TaskFile:
     try:
         return _parsed(description, tensors, checksum, path.stat().st_size)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
-        raise MaskFileError(f"{path} is not a mask file of format {container.FORMAT} ({error!r})") from error
+        raise MaskFileError(
+            f"{path} must be a mask file of format {container.FORMAT}, it is none ({error!r}); copy or train it again"
+        ) from error
 
 
 def _parsed(description: Mapping[str, Any], tensors: Mapping[str, Tensor], checksum: str, size: int) -> TaskFile:
@@ -321,7 +350,7 @@ def _parsed(description: Mapping[str, Any], tensors: Mapping[str, Tensor], check
     task = TaskFile(
         backbone={name: backbone[name] for name in ("architecture", "weights", "fingerprint", "options")}
         | {"parameters": str(backbone.get("parameters", ""))},
-        shapes={str(name): _shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
+        shapes={str(name): packing.shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
         off={str(name): int(numbers[0]) for name, numbers in stored["tensors"].items()},
         rescale=stored["rescale"],
         init=stored.get("init", ""),
@@ -336,7 +365,7 @@ def _parsed(description: Mapping[str, Any], tensors: Mapping[str, Tensor], check
         digest=stored["digest"],
         sibling=stored["sibling"],
         coded=tensors[_MASK].numpy().tobytes(),
-        state=_unpacked(description["state"], tensors),
+        state=packing.unpacked(description["state"], tensors),
         head_state={name.removeprefix(_HEAD): value for name, value in tensors.items() if name.startswith(_HEAD)},
         checksum=checksum,
         size=size,
@@ -404,10 +433,17 @@ def _scored(score: Mapping[str, float] | None) -> dict[str, float]:
     return {name: float(value) for name, value in (score or {}).items()}
 
 
+def _text(what: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} must be a text; got {value!r}; write it as one, or leave it out")
+    return value
+
+
 def _plain(what: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
     for name, value in (values or {}).items():
+        _text(f"a name in {what}", name)
         try:
-            json.dumps(value, allow_nan=False)
+            json.dumps(value, allow_nan=False, sort_keys=True)
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{what} must be what JSON can hold; {name!r} is {value!r} ({error}); make it text, or a finite number"
@@ -447,44 +483,17 @@ def _handle(model: nn.Module) -> Masking | None:
         return None
 
 
+def _keeps_shapes(masking: Masking) -> bool:
+    now = masking.model.state_dict()
+    return all(name not in now or now[name].shape == value.shape for name, value in masking.before().items())
+
+
 def _same(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and bool(torch.equal(first, second))
 
 
 def _off(mask: Tensor) -> int:
     return mask.numel() - int(mask.sum())
-
-
-def _type(value: Tensor) -> str:
-    return str(value.dtype).removeprefix("torch.")
-
-
-def _shape(numbers: Sequence[Any]) -> tuple[int, ...]:
-    shape = tuple(int(number) for number in numbers)
-    if any(number < 0 for number in shape):
-        raise ValueError(f"a shape must not be negative, got {shape}")
-    return shape
-
-
-def _packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All values of one type in one vector: a file of a hundred small tensors is mostly their names."""
-    parts: dict[str, list[Tensor]] = {}
-    for _, value in sorted(state.items()):
-        parts.setdefault(_STATE + _type(value), []).append(value.detach().cpu().reshape(-1))
-    return {kind: torch.cat(values) for kind, values in parts.items()}
-
-
-def _unpacked(listed: Sequence[Sequence[Any]], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    state, used = {}, dict.fromkeys(_TYPES, 0)
-    for name, kind, *numbers in listed:
-        shape = _shape(numbers)
-        size = math.prod(shape)
-        vector = tensors[_STATE + kind]
-        if used[kind] + size > vector.numel():
-            raise ValueError(f"the state holds {vector.numel()} values of type {kind}, {name!r} needs more")
-        state[str(name)] = vector[used[kind] : used[kind] + size].reshape(shape)
-        used[kind] += size
-    return state
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> int:

@@ -74,7 +74,8 @@ def similarity(
     """
     if first.keys() != second.keys():
         raise ValueError(
-            f"masks must cover the same tensors; {sorted(first.keys() ^ second.keys())[0]!r} is in one only"
+            f"masks must cover the same tensors; {sorted(first.keys() ^ second.keys())[0]!r} is in one only; compare"
+            " masks of one selection"
         )
     n, a, b, both = (torch.cat(counts) for counts in zip(*(
         _counts(~first[name], ~second[name], None if weights is None else weights[name]) for name in sorted(first)

@@ -106,7 +106,8 @@ def _place(folder: Path, split: str) -> Path:
         if (folder / name).is_dir():
             return folder / name
     raise ValueError(
-        f"dataset must be a folder that holds {' or '.join(FOLDERS[split])}/<class>/<pictures>, got {str(folder)!r}"
+        f"dataset must be a folder that holds {' or '.join(FOLDERS[split])}/<class>/<pictures>, got {str(folder)!r};"
+        " check the path"
     )
 
 

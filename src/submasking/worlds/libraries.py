@@ -76,7 +76,8 @@ def build(
 def _require_known(library: str, name: str) -> None:
     if library not in ("", *LIBRARIES):
         raise ValueError(
-            f"model must be NAME or {', '.join(f'{each}:NAME' for each in LIBRARIES)}; got {library}:{name}"
+            f"model must be NAME or {', '.join(f'{each}:NAME' for each in LIBRARIES)}; got {library}:{name};"
+            " write such as timm:resnet50"
         )
     if library == "torchvision":
         known = torchvision.models.list_models(module=torchvision.models)
@@ -216,7 +217,7 @@ def _packaged(weights: Path | None, options: dict[str, Any]) -> Backbone:
     try:
         trunk = efficientnet_lite.build(options, path)
     except TypeError as error:  # what timm says of an option
-        raise ValueError(f"{packaged.NAME} cannot be built with these options ({error})") from error
+        raise ValueError(f"{packaged.NAME} cannot be built with these options ({error}); check them") from error
     trunk.reset_classifier(0)  # type: ignore[operator]
     return Backbone(trunk, 0, "", packaged.MEAN, packaged.STD, DEFAULT_SIZE, weights=path.name if path else "")
 
@@ -228,17 +229,17 @@ def _width(trunk: nn.Module, size: int, architecture: str) -> int:
         return int(trunk(torch.zeros(1, 3, size, size)).shape[-1])
     except Exception as error:  # whatever a network says of a size that it was not made for
         raise ValueError(
-            f"{architecture} cannot take images of {size} x {size} ({error}); choose another size"
+            f"{architecture} cannot take images of {size} x {size} ({error}); choose another size, or other options"
         ) from error
 
 
 def _close(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3)
-    return f"; did you mean {', '.join(close)}?" if close else ""
+    return f"; did you mean {', '.join(close)}?" if close else f"; it has {len(known)} others, check the name"
 
 
 def _unavailable(name: str, error: Exception, weights: Path | None) -> str:
     if weights is None:
         return f"the pretrained weights of {name} cannot be had ({error}); pass a weights file with --weights"
     said = " ".join(str(error).split())
-    return f"{name} cannot be built with these options ({said})"
+    return f"{name} cannot be built with these options ({said}); check them"

@@ -58,7 +58,7 @@ def rendered(path: Path, *, say: Say = lambda _: None) -> Image.Image:
     """A picture in RGB, eight bits a channel; arguments and errors as of `decoded`."""
     if not path.is_file():  # a pipe would be waited for
         why = "the link leads nowhere" if path.is_symlink() else "there is no such file"
-        raise ValueError(f"{path} must be a readable picture ({why}); repair or remove it")
+        raise ValueError(f"{path} must be a readable picture ({why}); correct the path")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large pictures, where our limit counts, and of broken metadata
@@ -69,7 +69,7 @@ def rendered(path: Path, *, say: Say = lambda _: None) -> Image.Image:
         raise ValueError(f"{path} must have at most {MAX_PIXELS:,} pixels ({error}); scale it down") from error
     except Exception as error:  # decoders raise nearly anything when they meet damage
         said = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} must be a readable picture ({said}); repair or remove it") from error
+        raise ValueError(f"{path} must be a readable picture ({said}); repair it, or move it elsewhere") from error
 
 
 def _read(picture: Image.Image, say: Say) -> Image.Image:

@@ -85,7 +85,9 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("size", "images", "test_images", "epochs", "views", "tries", "seeds", "batch_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise ValueError(
+                    f"{name} must be at least 1, got {getattr(self, name)}; leave it out for the usual one"
+                )
         if not self.data:
             raise ValueError("data must be a folder that holds train/<class>/* and test/<class>/*, got none; pass one")
         if not self.from_stage:

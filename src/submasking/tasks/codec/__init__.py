@@ -81,7 +81,10 @@ def _values(weights: Mapping[str, Tensor], names: Mapping[str, Any]) -> dict[str
 def _require_alike(what: str, masks: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
     odd = sorted(masks.keys() ^ other.keys())
     if odd:
-        raise ValueError(f"{what} must name the tensors of the masks and no others; {odd[0]!r} is in one only")
+        raise ValueError(
+            f"{what} must name the tensors of the masks and no others; {odd[0]!r} is in one only; pass"
+            " those of one backbone"
+        )
     for name, mask in masks.items():
         if mask.shape != other[name].shape:
             raise ValueError(

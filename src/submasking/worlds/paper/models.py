@@ -126,7 +126,7 @@ def _require_signature(chosen: Published, path: Path) -> None:
         if shapes.get(name) != shape:
             raise ValueError(
                 f"{path} must be the file published at {chosen.file.address}, which holds {name} {shape}, but it has"
-                f" {shapes.get(name, 'none')}; remove it, and it is fetched again"
+                f" {shapes.get(name, 'none')}; move it away, and it is fetched again"
             )
 
 

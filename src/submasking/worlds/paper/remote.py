@@ -78,7 +78,7 @@ def have(remote: Remote, folder: Path, *, download: bool = True, progress: bool 
     """
     path = folder / remote.name
     if path.is_file():
-        _require(remote, path, progress, f"; remove it, and it is fetched again from {remote.address}")
+        _require(remote, path, progress, f"; move it away, and it is fetched again from {remote.address}")
         return path
     if not download:
         raise _missing(remote, folder, "it is not there")

@@ -34,7 +34,7 @@ def read(dataset: str, place: Path, split: str) -> tuple[Listing, list[tuple[int
         except (RuntimeError, OSError) as error:
             raise ValueError(
                 f"{place} must hold the published files of {dataset}, but some are missing or damaged"
-                f" ({' '.join(str(error).split())}); remove it, and it is fetched again"
+                f" ({' '.join(str(error).split())}); move it away, and it is fetched again"
             ) from error
     listing = Listing((), tuple(int(label) for label in made.targets), tuple(caption(name) for name in made.classes))
     return listing, [(number, f"{split} {number}", Image.fromarray(pixels)) for number, pixels in enumerate(made.data)]

@@ -43,7 +43,9 @@ def load(
         _make(dataset, chosen, split, how, size, path, download, progress)
         found = mapped.kept(path, {})
     if found is None or len(found) != wanted:
-        raise ValueError(f"{path} must hold {wanted:,} pictures, it has {len(found or ())}; remove it, it is made anew")
+        raise ValueError(
+            f"{path} must hold {wanted:,} pictures, it has {len(found or ())}; move it away, it is made anew"
+        )
     return found
 
 
@@ -106,7 +108,7 @@ def _make(
     if (len(listing.labels), len(listing.classes)) != (chosen.images(split), chosen.classes):
         raise ValueError(
             f"{place} must hold {chosen.images(split):,} pictures of {chosen.classes} classes for {split}, it has"
-            f" {len(listing.labels):,} of {len(listing.classes)}; remove it, and it is fetched again"
+            f" {len(listing.labels):,} of {len(listing.classes)}; move it away, and it is fetched again"
         )
     mapped.keep(path, f"{dataset} {split}", listing, pictures, how, size, _sources(chosen), progress)
 

@@ -93,4 +93,4 @@ def _names(path: Path, entries: list[tuple[str, int, str]], classes: int) -> dic
 
 
 def _refused(path: Path, what: str) -> ValueError:
-    return ValueError(f"{path} is not the published split file: {what}; remove it, and it is fetched again")
+    return ValueError(f"{path} is not the published split file: {what}; move it away, and it is fetched again")

@@ -1,0 +1,58 @@
+"""What a network is built of: to notice modules that took the place of others after masking."""
+
+import re
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+# what passes everything on once training is over, in torch and in other libraries
+_NOTHING = (nn.Identity, _DropoutNd)
+_DROPPED = re.compile("drop", re.IGNORECASE)
+_INSIDE = ("_checkpoint_wrapped_module", "_orig_mod")  # what torch's wrappers call the module that they hold
+
+
+def structure(model: nn.Module) -> dict[str, str]:
+    """Return what each module is, by name: its class, and the settings that torch shows of its own classes.
+
+    A norm over batches is the same in every form, as SyncBatchNorm; what does nothing in eval mode is left out.
+    """
+    described = {name: _described(module) for name, module in model.named_modules() if name}
+    return {name: what for name, what in described.items() if what}
+
+
+def rebuilt(model: nn.Module, known: dict[str, str], besides: set[str]) -> list[str]:
+    """Return the names of modules that are others than when `structure` was asked, were put in, or are gone.
+
+    Args:
+        model: the network.
+        known: what `structure` has said of it.
+        besides: modules that may be taken off or have another size, such as a new classifier.
+    """
+    now = structure(model)
+    odd = [name for name in {**known, **now} if known.get(name) != now.get(name)]
+    return [name for name in odd if name not in besides or _class(now.get(name, "")) not in ("", _class(known[name]))]
+
+
+def wrapped_part(model: nn.Module) -> str:
+    """Return the name of the module in the first wrapper around a part of a network, "" where there is none.
+
+    Parameters below a wrapper for checkpointing or compilation have other names than those of the plain network.
+    """
+    inside = (name for name, _ in model.named_modules() if name.rpartition(".")[2] in _INSIDE)
+    return next(inside, "")
+
+
+def _described(module: nn.Module) -> str:
+    kind = type(module)
+    if isinstance(module, _NOTHING) or _DROPPED.search(kind.__name__):
+        return ""
+    if isinstance(module, _NormBase):
+        return f"{'Instance' if isinstance(module, _InstanceNorm) else 'Batch'}Norm(eps={module.eps})"
+    settings = module.extra_repr() if kind.__module__.startswith("torch.nn.modules.") else ""
+    return f"{kind.__qualname__}({re.sub('(, )?inplace=True', '', settings)})"
+
+
+def _class(described: str) -> str:
+    return described.partition("(")[0]

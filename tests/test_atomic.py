@@ -1,0 +1,37 @@
+"""What is written has the rights that the umask leaves, whoever writes it."""
+
+import os
+import stat
+
+import pytest
+import torch
+from torch import nn
+
+from submasking import mask, maskfile
+from submasking.files import atomic, store
+
+
+def torch_saved(path):
+    with atomic.replacing(path) as part:
+        torch.save({"a": torch.ones(2)}, part)
+
+
+WRITERS = {
+    "text": lambda path: atomic.write(path, "text"),
+    "torch": torch_saved,
+    "safetensors": lambda path: store.save(path, {"a": torch.ones(2)}, {}),
+    "a mask file": lambda path: maskfile.save(path, mask(nn.Sequential(nn.Linear(3, 2)), "weights")),
+}
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077, 0o027])
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+def test_a_file_has_the_rights_that_the_umask_leaves(writer, umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        for _ in range(2):  # a new file, and one that takes the place of another
+            writer(tmp_path / "file")
+            assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
+    finally:
+        os.umask(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,156 @@
+"""Nothing of an earlier task stays where another is laid on or switched to, whatever happened in between."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from submasking import Bank, mask, maskfile
+
+
+def network():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    )
+    model[1].running_mean.normal_(0, 0.1)
+    return model.eval()
+
+
+IMAGES = torch.linspace(-1, 1, 2 * 3 * 64).view(2, 3, 8, 8)
+# what a task has beside its masks: statistics of norms, a trained classifier
+KINDS = {"masks alone": (False, 0.0), "statistics": (False, 0.5), "classifier": (True, 0.0), "both": (True, 0.3)}
+
+
+def saved(path, kind, seed):
+    """A task of a kind, and what its model says."""
+    classifier, shift = KINDS[kind]
+    model = network()
+    masking = mask(
+        model, lambda name, _: "mask" if name == "0.weight" else "train" if classifier and name[0] == "5" else "freeze"
+    )
+    generator = torch.Generator().manual_seed(seed)
+    masking.load_masks({name: torch.rand(t.shape, generator=generator) > 0.3 for name, t in masking.frozen().items()})
+    model[1].running_mean.add_(shift)
+    with torch.no_grad():
+        for name in masking.trained:
+            masking.parameter(name).add_(0.5)
+    return maskfile.save(path, model), model(IMAGES).detach()
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tasks")
+    return {kind: saved(folder / kind, kind, seed) for seed, kind in enumerate(KINDS)}
+
+
+@pytest.mark.parametrize(("first", "second"), [*itertools.permutations(KINDS, 2)])
+def test_a_task_laid_over_another_is_itself_or_refused(first, second, tasks):
+    model = network()
+    tasks[first][0].apply(model)
+    if KINDS[second][0] > KINDS[first][0]:  # what the second trains is frozen by the first
+        with pytest.raises(maskfile.MaskFileError, match="trained than by the task; unbake the model first"):
+            tasks[second][0].apply(model)
+        assert torch.equal(model(IMAGES), tasks[first][1])
+        return
+    masking = tasks[second][0].apply(model)
+    assert torch.equal(model(IMAGES), tasks[second][1])
+    masking.unbake()
+    assert torch.equal(model(IMAGES), network()(IMAGES))
+
+
+def test_a_task_is_not_laid_on_a_masked_model_with_another_classifier(tasks):
+    model = network()
+    tasks["both"][0].apply(model)
+    model[5] = nn.Linear(6, 9)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(maskfile.MaskFileError, match="keep its shapes; a part was replaced since"):
+        tasks["classifier"][0].apply(model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def train_mode(model):
+    model.train()(IMAGES)
+    model.eval()
+
+
+BETWEEN = {"nothing": lambda model: None, "seen in train mode": train_mode, "copied": copy.deepcopy}
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(KINDS)), st.sampled_from(list(BETWEEN))), min_size=1, max_size=8))
+def test_a_bank_gives_each_task_whatever_its_model_has_seen(tasks, steps):
+    bank = Bank(network())
+    for kind, (task, _) in tasks.items():
+        bank.add(kind, task)
+    for kind, between in steps:
+        assert torch.equal(bank.use(kind)(IMAGES), tasks[kind][1])
+        BETWEEN[between](bank.model)
+    assert torch.equal(bank.release()(IMAGES), network()(IMAGES))
+
+
+def test_two_banks_on_one_model_do_not_mix(tasks):
+    model = network()
+    first, second = Bank(model), Bank(model)
+    first.add("statistics", tasks["statistics"][0])
+    second.add("masks alone", tasks["masks alone"][0])
+    first.use("statistics")
+    assert torch.equal(second.use("masks alone")(IMAGES), tasks["masks alone"][1])
+    assert torch.equal(first.use("statistics")(IMAGES), tasks["statistics"][1])
+
+
+@pytest.mark.parametrize("change", [lambda model: model, copy.deepcopy, nn.Sequential])
+def test_a_model_with_a_task_of_a_bank_in_it_is_not_masked(change, tasks):
+    bank = Bank(network())
+    bank.add("task", tasks["both"][0])
+    bank.use("task")
+    with pytest.raises(ValueError, match=r"those of the task 'task' of a bank are in it; call bank\.release\(\) first"):
+        mask(change(bank.model))
+    mask(bank.release())
+    with pytest.raises(ValueError, match="a bank's model must stay plain"):
+        bank.use("task")
+
+
+ON = {"0.weight": torch.ones(6, 3, 3, 3, dtype=torch.bool)}
+
+
+@pytest.mark.parametrize(
+    ("masks", "state", "said"),
+    [
+        ({}, {}, "there are none"),
+        ({"0.weight": torch.ones(6, 3, 3, 3)}, {}, "that of '0.weight' is none"),
+        ({"1.running_mean": torch.ones(6, dtype=torch.bool)}, {}, "that of '1.running_mean' is none"),
+        (ON, {"1.running_mean": torch.zeros(9)}, "a buffer keeps its shape"),
+    ],
+)
+def test_what_is_no_task_is_refused_before_it_is_in_the_bank(masks, state, said):
+    bank = Bank(network())
+    with pytest.raises(ValueError, match=said):
+        bank.put("task", masks, state=state)
+    assert not bank.tasks
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"classes": ["a", "b", "c", "a"]}, "each class must have a name of its own; 'a' is there twice"),
+        ({"classes": [1, 2, 3, 4]}, "a class must have a text as its name; got 1"),
+        ({"classes": [b"a", b"b", b"c", b"d"]}, "a class must have a text as its name; got b'a'"),
+        ({"classes": ["a", "b", "c"]}, "'5' has 4, there are 3 names"),
+        ({"architecture": None}, "architecture must be a text; got None"),
+        ({"weights": 7}, "weights must be a text; got 7"),
+        ({"provenance": {1: 2}}, "a name in provenance must be a text; got 1"),
+        ({"provenance": {"a": {1: 2, "b": 3}}}, "provenance must be what JSON can hold"),
+    ],
+)
+def test_names_that_would_not_come_back_as_they_are_are_refused(given, said, tmp_path):
+    model = network()
+    mask(model)
+    maskfile.save(tmp_path / "task", model, classes=["a", "b", "c", "1"])
+    content = (tmp_path / "task").read_bytes()
+    with pytest.raises(ValueError, match=said):
+        maskfile.save(tmp_path / "task", model, **given)
+    assert (tmp_path / "task").read_bytes() == content
