@@ -41,7 +41,10 @@ def test_the_plan_gains_three_methods_for_each_model_and_no_control(seeds, monke
     assert {(run.model, run.method) for run in gained} == {
         (model, way) for model in LAST for way in profiles.TINY.compared
     }
-    assert len(gained) == len(LAST) * len(profiles.TINY.compared) * len(DATASETS) * len(grid.seeds(seeds, "tiny"))
+    assert len(gained) == len(LAST) * len(profiles.TINY.compared) * len(DATASETS)
+    assert {run.seed for run in gained} == {0}
+    asked = grid.accuracy_runs("tiny", LAST[0], methods="FS", seed=seeds)  # by name: with every seed
+    assert {run.seed for run in asked} == set(grid.seeds(seeds, "tiny"))
     assert len({run.record for run in grid.runs("tiny", seeds)}) == len(grid.runs("tiny", seeds))
 
 

@@ -14,7 +14,8 @@ from submasking.records.results import Record
 
 UNTRAINED = ("ZS", "LP")  # they need no training: every model has them
 CONTROLS = ("FS-magnitude", "FS-none", "FS-random", "FS-frozen")  # after FS, whose density the random masks have
-ONCE = ("FS-magnitude", "FS-frozen")  # with the first of the seeds only, where the seeds are the profile's
+# What a grid runs with the first of its seeds only: this, and the models that no control has, unless asked for by name.
+ONCE = ("FS-frozen",)
 GRID = "grid.json"  # what a whole grid leaves: its seeds, notebooks, commit
 # the model that the grid adapts without labels
 UNLABELLED_MODEL = "rn50-swav"
@@ -49,7 +50,10 @@ def accuracy_runs(
     seed: str = "all",
     weights: str = "",
 ) -> list[Run]:
-    """Runs behind Tables 1 to 6 for one model: ZS and LP, and what trains where the profile asks for it."""
+    """Runs behind Tables 1 to 6 for one model: ZS and LP, and what trains where the profile asks for it.
+
+    Some methods and models get the first of the seeds only (`ONCE`), as long as no methods are named.
+    """
     plan = profile(profile_name)
     offered = tuple(method for method in METHODS if method not in SELF_SUPERVISED)
     adapted = profile_name == "images" or model in plan.full_models
@@ -64,7 +68,8 @@ def accuracy_runs(
             # a folder of one's own is drawn once: no seed changes what needs no training
             once = profile_name == "images" and method in UNTRAINED
             several = (0,) if once else seeds(seed, profile_name)
-            if seed == "all" and method in ONCE:
+            trained = method in plan.compared and plan.control_models and model not in plan.control_models
+            if methods == "all" and (method in ONCE or trained):
                 several = several[:1]
             runs += [Run(profile_name, model, name, method, 100.0, k, weights) for k in several]
     return runs
@@ -101,7 +106,8 @@ def storage_runs(
     runs: list[Run] = []
     if "FS" in wanted:
         for name in plan.full_models if model == "all" else chosen(model, MODELS, "model"):
-            runs += accuracy_runs(profile_name, name, dataset, "FS,FFT", seed)
+            every = accuracy_runs(profile_name, name, dataset, seed=seed)
+            runs += [run for run in every if run.method in ("FS", "FFT")]
     if "SSM" in wanted:
         for name in (UNLABELLED_MODEL,) if model == "all" else chosen(model, MODELS, "model"):
             every = label_sparsity_runs(profile_name, name, dataset, seed)
