@@ -149,3 +149,9 @@ def test_a_quoted_number_says_where_it_stands(books, text, number, place):
     found = expressions.quote(text, books)
     assert found.text == number
     assert found.hover.endswith(f", {place}")
+
+
+def test_the_seeds_of_the_records_are_counted(books):
+    assert expressions.evaluate("seeds", books).text == "3"
+    with pytest.raises(ValueError, match="stands alone"):
+        expressions.evaluate("seeds rn18-timm", books)

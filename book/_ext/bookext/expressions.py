@@ -8,7 +8,7 @@
     better rn18-timm FS LP top1                on how many data sets FS is clearly better than LP ("5 of 8")
     score rn18-timm FS LP top1                 wins, ties and losses of FS against LP ("5 / 2 / 1")
     better rn50-swav SSM+LP LP@10 top1         the same with the bars of Figure 1
-    runs | minutes                             number of records, and the time that they took
+    runs | minutes | seeds                     number of records, the time that they took, seeds of the grid
     more * * FS bits_file 1                    how many runs of a method exceed a bound ("8 of 27"); * is every one
     data rn50-swav sun397 LP@10 labelled       what a run saw: classes, train, labelled or test images
     images mobilenetv2_035 cifar10 FS top1     any of these, in a profile other than the book's
@@ -88,7 +88,7 @@ def evaluate(text: str, shelf: Shelf) -> Number:
         return evaluate(" ".join(words[1:]), shelf if words[0] == shelf.profile else Shelf.load(words[0]))
     if words[0] in ("better", "worse", "score"):
         return _count(words, shelf)
-    if words[0] in ("runs", "minutes"):
+    if words[0] in ("runs", "minutes", "seeds"):
         return _total(words, shelf)
     if words[0] == "more":
         return _more(words, shelf)
@@ -205,6 +205,8 @@ def _total(words: list[str], shelf: Shelf) -> Number:
         return _absent(words[0], shelf)
     if words[0] == "runs":
         return Number(str(len(shelf.records)), f"records of profile {shelf.profile}")
+    if words[0] == "seeds":
+        return Number(str(len({record.seed for record in shelf.records})), f"seeds in the records of {shelf.profile}")
     seconds = sum(record.timings.get("total_s", 0.0) for record in shelf.records)
     return Number(f"{seconds / 60:.0f}", "minutes of one core, summed over the records, pretraining not counted")
 
