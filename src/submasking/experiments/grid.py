@@ -15,7 +15,7 @@ from submasking.records.results import Record
 UNTRAINED = ("ZS", "LP")  # they need no training: every model has them
 CONTROLS = ("FS-magnitude", "FS-none", "FS-random", "FS-frozen")  # after FS, whose density the random masks have
 # What a grid runs with the first of its seeds only: this, and the models that no control has, unless asked for by name.
-ONCE = ("FS-frozen",)
+ONCE = ("FS-magnitude", "FS-frozen")
 GRID = "grid.json"  # what a whole grid leaves: its seeds, notebooks, commit
 # the model that the grid adapts without labels
 UNLABELLED_MODEL = "rn50-swav"

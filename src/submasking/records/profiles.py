@@ -181,8 +181,8 @@ _SMALL = {
     "FS@10": Optimisation(lr=150.0, epochs=6, warmup=0.25, head_lr=0.01),
     "FS-squared@10": Optimisation(lr=0.1, epochs=6, warmup=0.25, head_lr=0.01),
     "FFT@10": Optimisation(lr=0.095, epochs=6, weight_decay=5e-4, head_lr=0.01),
-    "SSM": Optimisation(lr=20.0, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
-    "SSM-squared": Optimisation(lr=3.0, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
+    "SSM": Optimisation(lr=200.0, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
+    "SSM-squared": Optimisation(lr=1.7, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
     "SSFT": Optimisation(lr=0.5, epochs=12, weight_decay=1e-6, warmup=0.25, head_lr=0.6),
 }
 
