@@ -183,7 +183,7 @@ _SMALL = {
     "FFT@10": Optimisation(lr=0.095, epochs=6, weight_decay=5e-4, head_lr=0.01),
     "SSM": Optimisation(lr=200.0, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
     "SSM-squared": Optimisation(lr=1.7, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
-    "SSFT": Optimisation(lr=0.5, epochs=12, weight_decay=1e-6, warmup=0.25, head_lr=0.6),
+    "SSFT": Optimisation(lr=0.16, epochs=12, weight_decay=1e-6, warmup=0.25, head_lr=0.6),
 }
 
 _PRETRAINING: dict[str, Any] = {
