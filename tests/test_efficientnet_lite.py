@@ -135,7 +135,7 @@ def test_profile_images_takes_it_without_a_file(package, tensors, tmp_path):
     recipe = Run("images", "efficientnet-lite0", str(tmp_path / "photos"), "LP").recipe()["pretraining"]
     assert recipe["weights"] == file.name
     assert recipe["mean"] == list(packaged.MEAN)
-    with pytest.raises(ValueError, match="efficientnet-lite0 brings its own"):
+    with pytest.raises(ValueError, match="take efficientnet-lite0, which brings its own"):
         backbones.load("mobilenetv2_035", "images")
 
 

@@ -68,7 +68,7 @@ def test_torchvisions_network_gives_what_its_classifier_would_see(tmp_path, name
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("torchvision:resnet", "torchvision has no model 'resnet'; did you mean"),
+        ("torchvision:resnet", "model must be one of torchvision's, got 'resnet'; did you mean"),
         ("torchvision:squeezenet1_1", "must end in a linear classifier"),
         ("keras:resnet18", "model must be NAME or timm:NAME, torchvision:NAME, open_clip:NAME; got keras:resnet18"),
     ],

@@ -139,7 +139,10 @@ def test_a_failing_run_does_not_cost_the_others(smoke_results, monkeypatch, caps
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"profile": "huge"}, "profile must be one of smoke, tiny, images; got 'huge'"),
+        (
+            {"profile": "huge"},
+            "profile must be one of smoke, tiny, images, paper, paper-faithful, paper-bfloat16; got 'huge'",
+        ),
         ({"model": "nonsense"}, "model must be one of rn18-timm, .*; got 'nonsense'"),
         ({"method": "SFT"}, "method must be one of ZS, LP, FS, .*SSFT; got 'SFT'"),
         ({"labels": 0.0}, "labels must be 0 for SSM, .*SSFT"),

@@ -44,7 +44,7 @@ def grid(tmp_path):
     heading += 'from submasking.experiments import sole\nFOLDER = Path("out")\n'
     (tmp_path / "Snakefile").write_text(heading + held + start + JOB, encoding="utf-8")
     assert FLAGS is not None
-    command = [sys.executable, "-m", "snakemake", *FLAGS[1].replace("$(CORES)", "1").split()]
+    command = [sys.executable, "-m", "snakemake", *re.sub(r"\$\((CORES|GPUS)\)", "1", FLAGS[1]).split()]
     begun = []
 
     def run():

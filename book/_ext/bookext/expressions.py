@@ -265,7 +265,10 @@ def _unknown_size(terms: list[Term], shelf: Shelf) -> Number | None:
 
 
 def _absent(text: str, shelf: Shelf) -> Number:
-    if shelf.records and shelf.profile != HOME:  # what the text speaks of need not be in another profile's grid
+    if shelf.records and shelf.profile not in (
+        HOME,
+        "images",
+    ):  # what the text speaks of need not be in another profile's grid
         return Number(MISSING, f"the grid of profile {shelf.profile} has no such run")
     if shelf.records:
         raise ValueError(f"no record of profile {shelf.profile} for {text!r} in {shelf.folder.name}/")

@@ -50,7 +50,7 @@ def evaluate(text: str, books: Shelf) -> Number:
     profile = words.pop(0) if words and words[0] in PROFILES else books.profile
     found = find(books, profile)
     if found is None:
-        if books.records and profile in (HOME, "images"):  # the text shows their numbers
+        if books.records and (profile != books.profile or profile == HOME):  # the text shows their numbers
             raise ValueError(f"profile {profile} has no record of the invariance experiment: run its notebook there")
         return Number(MISSING, f"no records of profile {profile} yet: {COMMAND} makes them")
     record, file = found

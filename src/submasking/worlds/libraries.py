@@ -64,7 +64,9 @@ def build(
             if weights is not None:
                 backbone = _filled(backbone, weights)
             if head == "text" and backbone.text is None:
-                raise ValueError(f"head text needs a CLIP of open_clip with its text tower, {architecture} has none")
+                raise ValueError(
+                    f"head text needs a CLIP of open_clip with its text tower, {architecture} has none; take linear"
+                )
             backbone = replace(backbone, head="linear" if head == "linear" or backbone.text is None else "text")
             return _whole(backbone, architecture, weights, attempt, size, mean, std)
         except ValueError as error:
@@ -82,7 +84,9 @@ def _require_known(library: str, name: str) -> None:
     if library == "torchvision":
         known = torchvision.models.list_models(module=torchvision.models)
         if name not in known:
-            raise ValueError(f"torchvision has no model {name!r}{_close(name, known)}")
+            raise ValueError(
+                f"model must be one of torchvision's, got {name!r}{_close(name, known)}; `pip show torchvision` says which release is here"
+            )
         return
     if library == "open_clip" and name not in open_clip.list_models():
         raise ValueError(f"open_clip has no model {name!r}{_close(name, open_clip.list_models())}")
@@ -239,7 +243,10 @@ def _close(name: str, known: list[str]) -> str:
 
 
 def _unavailable(name: str, error: Exception, weights: Path | None) -> str:
-    if weights is None:
-        return f"the pretrained weights of {name} cannot be had ({error}); pass a weights file with --weights"
     said = " ".join(str(error).split())
+    if weights is None:
+        return (
+            f"the pretrained weights of {name} cannot be had ({said}); pass a file of weights, or take {packaged.NAME},"
+            " which brings its own"
+        )
     return f"{name} cannot be built with these options ({said}); check them"
