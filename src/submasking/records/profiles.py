@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from submasking.records.names import SELF_SUPERVISED
+from submasking.records.names import MODELS, SELF_SUPERVISED
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,15 @@ _SMALL = {
     "FFT": Optimisation(lr=0.95, epochs=6, weight_decay=5e-4, head_lr=0.032),
     "FFT rn18-timm": Optimisation(lr=0.095, epochs=6, weight_decay=5e-4, head_lr=0.01),
     "FFT vitb32-clip": Optimisation(lr=0.032, epochs=6, weight_decay=5e-4, head_lr=0.1),
+    "FS rn50-timm": Optimisation(lr=47.0, epochs=6, warmup=0.25, head_lr=0.1),
+    "FS rn50-torch": Optimisation(lr=470.0, epochs=6, warmup=0.25, head_lr=0.032),
+    "FS rn50-clip": Optimisation(lr=150.0, epochs=6, warmup=0.25, head_lr=0.1),
+    "FS-squared rn50-timm": Optimisation(lr=3.2, epochs=6, warmup=0.25, head_lr=0.032),
+    "FS-squared rn50-torch": Optimisation(lr=3.2, epochs=6, warmup=0.25, head_lr=0.1),
+    "FS-squared rn50-clip": Optimisation(lr=0.32, epochs=6, warmup=0.25, head_lr=0.01),
+    "FFT rn50-timm": Optimisation(lr=0.095, epochs=6, weight_decay=5e-4, head_lr=0.1),
+    "FFT rn50-torch": Optimisation(lr=0.3, epochs=6, weight_decay=5e-4, head_lr=0.01),
+    "FFT rn50-clip": Optimisation(lr=0.00095, epochs=6, weight_decay=5e-4, head_lr=0.032),
     "FS@10": Optimisation(lr=150.0, epochs=6, warmup=0.25, head_lr=0.01),
     "FS-squared@10": Optimisation(lr=0.1, epochs=6, warmup=0.25, head_lr=0.01),
     "FFT@10": Optimisation(lr=0.095, epochs=6, weight_decay=5e-4, head_lr=0.01),
@@ -246,6 +255,7 @@ TINY = Profile(
     batch_size=64,
     seeds=(0,),
     backbones=2,
+    full_models=MODELS,
     methods=_SMALL,
     swav=Swav(crops=(2,), sizes=(20,), dimensions=64, prototypes=200, queue=512, queue_from=0.0),
     neighbours=20,
@@ -255,6 +265,7 @@ TINY = Profile(
 SMOKE = replace(
     TINY,
     name="smoke",
+    full_models=TINY.control_models,
     train_images=48,
     test_images=24,
     batch_size=16,
