@@ -96,7 +96,8 @@ def test_a_search_without_labels_begins_around_the_rate_of_the_first_world(metho
 
 def test_the_last_models_begin_with_rates_around_all_that_won_before():
     for chosen in learning_rates.SEARCHES:
-        if chosen.model in ("rn50-timm", "rn50-torch", "rn50-clip"):
+        anew = (chosen.method, chosen.model) in learning_rates._BEGIN_LOWER
+        if chosen.model in ("rn50-timm", "rn50-torch", "rn50-clip") and not anew:
             rates = [lr for lr, _ in first_four(chosen)]
             won = [profiles.TINY.method(chosen.method, model).lr for model in profiles.TINY.control_models]
             assert min(rates) * 0.9 <= min(won)

@@ -84,9 +84,8 @@ def _require_known(library: str, name: str) -> None:
     if library == "torchvision":
         known = torchvision.models.list_models(module=torchvision.models)
         if name not in known:
-            raise ValueError(
-                f"model must be one of torchvision's, got {name!r}{_close(name, known)}; `pip show torchvision` says which release is here"
-            )
+            near = _close(name, known) or "; `pip show torchvision` says which release is here"
+            raise ValueError(f"model must be one of torchvision's, got {name!r}{near}")
         return
     if library == "open_clip" and name not in open_clip.list_models():
         raise ValueError(f"open_clip has no model {name!r}{_close(name, open_clip.list_models())}")
