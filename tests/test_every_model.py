@@ -14,7 +14,7 @@ from submasking.records.names import DATASETS, MODELS
 from submasking.report import figures, frames, storage, tables, verdicts
 
 ROOT = Path(__file__).resolve().parents[1]
-USUAL = profiles.TINY.full_models
+USUAL = profiles.TINY.control_models
 LAST = [name for name in MODELS if name not in USUAL]
 
 
@@ -34,6 +34,7 @@ def frame(wide):
 
 @pytest.mark.parametrize("seeds", ["all", "0,1,2"])
 def test_the_plan_gains_three_methods_for_each_model_and_no_control(seeds, monkeypatch):
+    monkeypatch.setitem(profiles.PROFILES, "tiny", replace(profiles.TINY, full_models=USUAL))
     before = set(grid.runs("tiny", seeds))
     monkeypatch.setitem(profiles.PROFILES, "tiny", replace(profiles.TINY, full_models=MODELS))
     gained = set(grid.runs("tiny", seeds)) - before
@@ -103,7 +104,7 @@ def test_titles_of_notebooks_say_what_the_grid_does_to_a_model():
     parts = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
     titles = {entry["file"]: entry.get("title") for part in parts for entry in part["chapters"]}
     for model in MODELS:
-        done = "Masks" if model in USUAL else "Linear probe"
+        done = "Masks" if model in profiles.TINY.full_models else "Linear probe"
         assert titles[f"notebooks/submasking-{model}"] == f"{done} on {model}"
 
 
