@@ -96,6 +96,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("another task", "read as another task", "{:,}".format),
         ("longest_ms", "longest, ms", "{:.0f}".format),
     ),
+    "zero_shot": (
+        ("way", "how it is read", str),
+        ("images", "pictures", str),
+        ("size", "side in pixels", str),
+        ("accuracy", "accuracy", "{:.3f}".format),
+    ),
     "witness": (
         ("way", "network, numbers, rescaling", str),
         ("weights", "masked weights", "{:,}".format),
