@@ -102,6 +102,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("size", "side in pixels", str),
         ("accuracy", "accuracy", "{:.3f}".format),
     ),
+    "input_path": (
+        ("way", "way", str),
+        ("pictures", "pictures", str),
+        ("a_second", "pictures a second", "{:.0f}".format),
+        ("ratio", "ratio to the better plain loader", "{:.2f}".format),
+    ),
     "witness": (
         ("way", "network, numbers, rescaling", str),
         ("weights", "masked weights", "{:,}".format),

@@ -58,8 +58,11 @@ def supervised(images: Images, generator: Generator, style: Style = GLYPHS) -> I
     Returns:
         Images of the same shape, in [0, 1].
     """
-    if style.shift or style.flipped:
+    if style.shift:
         images = _crop(images, generator, images.shape[-1], (1.0, 1.0), style)
+    elif style.flipped:  # nothing to interpolate
+        mirrored = _happens(len(images), generator, style.flipped)[:, None, None, None].to(images.device)
+        images = torch.where(mirrored, images.flip(-1), images)
     return colours(images, generator, style)
 
 
