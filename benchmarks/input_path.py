@@ -33,7 +33,7 @@ SHAPE = (500, 375)  # of a photograph on the web
 
 
 def measure(pictures: int = PICTURES, workers: int = 2) -> list[dict[str, Any]]:
-    """One row per way to hand out an epoch: pictures a second by the wall's clock, and the ratio to the better plain one."""
+    """One row per way to hand out an epoch: pictures a second, and the ratio to the better of the plain ones."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = _photographs(folder / "photos", pictures)
