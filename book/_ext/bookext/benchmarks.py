@@ -19,6 +19,8 @@ from bookext.roles import NumberRole
 from bookext.settings import plain
 
 LONG = 60  # letters
+# in print: in a table of more columns than this, headings of more letters than this are broken into lines
+MANY, WIDE, NARROW = 5, 11, r">{\raggedright\arraybackslash}p{1.35cm}"
 Column = tuple[str, str, Callable[[Any], str]]  # key of a row, heading, how a value is printed
 CASE: tuple[Column, ...] = (("model", "model", str), ("pixels", "pixels", str), ("batch", "batch", str))
 COLUMNS: dict[str, tuple[Column, ...]] = {
@@ -164,7 +166,10 @@ class BenchmarkTable(SphinxDirective):
         columns = columns_of(name)
         head = [heading for _, heading, _ in columns]
         rows = [[show(row[key]) for key, _, show in columns] for row in record["rows"]]
-        spec = "".join(_column([row[key] for row in record["rows"]]) for key, _, _ in columns)
+        spec = "".join(
+            NARROW if len(columns) > MANY and len(heading) > WIDE else _column([row[key] for row in record["rows"]])
+            for key, heading, _ in columns
+        )
         before = nodes.raw("", "\\begingroup\\footnotesize", format="latex")
         table = [before, tabular_col_spec(spec=spec), plain([head, *rows]), nodes.raw("", "\\endgroup", format="latex")]
         return [*table, nodes.paragraph("", source(record), classes=["behind"])]
