@@ -128,12 +128,11 @@ def _theirs(authors: ModuleType, case: Case, dtype: torch.dtype) -> _Side:
     def ones(scores: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
         return scores.data.fill_(1.0)
 
+    names = {name.replace(".", "_"): name for name, _ in model.named_parameters()}  # as their scores are called
     made = authors.SubmaskedModel(
         model, parameter_selection=chosen, scale=case.rescale == "variance", scores_init=ones, shell_mode="replace"
     )
-    scores = {name.replace("_", "."): value for name, value in made.scores.items()}
-    names = {name.replace("_", "."): name for name, _ in network(case.model).named_parameters()}
     trained = torch.optim.SGD(made.scores.values(), lr=LR, momentum=MOMENTUM)
     return _Side(
-        made, [trained, _head(model)], lambda: {names[name]: value.detach() > 0 for name, value in scores.items()}
+        made, [trained, _head(model)], lambda: {names[key]: value.detach() > 0 for key, value in made.scores.items()}
     )

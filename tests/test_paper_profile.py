@@ -160,6 +160,25 @@ def test_a_hash_that_is_known_stands_for_the_images():
     assert image_set(6, 2, 8).subset([0]).content == ""
 
 
+def test_a_whole_set_in_its_order_is_not_copied():
+    images = image_set(6, 2, 8)
+    assert images.subset(range(6)) is images
+    assert images.subset(torch.arange(6)) is images
+    for other in (range(5), [1, 0, 2, 3, 4, 5], torch.ones(6, dtype=torch.bool)):
+        assert images.subset(other) is not images
+    labelled = methods._labelled(Run("paper", "rn18-timm", "dtd", "FS"), images, 100.0)
+    assert images.subset(labelled) is images
+
+
+@pytest.mark.parametrize("name", ["paper", "smoke", "tiny"])
+@pytest.mark.parametrize("model", MODELS)
+def test_sizes_of_a_model_that_is_named_are_weighed_with_every_seed(name, model):
+    asked = grid.storage_runs(name, model, seed="0,1")
+    assert {(run.model, run.method, run.seed) for run in asked} == {
+        (model, method, seed) for method in ("FS", "FFT") for seed in (0, 1)
+    }
+
+
 @pytest.fixture(scope="module")
 def miniature(tmp_path_factory):
     """The paper's files in miniature."""

@@ -105,8 +105,10 @@ def storage_runs(
         return accuracy_runs(profile_name, model, dataset, "FS,FFT", seed, weights)
     runs: list[Run] = []
     if "FS" in wanted:
+        # of all models what the grid runs; of one that is named, with every seed
+        methods = "all" if model == "all" else "FS,FFT"
         for name in plan.full_models if model == "all" else chosen(model, MODELS, "model"):
-            every = accuracy_runs(profile_name, name, dataset, seed=seed)
+            every = accuracy_runs(profile_name, name, dataset, methods, seed)
             runs += [run for run in every if run.method in ("FS", "FFT")]
     if "SSM" in wanted:
         for name in (UNLABELLED_MODEL,) if model == "all" else chosen(model, MODELS, "model"):

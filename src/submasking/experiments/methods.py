@@ -90,13 +90,8 @@ def _measured(task: Run, trunk: nn.Module, images: ImageSet) -> Tensor:
     return features(trunk, images, _backbone(task).normalise, device=device(task.profile))
 
 
-def _labelled(task: Run, train: ImageSet) -> Tensor:
-    """Indices of the images whose labels the run may see; the paper's seed 42 belongs to seed 0."""
-    return _few(task, train, task.labels)
-
-
-def _few(task: Run, train: ImageSet, percent: float) -> Tensor:
-    """Indices of a share of the images, as the profile draws them."""
+def _labelled(task: Run, train: ImageSet, percent: float) -> Tensor:
+    """Indices of a share of the images, whose labels may be seen; the paper's seed 42 belongs to seed 0."""
     protocol = profile(task.profile).protocol
     if protocol is not None and percent == 100:
         return torch.arange(len(train))  # in their order, so that what is mapped into memory is not copied
@@ -149,7 +144,7 @@ def zero_shot(task: Run, progress: bool) -> Found:
     backbone = _backbone(task)
     train, test = (_images(task, split) for split in ("train", "test"))
     bank, queries = _frozen_features(task)
-    chosen = _labelled(task, train)
+    chosen = _labelled(task, train, task.labels)
     k = profile(task.profile).neighbours
     neighbours = nearest_neighbours(bank[chosen], train.labels[chosen], queries, k=k)
     return _describe(task, backbone) | _judge(test, {"knn": neighbours})
@@ -160,7 +155,7 @@ def linear(task: Run, progress: bool) -> Found:
     backbone = _backbone(task)
     train, test = (_images(task, split) for split in ("train", "test"))
     bank, queries = _frozen_features(task)
-    chosen = _labelled(task, train)
+    chosen = _labelled(task, train, task.labels)
     classes, done = linear_probe(bank[chosen], train.labels[chosen], queries)
     found = _describe(task, backbone) | _judge(test, {"top1": classes})
     found["metrics"][converged("top1")] = float(done)
@@ -172,10 +167,11 @@ def supervised(task: Run, progress: bool) -> Found:
     chosen = profile(task.profile)
     backbone = _backbone(task)
     train, test = (_images(task, split) for split in ("train", "test"))
-    labelled = train.subset(_labelled(task, train))
+    few, bank_images = _labelled(task, train, task.labels), _images(task, "bank")
+    labelled = train.subset(few)
     start, off = _thinned(task, backbone) if task.method == "FS-random" else (backbone, {})
     adapted = _adapted(task, start, labelled, progress)
-    seen = labelled if profile(task.profile).protocol is None else _images(task, "bank").subset(_labelled(task, train))
+    seen = labelled if bank_images is train else bank_images.subset(few)
     bank, queries = (_measured(task, adapted.trunk, each) for each in (seen, test))
     adapted.trunk.cpu()
     assert adapted.head is not None  # a method with labels has one
@@ -198,7 +194,7 @@ def self_supervised(task: Run, progress: bool) -> Found:
     adapted.trunk.cpu()
     given, solved = {"knn": nearest_neighbours(bank, train.labels, queries, k=chosen.neighbours)}, {}
     for percent in chosen.label_percents:
-        few, name = _few(task, train, percent), f"lp@{percent:g}"
+        few, name = _labelled(task, train, percent), f"lp@{percent:g}"
         given[name], done = linear_probe(bank[few], train.labels[few], queries)
         solved[converged(name)] = float(done)
     found = _judge(test, given)

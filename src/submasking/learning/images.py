@@ -50,8 +50,13 @@ class ImageSet:
         return len(self.images)
 
     def subset(self, indices: Tensor | Sequence[int]) -> ImageSet:
-        """The images at `indices` (int64, or a bool mask of length n), in that order, all classes kept."""
+        """The images at `indices` (int64, or a bool mask of length n), in that order, all classes kept.
+
+        All in their order are the set itself: what is mapped into memory may be larger than it.
+        """
         chosen = torch.as_tensor(indices)
+        if chosen.dtype == torch.int64 and torch.equal(chosen, torch.arange(len(self))):
+            return self
         content = self.content and hashlib.sha256(f"{self.content} {chosen.tolist()}".encode()).hexdigest()
         return ImageSet(self.images[chosen], self.labels[chosen], self.classes, self.name, content)
 

@@ -16,7 +16,7 @@ from submasking.learning.backbone import Backbone
 from submasking.records.names import MODEL_STAND_INS
 from submasking.records.profiles import Profile, profile
 from submasking.tasks.fingerprint import fingerprint
-from submasking.worlds import datasets, libraries, networks, packaged, pretrain
+from submasking.worlds import datasets, libraries, networks, origin, packaged, pretrain
 from submasking.worlds.paper import models as published
 from submasking.worlds.recipes import file_of, recipe
 
@@ -51,15 +51,12 @@ def load(
     """
     chosen = profile(profile_name)
     if profile_name == "images":
-        if not weights:  # the library's or the package's own, which come with what they expect of an image
-            return libraries.build(model, None, size=size or chosen.image_size)
-        if model == packaged.NAME:
-            return libraries.build(model, Path(weights), size=size or chosen.image_size)
-        own = model.rpartition(":")[0] in ("", "timm")  # timm's own config may be for other weights
-        told = chosen.pretraining if own else {"create_model": {}, "mean": None, "std": None}
+        if not weights or model == packaged.NAME:  # the library's or the package's own know what they expect
+            return libraries.build(model, Path(weights) if weights else None, size=size or chosen.image_size)
+        told = origin.of(model, profile_name, weights)
         return libraries.build(
-            model, Path(weights), options=told["create_model"], size=size or chosen.image_size,
-            mean=told["mean"], std=told["std"],
+            model, Path(weights), options=told.get("create_model", {}), size=size or chosen.image_size,
+            mean=told.get("mean"), std=told.get("std"),
         )  # fmt: skip
     if chosen.protocol is not None:
         switches = chosen.protocol

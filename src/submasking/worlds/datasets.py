@@ -21,8 +21,8 @@ def load(profile_name: str, dataset: str, split: str, seed: int = 0) -> ImageSet
         profile_name: name of a profile.
         dataset: one of the paper's data sets, "digits" or "latin"; for profile "images" a folder that
             holds train/<class>/* and test/<class>/*.
-        split: "train", "validation" (for choices) or "test"; and "bank", the training images as they are judged, not
-            as they are trained on, which differs in the paper's own sets only.
+        split: "train", "validation" (for choices) or "test"; of the paper's own sets also "bank", the training images
+            as they are judged, not as they are trained on, which elsewhere are the same.
         seed: which draw of training images; of a folder there is one, and the other splits are always the same.
 
     Returns:
@@ -34,7 +34,6 @@ def load(profile_name: str, dataset: str, split: str, seed: int = 0) -> ImageSet
     chosen = profile(profile_name)
     if chosen.protocol is not None:
         return published.load(dataset, "train", how="centre") if split == "bank" else published.load(dataset, split)
-    split = "train" if split == "bank" else split
     split = chosen.evaluated_on if split == "test" else split
     count = chosen.train_images if split == "train" else chosen.test_images
     if profile_name == "images":

@@ -18,9 +18,9 @@ from submasking.files import weights as files
 from submasking.learning.backbone import Backbone, Values
 from submasking.tasks.fingerprint import fingerprint
 from submasking.worlds import efficientnet_lite, networks, packaged, pretrain, recipes
+from submasking.worlds.paper.weights import PROMPT
 
 DEFAULT_SIZE = 224
-PROMPT = "This is a photo of a {}"
 HEADS = ("auto", "linear", "text")
 LIBRARIES = ("timm", "torchvision", "open_clip")
 
@@ -84,8 +84,7 @@ def _require_known(library: str, name: str) -> None:
     if library == "torchvision":
         known = torchvision.models.list_models(module=torchvision.models)
         if name not in known:
-            near = _close(name, known) or "; `pip show torchvision` says which release is here"
-            raise ValueError(f"model must be one of torchvision's, got {name!r}{near}")
+            raise ValueError(f"model must be one of torchvision's, got {name!r}{_close(name, known)}")
         return
     if library == "open_clip" and name not in open_clip.list_models():
         raise ValueError(f"open_clip has no model {name!r}{_close(name, open_clip.list_models())}")

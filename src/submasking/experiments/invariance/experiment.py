@@ -169,9 +169,8 @@ def observe(
     optimizers: list[torch.optim.Optimizer] = [optimizer]
     if any(parameter.requires_grad for parameter in head.parameters()):
         optimizers.append(sgd(head, plan.head_lr, plan.head_weight_decay))
-    loader = Batches(
-        train, profile(name).batch_size, augmented(backbone, STYLES[profile(name).photographs, True]), seed=seed
-    )
+    chosen = profile(name)
+    loader = Batches(train, chosen.batch_size, augmented(backbone, STYLES[chosen.photographs, True]), seed=seed)
     masks: list[np.ndarray] = []
     losses: list[float] = []
 

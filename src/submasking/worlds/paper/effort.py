@@ -92,25 +92,23 @@ def hours(seconds: dict[str, float], batch: int = BATCH) -> dict[str, float]:
     if missing := [model for model in NETWORKS if model not in seconds]:
         raise ValueError(f"seconds must have a step of every model, {missing[0]} is missing; measure it")
     tables = sum(
-        _epochs(method, model) * _steps(SETS[name].images("train"), batch) * seconds[model]
+        PAPER.method(method, model).epochs * _steps(SETS[name].images("train"), batch) * seconds[model]
         for model in PAPER.full_models for name in SETS for method in ("FS", "FFT")
     )  # fmt: skip
     figures = 0.0
+    pairs = {"labels": ("FS", "FFT"), "none": ("SSM", "SSFT")}
+    epochs = {kind: sum(PAPER.method(each, FEW_MODEL).epochs for each in pair) for kind, pair in pairs.items()}
     for name in PAPER.sparse_datasets:
         images = SETS[name].images("train")
-        few = _steps(int(images * FEW / 100), batch) * (PUBLISHED["FS"].epochs + PUBLISHED["FFT rn50-swav"].epochs)
+        few = _steps(int(images * FEW / 100), batch) * epochs["labels"]
         crops = sum(n * side**2 for n, side in zip(PAPER.swav.crops, PAPER.swav.sizes, strict=True)) / SIZE**2
-        none = _steps(images, batch) * crops * (PUBLISHED["SSM"].epochs + PUBLISHED["SSFT"].epochs)
+        none = _steps(images, batch) * crops * epochs["none"]
         figures += (few + none) * seconds[FEW_MODEL]
     features = sum(
         _steps(SETS[name].images("train") + SETS[name].images("test"), batch) * seconds[model] / UPDATED
         for model in NETWORKS for name in SETS
     )  # fmt: skip
     return {kind: value / 3600 for kind, value in (("tables", tables), ("figures", figures), ("features", features))}
-
-
-def _epochs(method: str, model: str) -> int:
-    return PUBLISHED.get(f"{method} {model}", PUBLISHED[method]).epochs
 
 
 def _steps(images: int, batch: int) -> int:
