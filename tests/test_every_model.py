@@ -65,20 +65,20 @@ def test_every_run_has_a_recipe_and_a_cost(wide):
 
 @pytest.mark.parametrize("number", tables.specs(profiles.TINY))
 def test_no_cell_of_ours_is_empty_in_a_table_of_six_models(frame, number):
-    made = tables.build(number, frame, frames.reported())
+    made = tables.build(number, frame, frames.reported(), profiles.TINY)
     assert [query for query, cell in made.cells() if query.source == tables.HERE and cell.missing] == []
 
 
 @pytest.mark.parametrize(("number", "methods"), [("1", {"LP", "FS", "FFT"}), ("2", {"FS"}), ("bits", {"FS", "SSM"})])
 def test_what_the_profile_adapts_stands_in_the_tables(frame, number, methods):
-    made = tables.build(number, frame, frames.reported())
+    made = tables.build(number, frame, frames.reported(), profiles.TINY)
     ours = {(query.model, query.method) for query, _ in made.cells() if query.source == tables.HERE}
     assert {(model, way) for model in MODELS for way in methods - {"SSM"}} <= ours
     assert {way for _, way in ours} == methods
 
 
 def test_the_start_by_magnitude_is_shown_of_the_models_with_controls_only(frame):
-    cells = [query for query, _ in tables.build("starts", frame, frames.reported()).cells()]
+    cells = [query for query, _ in tables.build("starts", frame, frames.reported(), profiles.TINY).cells()]
     assert {query.model for query in cells if query.method == "FS-squared"} == set(MODELS)
     assert {query.model for query in cells if query.method == "FS-magnitude"} == set(profiles.TINY.control_models)
 
@@ -106,6 +106,19 @@ def test_titles_of_notebooks_say_what_the_grid_does_to_a_model():
     for model in MODELS:
         done = "Masks" if model in profiles.TINY.full_models else "Linear probe"
         assert titles[f"notebooks/submasking-{model}"] == f"{done} on {model}"
+
+
+@pytest.mark.parametrize("name", ["tiny", "paper"])
+def test_titles_in_the_book_of_a_profile_say_what_its_grid_does_to_a_model(monkeypatch, name):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    from bookext import contents
+
+    adapted = profiles.profile(name).full_models
+    made = contents.titled(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")), adapted)
+    titles = {entry["file"]: entry.get("title") for part in made["parts"] for entry in part["chapters"]}
+    for model in MODELS:
+        assert titles[f"notebooks/submasking-{model}"].startswith("Masks" if model in adapted else "Linear probe")
+    assert titles["notebooks/compression-all"] == "What a task costs"
 
 
 @pytest.mark.parametrize("draw", [figures.bits_per_weight, figures.task_bytes])

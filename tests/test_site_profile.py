@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -42,6 +43,10 @@ def test_the_book_of_profile_paper_is_built_without_a_warning(project, monkeypat
     assert "profile paper" in page.partition("<title>")[2].partition("</title>")[0]
     assert "profile paper, mean" in page
     assert "stand-ins for models and data" not in page
+    assert "This book: profile paper" in page
+    assert "Nothing that the grid of this profile runs" in page
+    for table in page.split("<table")[1:]:  # no number of ours is missing
+        assert not re.search(r'<abbr class="measured ours"[^>]*>–', table)
     assert "timm:resnet50" in (html / "experiments.html").read_text()
 
 

@@ -9,7 +9,8 @@ import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submasking.records.profiles import profile
+from submasking.records import profiles
+from submasking.records.profiles import TINY
 from submasking.report import frames, storage, tables
 from submasking.report.tables import DRAFT, HERE, MISSING, PUBLISHED, Cell, Query
 
@@ -86,31 +87,53 @@ def test_what_a_paper_leaves_out_stays_missing(reported):
     assert gap.provenance() == "not reported by the draft"
 
 
-@pytest.mark.parametrize("number", tables.specs(profile("tiny")))
+@pytest.mark.parametrize("number", tables.specs(TINY))
 def test_every_reported_number_of_a_table_of_the_draft_is_shown(number, frame, reported):
-    shown = [cell.value for query, cell in tables.build(number, frame, reported).cells() if query.source == DRAFT]
+    shown = [cell.value for query, cell in tables.build(number, frame, reported, TINY).cells() if query.source == DRAFT]
     known = reported[(reported.source == DRAFT) & reported.table.str.startswith(number)].value.dropna()
     if number == "2":  # empty in the draft: the numbers of Tables 3b and 4b stand for it
         known = reported[(reported.source == DRAFT) & reported.table.isin(["3b", "4b"])].value
     assert sorted(value for value in shown if not math.isnan(value)) == sorted(known)
 
 
-@pytest.mark.parametrize("number", tables.specs(profile("tiny")))
+@pytest.mark.parametrize("number", tables.specs(TINY))
 def test_a_whole_grid_leaves_no_cell_of_ours_empty(number, frame, reported):
-    made = tables.build(number, frame, reported)
+    made = tables.build(number, frame, reported, TINY)
     assert [query for query, cell in made.cells() if query.source == HERE and cell.missing] == []
     # some methods and models are run with the first seed only
     assert {len(SEEDS)} <= set(made.counts()) <= {1, len(SEEDS)}
 
 
-@pytest.mark.parametrize("number", tables.specs(profile("tiny")))
+@pytest.mark.parametrize("name", ["smoke", "paper", "paper-faithful"])
+def test_a_table_asks_for_what_the_grid_of_its_profile_runs_and_no_more(name, reported):
+    records = synthetic.records(name, "0,1")
+    shown = frames.to_frame(records).join(storage.columns(records))
+    for number in tables.specs(profiles.profile(name)):
+        made = tables.build(number, shown, reported, profiles.profile(name))
+        assert [query for query, cell in made.cells() if query.source == HERE and cell.missing] == []
+        rows = [line for line in made.latex().splitlines() if line.endswith("\\\\")]
+        assert {line.count("&") for line in rows if "multicolumn" not in line} == {len(made.spec.columns)}
+        assert "tiny" not in made.latex()
+
+
+def test_a_profile_without_controls_and_starts_has_no_rows_of_them(frame, reported):
+    for number in ("controls", "starts", "starts-off"):
+        made = tables.build(number, frame, reported, profiles.PAPER)
+        assert list(made.cells()) == []
+        assert made.spec.notebooks == ()
+        assert "Nothing that the grid of this profile runs" in made.latex()
+    models = {query.model for query, _ in tables.build("bits", frame, reported, profiles.PAPER).cells()}
+    assert models == set(profiles.PAPER.full_models)
+
+
+@pytest.mark.parametrize("number", tables.specs(TINY))
 def test_every_row_has_a_cell_for_every_column(number, frame, reported):
-    made = tables.build(number, frame, reported)
+    made = tables.build(number, frame, reported, TINY)
     assert {len(cells) for _, rows in made.body for _, cells in rows} == {len(made.spec.columns)}
 
 
 def test_csv_holds_every_cell_and_keeps_gaps_empty(frame, reported):
-    made = tables.build("1", frame, reported)
+    made = tables.build("1", frame, reported, TINY)
     lines = list(csv.DictReader(io.StringIO(made.csv())))
     assert len(lines) == len(list(made.cells()))
     gap = [
@@ -123,9 +146,9 @@ def test_csv_holds_every_cell_and_keeps_gaps_empty(frame, reported):
     assert (ours["n"], ours["seeds"]) == (str(len(SEEDS)), " ".join(map(str, SEEDS)))
 
 
-@pytest.mark.parametrize("number", tables.specs(profile("tiny")))
+@pytest.mark.parametrize("number", tables.specs(TINY))
 def test_latex_has_as_many_cells_in_each_row_as_columns(number, frame, reported):
-    made = tables.build(number, frame, reported)
+    made = tables.build(number, frame, reported, TINY)
     rows = [line for line in made.latex().splitlines() if line.endswith("\\\\") and "multicolumn" not in line]
     assert {line.count("&") for line in rows} == {len(made.spec.columns)}
     assert "±" not in made.latex()
@@ -136,14 +159,14 @@ def test_latex_has_as_many_cells_in_each_row_as_columns(number, frame, reported)
 
 def test_an_unknown_table_lists_those_there_are(frame, reported):
     with pytest.raises(ValueError, match=r"table must be one of 1, 2, .*, bytes; got '7'"):
-        tables.build("7", frame, reported)
+        tables.build("7", frame, reported, TINY)
 
 
 def test_the_page_names_the_cells_that_the_draft_leaves_out(reported):
     gaps = {
         (query.table, query.model, query.method, query.dataset)
         for number in ("1", "3", "4", "5", "6")
-        for group in tables.specs(profile("tiny"))[number].groups
+        for group in tables.specs(TINY)[number].groups
         for _, queries in group.rows
         for query in queries
         if query.source == DRAFT and tables.quoted(reported, query).missing

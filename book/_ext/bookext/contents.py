@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bookext import pages
+from submasking.records.profiles import profile
 
 FOLDER = "notebooks/"
 PAPER = ("The paper", "Appendix")
@@ -33,6 +35,15 @@ def filtered(contents: dict[str, Any], keep: set[str]) -> dict[str, Any]:
     return contents | {"parts": parts}
 
 
+def titled(contents: dict[str, Any], adapted: Sequence[str]) -> dict[str, Any]:
+    """A table of contents in which a model that the profile adapts not has no title that speaks of its masks."""
+    for entry in (entry for part in contents["parts"] for entry in part["chapters"]):
+        kind, _, model = entry["file"].removeprefix(FOLDER).partition("-")
+        if kind == "submasking" and model not in adapted:
+            entry["title"] = f"Linear probe on {model}"
+    return contents
+
+
 def _choose(app: Any, config: Any) -> None:
     """Put a filtered copy of the contents in place of the file, before it is read."""
     latex = Path(app.outdir).name == "latex"
@@ -42,7 +53,7 @@ def _choose(app: Any, config: Any) -> None:
     asked = yaml.safe_load(original.read_text(encoding="utf-8"))
     ready = {} if latex else pages.available(app.shelf)
     app.notebooks = {stem: ready[stem] for stem in listed(asked) if stem in ready}
-    contents = filtered(asked, set(app.notebooks))
+    contents = titled(filtered(asked, set(app.notebooks)), profile(app.shelf.profile).full_models)
     if latex:
         contents["parts"] = [part for part in contents["parts"] if part["caption"] in PAPER]
     copy = Path(app.outdir).parent / f"_toc-{'pdf' if latex else 'site'}.yml"

@@ -12,6 +12,7 @@ from sphinx.util.docutils import SphinxDirective
 from bookext import shelf
 from bookext.expressions import Number
 from bookext.roles import link, notebook_link, number_node, up, web
+from submasking.records.profiles import profile
 from submasking.report import tables
 from submasking.report.tables import HERE, Cell, Table
 
@@ -32,7 +33,7 @@ class RecordTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         books = self.env.app.shelf
         try:
-            made = tables.build(self.arguments[0], books.frame, books.reported)
+            made = tables.build(self.arguments[0], books.frame, books.reported, profile(books.profile))
         except ValueError as error:
             raise self.error(str(error)) from error
         models = {query.model for query, _ in made.cells() if query.source == HERE}
@@ -51,10 +52,13 @@ class RecordTable(SphinxDirective):
         return [*words, nodes.Text(f" {sample(made, self.env.app.shelf)}")]
 
     def _behind(self, made: Table, target: str) -> nodes.paragraph:
-        line = nodes.paragraph("", "Behind this table: ", classes=["behind"])
+        line = nodes.paragraph("", "", classes=["behind"])
         for number, stem in enumerate(made.spec.notebooks):
-            line += [nodes.Text(", ")] * bool(number) + notebook_link(self.env, stem)
-        line += [nodes.Text("; all numbers: "), link("CSV", f"{up(self.env)}{MADE}/{target}")]
+            line += [nodes.Text(", " if number else "Behind this table: "), *notebook_link(self.env, stem)]
+        line += [
+            nodes.Text("; " * bool(line.children) + "all numbers: "),
+            link("CSV", f"{up(self.env)}{MADE}/{target}"),
+        ]
         return line
 
 
@@ -79,6 +83,8 @@ def write(env: Any, name: str, text: str) -> None:
 def sample(made: Table, books: shelf.Shelf) -> str:
     """What the cells of ours rest on."""
     counts = made.counts()
+    if not any(query.source == HERE for query, _ in made.cells()):
+        return f"The grid of profile {books.profile} has no such runs."
     if not counts:
         return f"No records of profile {books.profile} yet: {shelf.COMMAND} makes them."
     several = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"

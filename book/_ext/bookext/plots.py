@@ -164,6 +164,8 @@ class RecordFigure(SphinxDirective):
     def _absent(self, name: str) -> nodes.Node:
         books = self.env.app.shelf
         text = f"Figure {name!r} has no records of profile {books.profile} yet: {shelf.COMMAND} makes them."
+        if books.records:  # of a whole grid
+            text = f"Figure {name!r} shows runs that the grid of profile {books.profile} does not have."
         note = nodes.note("", nodes.paragraph("", text), classes=["absent"])
         self.add_name(note)
         return note

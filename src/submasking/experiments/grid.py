@@ -13,7 +13,6 @@ from submasking.records.profiles import profile
 from submasking.records.results import Record
 
 UNTRAINED = ("ZS", "LP")  # they need no training: every model has them
-CONTROLS = ("FS-magnitude", "FS-none", "FS-random", "FS-frozen")  # after FS, whose density the random masks have
 # What a grid runs with the first of its seeds only: this, and the models that no control has, unless asked for by name.
 ONCE = ("FS-magnitude", "FS-frozen")
 GRID = "grid.json"  # what a whole grid leaves: its seeds, notebooks, commit
@@ -57,9 +56,7 @@ def accuracy_runs(
     plan = profile(profile_name)
     offered = tuple(method for method in METHODS if method not in SELF_SUPERVISED)
     adapted = profile_name == "images" or model in plan.full_models
-    usual = UNTRAINED + plan.compared * adapted + CONTROLS * (model in plan.control_models)
-    if model.startswith("vit"):  # its norms have no statistics that could be held
-        usual = tuple(method for method in usual if method != "FS-frozen")
+    usual = UNTRAINED + plan.compared * adapted + plan.controls(model)
     wanted = usual if methods == "all" else chosen(methods, offered, "methods")
     datasets = (dataset,) if profile_name == "images" else chosen(dataset, DATASETS, "dataset")
     runs = []

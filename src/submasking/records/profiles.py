@@ -37,6 +37,7 @@ class Optimisation:
     norms: str = "adapt"
 
 
+CONTROLS = ("FS-magnitude", "FS-none", "FS-random", "FS-frozen")  # after FS, whose density the random masks have
 # what a variant of a method changes in its settings
 VARIANTS: dict[str, dict[str, Any]] = {
     "magnitude": {"init": "magnitude"},
@@ -153,6 +154,12 @@ class Profile:
     def photographs(self) -> bool:
         """Whether its images are photographs, which may be mirrored; characters may not."""
         return self.name == "images" or self.protocol is not None
+
+    def controls(self, model: str) -> tuple[str, ...]:
+        """What the grid runs of a model beside `compared`; a transformer's norms have no statistics to be held."""
+        if model not in self.control_models:
+            return ()
+        return tuple(name for name in CONTROLS if name != "FS-frozen" or not model.startswith("vit"))
 
     def method(self, method: str, model: str, labels: float = 100.0) -> Optimisation:
         """Settings of `method` for `model` and a share of the labels; ValueError names the methods that train."""

@@ -17,7 +17,7 @@ from itertools import groupby
 import pandas as pd
 
 from submasking.records.names import DATASETS, MODELS, SELF_SUPERVISED
-from submasking.records.profiles import Profile, profile
+from submasking.records.profiles import Profile
 from submasking.records.results import converged
 from submasking.report import storage
 
@@ -192,18 +192,19 @@ def _latex_cell(cell: Cell) -> str:
     return narrow.replace(MISSING, "--").replace("±", "$\\pm$") + count
 
 
-def build(number: str, frame: pd.DataFrame, reported: pd.DataFrame) -> Table:
+def build(number: str, frame: pd.DataFrame, reported: pd.DataFrame, plan: Profile) -> Table:
     """Table `number` of the paper.
 
     Args:
         number: "1" to "6", or a name of `specs`, such as "bits" and "bytes" for what a task costs to store.
         frame: one row per record (`submasking.report.frames.frame`), of one profile, for sizes with `storage.columns`.
         reported: the papers' numbers (`submasking.report.frames.reported`).
+        plan: the profile of the records; what its grid does not run has no row.
 
     Raises:
         ValueError: for a number that is no table.
     """
-    known = specs(profile("tiny"))
+    known = specs(plan)
     if number not in known:
         raise ValueError(f"table must be one of {', '.join(known)}; got {number!r}")
     spec = known[number]
@@ -286,7 +287,6 @@ def _by_method(model: str, columns: tuple[tuple[str, str, str, str], ...]) -> Gr
 
 
 _DATASET_COLUMNS = tuple(("", name) for name in DATASETS)
-_OURS = "This book: stand-ins of profile tiny"
 _TABLE_1 = (
     ("rn18-timm", "LP"), ("rn18-timm", "FS"), ("rn18-timm", "FFT"),
     ("rn50-swav", "LP"), ("rn50-swav", "FS"), ("rn50-swav", "FFT"),
@@ -316,9 +316,16 @@ def _knn_table(number: str, model: str, title: str) -> Spec:
     return Spec(number, title, model, heads, (_by_method(model, tuple(columns)),), (f"submasking-{model}",))
 
 
+def _ours(plan: Profile) -> str:
+    return f"This book: {'stand-ins of ' if plan.protocol is None else ''}profile {plan.name}"
+
+
 def _sizes_table(number: str, title: str, columns: dict[str, tuple[str, str]], plan: Profile) -> Spec:
     """Rows are the data sets of each model and method that the grid stores masks of; columns (heading, name)."""
-    stored = [(model, "FS", DATASETS) for model in plan.full_models] + [("rn50-swav", "SSM", plan.sparse_datasets)]
+    stored: list[tuple[str, str, tuple[str, ...]]] = [
+        (model, "FS", DATASETS) for model in plan.full_models if "FS" in plan.compared
+    ]
+    stored += [("rn50-swav", "SSM", plan.sparse_datasets)] * ("SSM" in plan.no_labels)
     groups = []
     for model, method, datasets in stored:
         rows = tuple((name, tuple(Query(HERE, "", key, model, method, name) for key in columns)) for name in datasets)
@@ -327,39 +334,42 @@ def _sizes_table(number: str, title: str, columns: dict[str, tuple[str, str]], p
 
 
 def _compared(number: str, title: str, methods: Mapping[str, tuple[str, ...]], metric: str) -> Spec:
-    """Of each model some methods of ours; columns are the data sets."""
+    """Of each model some methods of ours; columns are the data sets. Without models it has no rows."""
     groups = tuple(
         _by_dataset(HERE, number, metric, tuple((model, each) for each in several), model)
         for model, several in methods.items()
     )
     return Spec(
-        number, title, "model + method", _DATASET_COLUMNS, groups, tuple(f"submasking-{model}" for model in methods)
+        number,
+        title,
+        "model + method",
+        _DATASET_COLUMNS,
+        groups or (Group("Nothing that the grid of this profile runs", ()),),
+        tuple(f"submasking-{model}" for model in methods),
     )
 
 
 def _starts(plan: Profile, *methods: str) -> dict[str, tuple[str, ...]]:
-    """By adapted model the methods that differ in the start of the scores; magnitude is run with the controls only."""
-    return {
-        model: tuple(each for each in methods if each != "FS-magnitude" or model in plan.control_models)
-        for model in plan.full_models
-    }
+    """By adapted model the methods that differ in the start of the scores; none where there is one start alone."""
+    found = {model: _run(plan, model, methods) for model in plan.full_models}
+    return {model: ways for model, ways in found.items() if sum(each.startswith("FS") for each in ways) > 1}
 
 
-def _controls(plan: Profile, *methods: str) -> dict[str, tuple[str, ...]]:
-    """By model its controls; the norms of a transformer have no statistics that could be held."""
-    return {
-        model: tuple(each for each in methods if each != "FS-frozen" or not model.startswith("vit"))
-        for model in plan.control_models
-    }
+def _run(plan: Profile, model: str, methods: tuple[str, ...]) -> tuple[str, ...]:
+    """Of methods with labels those that the grid runs of an adapted model."""
+    return tuple(each for each in methods if each in ("LP", *plan.compared, *plan.controls(model)))
 
 
 def _unlabelled(number: str, title: str, model: str, plan: Profile) -> Spec:
     """What is learnt without labels, by the probe and by nearest neighbours; columns are the data sets of figure 1."""
     names = plan.sparse_datasets
-    metrics = {"lp@10": "probe, 10 % of the labels", "lp@100": "probe, all labels", "knn": "nearest neighbours"}
+    shares = {f"lp@{percent:g}": "all labels" if percent == 100 else f"{percent:g} % of the labels"
+              for percent in plan.label_percents}  # fmt: skip
+    metrics = {key: f"probe, {share}" for key, share in shares.items()} | {"knn": "nearest neighbours"}
     rows = tuple(
         (method, tuple(Query(HERE, number, key, model, method, name) for key in metrics for name in names))
         for method in ("SSM", "SSM-squared", "SSM-none", "SSFT")
+        if method in plan.no_labels
     )
     heads = tuple((title, name) for title in metrics.values() for name in names)
     return Spec(number, title, model, heads, (Group("", rows),), (f"label_sparsity-{model}",))
@@ -380,10 +390,11 @@ _BYTES = {f"kb_{name}": ("kB in the file of a task", name) for name in (*storage
 
 
 def specs(plan: Profile) -> dict[str, Spec]:
-    """Every table by its number or name, with the models that a profile adapts."""
+    """Every table by its number or name, with the rows that the grid of a profile runs."""
     adapted = plan.full_models
     rest = tuple(model for model in MODELS if model not in adapted)
     ours = tuple((model, each) for model in adapted for each in ("LP", "FS", "FFT"))
+    controls = ("LP", "FS-none", "FS-random", "FS-frozen", "FS")
     others = {model: ("ZS", "FS", "FFT") if model in adapted else ("ZS",) for model in MODELS if model not in _OWN}
     return {
         "1": Spec(
@@ -392,7 +403,7 @@ def specs(plan: Profile) -> dict[str, Spec]:
             "model + method",
             _DATASET_COLUMNS,
             (
-                _by_dataset(HERE, "1", "top1", (*ours, *((model, "LP") for model in rest)), _OURS),
+                _by_dataset(HERE, "1", "top1", (*ours, *((model, "LP") for model in rest)), _ours(plan)),
                 _by_dataset(DRAFT, "1", "top1", _TABLE_1, "The paper's draft, Table 1: the real models and data"),
             ),
             tuple(f"submasking-{model}" for model in (*adapted, *rest)),
@@ -403,7 +414,7 @@ def specs(plan: Profile) -> dict[str, Spec]:
             "model + method",
             _DATASET_COLUMNS,
             (
-                _by_dataset(HERE, "2", "sparsity", tuple((model, "FS") for model in adapted), _OURS),
+                _by_dataset(HERE, "2", "sparsity", tuple((model, "FS") for model in adapted), _ours(plan)),
                 Group(
                     "The paper's draft, Tables 3b and 4b",
                     _by_dataset(DRAFT, "3b", "sparsity", _MASKED[:1], "").rows
@@ -436,7 +447,7 @@ def specs(plan: Profile) -> dict[str, Spec]:
         "controls": _compared(
             "controls",
             "Top-1 accuracy of submasking and of its controls",
-            _controls(plan, "LP", "FS-none", "FS-random", "FS-frozen", "FS"),
+            {model: _run(plan, model, controls) for model in plan.control_models},
             "top1",
         ),
         "unlabelled": _unlabelled("unlabelled", "Masks without labels, and their control", "rn50-swav", plan),

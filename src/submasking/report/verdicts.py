@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
+from submasking.records.profiles import PROFILES
 from submasking.report import statistics
 from submasking.report.statistics import Estimate, Sample
 
@@ -188,10 +189,9 @@ def _of(frame: pd.DataFrame, dataset: str, method: str, metric: str) -> pd.DataF
 def _note(frame: pd.DataFrame, *found: pd.DataFrame) -> str:
     seeds, profile = frame.seed.nunique(), frame.profile.iloc[0]
     rule = f" A win or a loss is a clear difference: {explain(*found)}." if any(len(one) for one in found) else ""
-    return (
-        f"({_count(len(frame), 'run')} with {_count(seeds, 'seed')} of profile {profile}.{rule} "
-        "Nothing here speaks of the paper's own models and data.)"
-    )
+    other = profile not in PROFILES or PROFILES[profile].protocol is None
+    bound = " Nothing here speaks of the paper's own models and data." if other else ""
+    return f"({_count(len(frame), 'run')} with {_count(seeds, 'seed')} of profile {profile}.{rule}{bound})"
 
 
 def _count(number: int, noun: str, several: str = "") -> str:
