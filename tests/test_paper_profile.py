@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,7 @@ from submasking.records.names import DATASETS, MODELS
 from submasking.records.profiles import FAITHFUL, PAPER, PUBLISHED, Optimisation, Protocol, Swav, settings
 from submasking.tasks import maskfile
 from submasking.worlds import backbones, datasets, origin
+from submasking.worlds.paper.data import rendering
 from submasking.worlds.paper.weights import NETWORKS
 
 PAPERS = ("paper", "paper-faithful", "paper-bfloat16")
@@ -177,6 +179,39 @@ def test_sizes_of_a_model_that_is_named_are_weighed_with_every_seed(name, model)
     assert {(run.model, run.method, run.seed) for run in asked} == {
         (model, method, seed) for method in ("FS", "FFT") for seed in (0, 1)
     }
+
+
+@pytest.mark.parametrize(
+    ("method", "labels", "wanted"),
+    [
+        ("ZS", 100.0, {"centre": paper_archives.TRAIN + paper_archives.VAL + paper_archives.TEST}),
+        ("LP", 50.0, {"centre": paper_archives.TRAIN + paper_archives.VAL + paper_archives.TEST}),
+        ("FFT", 50.0, {"whole": 6, "centre": 10}),
+        ("SSFT", 0.0, {"whole": 6, "centre": 10}),
+    ],
+)
+@pytest.mark.parametrize("dataset", ["dtd", "cifar10"])
+def test_only_the_pictures_that_a_method_looks_at_are_decoded(
+    nothing_here, monkeypatch, dataset, method, labels, wanted
+):
+    paper_archives.write(monkeypatch, nothing_here / "data", dataset)
+    monkeypatch.setitem(profiles.PROFILES, "paper", paper_miniature.small(PAPER))
+    trunk = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 9, stride=8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    monkeypatch.setattr(methods, "_backbone", lambda task: Backbone(trunk, 4, "resnet", (0.5,) * 3, (0.5,) * 3, 224))
+    methods._read.cache_clear()
+    methods._features.cache_clear()
+    decoded, render = Counter(), rendering.rendered
+
+    def counted(picture, how, size):
+        decoded[how] += 1
+        return render(picture, how, size)
+
+    monkeypatch.setattr(rendering, "rendered", counted)
+    found = methods.METHODS[method](Run("paper", "rn18-timm", dataset, method, labels), False)
+    assert dict(decoded) == wanted
+    assert found["data"] | {"labelled": 0} == {"classes": 2, "train": 6, "labelled": 0, "test": 4}
+    methods._read.cache_clear()
+    methods._features.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -99,9 +99,8 @@ def _labelled(task: Run, train: ImageSet, percent: float) -> Tensor:
     return label_subset(train.labels, percent, seed=42 + task.seed, by_class=by_class)
 
 
-def _describe(task: Run, backbone: Backbone, masking: Masking | None = None) -> Found:
-    """The fields of the record that say what the run was on."""
-    train, test = (_images(task, split) for split in ("train", "test"))
+def _describe(task: Run, backbone: Backbone, train: ImageSet, test: ImageSet, masking: Masking | None = None) -> Found:
+    """The fields of the record that say what the run was on; `train` as it was seen, trained on or as a bank."""
     masked = sum(scores.numel() for scores in masking.frozen().values()) if masking else 0
     return {
         "stand_in": {"model": backbone.stand_in, "dataset": datasets.stand_in(task.profile, task.dataset)},
@@ -142,22 +141,22 @@ def _judge(test: ImageSet, given: dict[str, Tensor]) -> Found:
 def zero_shot(task: Run, progress: bool) -> Found:
     """ZS: nearest neighbours on the features of the untouched backbone."""
     backbone = _backbone(task)
-    train, test = (_images(task, split) for split in ("train", "test"))
+    train, test = (_images(task, split) for split in ("bank", "test"))  # nothing is trained on: no other rendering
     bank, queries = _frozen_features(task)
     chosen = _labelled(task, train, task.labels)
     k = profile(task.profile).neighbours
     neighbours = nearest_neighbours(bank[chosen], train.labels[chosen], queries, k=k)
-    return _describe(task, backbone) | _judge(test, {"knn": neighbours})
+    return _describe(task, backbone, train, test) | _judge(test, {"knn": neighbours})
 
 
 def linear(task: Run, progress: bool) -> Found:
     """LP: logistic regression on the features of the untouched backbone."""
     backbone = _backbone(task)
-    train, test = (_images(task, split) for split in ("train", "test"))
+    train, test = (_images(task, split) for split in ("bank", "test"))  # nothing is trained on: no other rendering
     bank, queries = _frozen_features(task)
     chosen = _labelled(task, train, task.labels)
     classes, done = linear_probe(bank[chosen], train.labels[chosen], queries)
-    found = _describe(task, backbone) | _judge(test, {"top1": classes})
+    found = _describe(task, backbone, train, test) | _judge(test, {"top1": classes})
     found["metrics"][converged("top1")] = float(done)
     return found
 
@@ -178,7 +177,7 @@ def supervised(task: Run, progress: bool) -> Found:
     with torch.inference_mode():
         classes = adapted.head.cpu()(queries).argmax(1)
     neighbours = nearest_neighbours(bank, labelled.labels, queries, k=chosen.neighbours)
-    found = _finish(task, backbone, adapted, _judge(test, {"top1": classes, "knn": neighbours}))
+    found = _finish(task, backbone, adapted, (train, test), _judge(test, {"top1": classes, "knn": neighbours}))
     if off:
         found["layers"], found["metrics"]["sparsity"] = off["layers"], off["sparsity"]
     return found
@@ -199,7 +198,7 @@ def self_supervised(task: Run, progress: bool) -> Found:
         solved[converged(name)] = float(done)
     found = _judge(test, given)
     found["metrics"] |= solved
-    return _finish(task, backbone, adapted, found)
+    return _finish(task, backbone, adapted, (train, test), found)
 
 
 def _learns(method: str) -> str:
@@ -265,10 +264,10 @@ def _norm_buffers(trunk: nn.Module) -> Iterator[Tensor]:
             yield buffer
 
 
-def _finish(task: Run, backbone: Backbone, adapted: Adapted, judged: Found) -> Found:
+def _finish(task: Run, backbone: Backbone, adapted: Adapted, seen: tuple[ImageSet, ImageSet], judged: Found) -> Found:
     """The fields of a trained run, with the sizes of what a task must store: the mask or the trained weights."""
     trunk, head, masking = adapted.trunk, adapted.head, adapted.masking
-    found = _describe(task, backbone, masking) | judged
+    found = _describe(task, backbone, *seen, masking) | judged
     metrics = found["metrics"]
     found["timings"] = {"train_s": adapted.history.seconds}
     found["series"] = {"loss": adapted.history.loss}
@@ -280,7 +279,7 @@ def _finish(task: Run, backbone: Backbone, adapted: Adapted, judged: Found) -> F
         metrics["sparsity"] = masking.sparsity()
         found["layers"] = masking.sparsities()
         found["sizes"] |= report(masking.masks(), masking.frozen())
-        found["sizes"]["file_bytes"] = float(_save_mask(task, backbone, masking, head, metrics))
+        found["sizes"]["file_bytes"] = float(_save_mask(task, backbone, masking, head, seen[0].classes, metrics))
     elif LEARNS[_learns(task.method)] == "weights":
         trained = {name: weights for name, weights in trunk.named_parameters() if weights.requires_grad}
         found["sizes"] |= weights_report(trained, dict(backbone.trunk.named_parameters()))
@@ -288,14 +287,15 @@ def _finish(task: Run, backbone: Backbone, adapted: Adapted, judged: Found) -> F
 
 
 def _save_mask(
-    task: Run, backbone: Backbone, masking: Masking, head: nn.Module | None, metrics: dict[str, float]
-) -> int:
+    task: Run, backbone: Backbone, masking: Masking, head: nn.Module | None, classes: tuple[str, ...],
+    metrics: dict[str, float],
+) -> int:  # fmt: skip
     """Store the task as one file beside the records; returns its size in bytes."""
     saved = maskfile.save(
         task.mask_file,
         masking,
         head=head,
-        classes=_images(task, "train").classes,
+        classes=classes,
         preprocessing=backbone.preprocessing,
         score=metrics,
         architecture=backbone.architecture,
