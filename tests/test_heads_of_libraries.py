@@ -91,16 +91,57 @@ def test_a_clip_classifies_by_the_names_of_the_classes(clip):
         assert torch.allclose(backbone.trunk(images), model.encode_image(images), atol=1e-5)
 
 
-def test_a_clip_may_have_a_linear_head_and_must_where_its_text_tower_is_missing(clip, tmp_path):
+def test_a_clip_may_have_a_linear_head_and_must_where_its_text_tower_is_missing(clip, tmp_path, capsys):
     model, path = clip
     assert libraries.build("open_clip:small-clip", path, head="linear").head == "linear"
     alone = tmp_path / "visual.pth"
     torch.save(model.visual.state_dict(), alone)
     assert libraries.build("open_clip:small-clip", alone).head == "linear"
+    assert capsys.readouterr().err == f"{alone} has no text tower: the head is linear, not text\n"
+    assert libraries.build("open_clip:small-clip", alone, head="linear").text is None
+    assert capsys.readouterr().err == ""
     with pytest.raises(ValueError, match="head text needs a CLIP of open_clip with its text tower"):
         libraries.build("open_clip:small-clip", alone, head="text")
     with pytest.raises(ValueError, match="head must be one of auto, linear, text; got 'cosine'"):
         libraries.build("open_clip:small-clip", path, head="cosine")
+
+
+TEXT = ("token_embedding.weight", "positional_embedding", "ln_final.weight", "text_projection",
+        "transformer.resblocks.0.attn.in_proj_weight")  # fmt: skip
+
+
+@pytest.mark.parametrize("before", ["", "module.", "model.clip."])
+@pytest.mark.parametrize("name", [*TEXT, "logit_scale"])
+@pytest.mark.parametrize("damage", ["missing", "short", "alone", "not finite"])
+def test_a_damaged_text_tower_is_refused_and_a_linear_head_does_without(clip, tmp_path, before, name, damage):
+    model, path = clip
+    tensors, broken = dict(model.state_dict()), tmp_path / "broken.pth"
+    if damage == "missing":
+        del tensors[name]
+    elif damage == "alone":  # of all the tower this is left
+        tensors = {each: value for each, value in tensors.items() if each.startswith("visual.") or each == name}
+    else:
+        tensors[name] = tensors[name].reshape(-1)[:-1] if damage == "short" else tensors[name] * float("nan")
+    torch.save({before + each: value for each, value in tensors.items()}, broken)
+    if (name, damage) == ("logit_scale", "alone"):  # no part of the tower
+        assert libraries.build("open_clip:small-clip", broken).head == "linear"
+        return
+    for head in ("auto", "text"):
+        with pytest.raises(ValueError, match="a text tower must be whole or absent") as error:
+            libraries.build("open_clip:small-clip", broken, head=head)
+        assert "\n" not in str(error.value)
+        assert name in str(error.value) or damage == "alone"
+    assert "--head linear" in str(error.value)
+    whole = libraries.build("open_clip:small-clip", path)
+    assert libraries.build("open_clip:small-clip", broken, head="linear").fingerprint == whole.fingerprint
+
+
+def test_a_damaged_image_network_is_what_is_said(clip, tmp_path):
+    tensors = dict(clip[0].state_dict())
+    del tensors["visual.conv1.weight"], tensors["ln_final.weight"]
+    torch.save(tensors, tmp_path / "broken.pth")
+    with pytest.raises(ValueError, match=r"weights must fit the architecture, .*conv1\.weight is missing"):
+        libraries.build("open_clip:small-clip", tmp_path / "broken.pth")
 
 
 @pytest.mark.parametrize("head", ["auto", "linear"])

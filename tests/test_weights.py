@@ -291,3 +291,12 @@ def test_a_checkpoint_of_a_masked_model_is_no_backbone(tmp_path):
     torch.save({"module." + name: value for name, value in model.state_dict().items()}, tmp_path / "masked.pt")
     with pytest.raises(ValueError, match=r"is a checkpoint of a masked model: '0\.weight' has scores"):
         weights.load(network(), tmp_path / "masked.pt")
+
+
+@pytest.mark.parametrize("before", ["", "module.", "a.b."])
+def test_a_network_that_is_not_finite_is_not_told_to_be_several(tmp_path, before):
+    model = nn.Linear(3, 2)
+    broken = {before + "weight": torch.full((2, 3), torch.nan), before + "bias": torch.zeros(2)}
+    torch.save(broken, tmp_path / "broken.pth")
+    with pytest.raises(ValueError, match="weights must be finite numbers"):
+        weights.load(model, tmp_path / "broken.pth")

@@ -29,6 +29,7 @@ def backbone_of(task: TaskFile, weights: Path | None) -> Backbone:
         size=wanted.get("size"),
         mean=_three(wanted.get("mean")),
         std=_three(wanted.get("std")),
+        head="auto" if task.head_kind == "cosine" else "linear",  # a linear one asks for no text tower
     )
 
 

@@ -106,7 +106,7 @@ def _prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path:
         raise _unfitting(faults(closest), closest, tensors, needed, path)
     if "" in whole:  # the names as they are
         return ""
-    copies = [all(torch.equal(tensors[one + name], tensors[whole[0] + name]) for name in needed) for one in whole]
+    copies = [all(torch.equal(tensors[one + name], tensors[whole[0] + name]) for name in needed) for one in whole[1:]]
     if not all(copies):
         raise ValueError(
             f"weights must be of one network, but {path} holds several that fit: {', '.join(whole)}; save the one you"

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from submasking.files import weights as files
 from submasking.learning.backbone import Backbone, Values
 from submasking.tasks.fingerprint import fingerprint
-from submasking.worlds import efficientnet_lite, networks, packaged, pretrain, recipes
+from submasking.worlds import efficientnet_lite, folder, networks, packaged, pretrain, recipes
 from submasking.worlds.paper.weights import PROMPT
 
 DEFAULT_SIZE = 224
 HEADS = ("auto", "linear", "text")
+_VISUAL = "visual."  # before the names of a CLIP's image network
 LIBRARIES = ("timm", "torchvision", "open_clip")
 
 
@@ -47,11 +48,11 @@ def build(
         mean: per channel, of images in [0, 1]; None takes the architecture's.
         std: likewise.
         head: what it will be trained with: "linear", "text" for CLIP's embeddings of the class names, or "auto", which
-            is text where the weights hold a text tower, as in the paper.
+            is text where the weights hold a text tower, as in the paper, and linear where they hold nothing of one.
 
     Raises:
         ValueError: an unknown name (close ones are named), weights that do not fit or cannot be had, a size that the
-            network cannot take, a text head without a text tower.
+            network cannot take, a text head without a text tower, a damaged one for another than a linear head.
     """
     if head not in HEADS:
         raise ValueError(f"head must be one of {', '.join(HEADS)}; got {head!r}")
@@ -61,13 +62,15 @@ def build(
     for attempt in (given, *(given | more for more in _sizes(library, name, size))):
         try:
             backbone = _bare(library, name, weights, attempt, size)
+            if head == "linear":
+                backbone = replace(backbone, text=None)
             if weights is not None:
-                backbone = _filled(backbone, weights)
+                backbone = _filled(backbone, weights, say=head == "auto")
             if head == "text" and backbone.text is None:
                 raise ValueError(
                     f"head text needs a CLIP of open_clip with its text tower, {architecture} has none; take linear"
                 )
-            backbone = replace(backbone, head="linear" if head == "linear" or backbone.text is None else "text")
+            backbone = replace(backbone, head="linear" if backbone.text is None else "text")
             return _whole(backbone, architecture, weights, attempt, size, mean, std)
         except ValueError as error:
             refused = refused or error
@@ -196,16 +199,40 @@ class _Text:
         return float(self.clip.logit_scale)  # type: ignore[arg-type]
 
 
-def _filled(backbone: Backbone, weights: Path) -> Backbone:
-    """The same with the weights of a file; without a text tower where the file holds none."""
-    if isinstance(backbone.text, _Text):
-        try:
-            files.load(backbone.text.clip, weights)
-            return backbone
-        except ValueError:  # the image network alone, perhaps
-            backbone = replace(backbone, text=None)
-    files.load(backbone.trunk, weights)
-    return backbone
+def _filled(backbone: Backbone, weights: Path, say: bool) -> Backbone:
+    """The same with the weights of a file; without a text tower where the file holds nothing of one, which is said.
+
+    Raises:
+        ValueError: the weights do not fit; or those of the image network do, and the text tower is damaged.
+    """
+    if not isinstance(backbone.text, _Text):
+        files.load(backbone.trunk, weights)
+        return backbone
+    try:
+        files.load(backbone.text.clip, weights)
+        return backbone
+    except ValueError as error:
+        files.load(backbone.trunk, weights)  # what is wrong with the image network is said first
+        if _has_text(backbone.text.clip, files.read(weights)):
+            raise ValueError(
+                f"a text tower must be whole or absent, but {weights} has a damaged one: {error}"
+                "; take the whole file, or a linear head (--head linear)"
+            ) from error
+    if say:
+        folder.on_stderr(f"{weights} has no text tower: the head is linear, not text")
+    return replace(backbone, text=None)
+
+
+def _has_text(clip: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a file holds a part of the text tower, told from the names of the image network by their ends."""
+    names = clip.state_dict()
+    images = {name.removeprefix(_VISUAL) for name in names if name.startswith(_VISUAL)}
+    text = [name for name in names if not name.startswith(_VISUAL) and not name.startswith("logit_")]
+    before = {name.partition(_VISUAL)[0] for name in tensors if _VISUAL in name}
+    if any(prefix + name in tensors for prefix in before for name in text):
+        return True
+    own = [name for name in text if name not in images]
+    return any(each == name or each.endswith(f".{name}") for name in own for each in tensors)
 
 
 def _small(name: str, weights: Path | None, size: int) -> Backbone:
