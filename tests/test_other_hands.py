@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from submasking import Threshold, TopK, mask, maskfile
 
@@ -124,3 +125,90 @@ def test_a_learning_rate_is_a_finite_number(lr):
             masking.optimizers(trained_lr=lr)
         with pytest.raises(ValueError, match="trained_lr and weight_decay must be finite"):
             masking.optimizers(weight_decay=lr)
+
+
+def optimizer_of(masking, way):
+    if way == "attached":
+        optimizer = torch.optim.SGD(masking.scores().values(), lr=1e-3)
+        masking.attach(optimizer)
+        return optimizer
+    return masking.optimizer(lr=1e-3, in_backward=way == "in backward")
+
+
+def trained(model, optimizer):
+    model(IMAGES).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+PRUNINGS = {
+    "smallest": lambda layer: prune.l1_unstructured(layer, "weight", 0.3),
+    "random": lambda layer: prune.random_unstructured(layer, "weight", 5),
+    "channels": lambda layer: prune.ln_structured(layer, "weight", 0.5, n=2, dim=0),
+}
+
+
+@pytest.mark.parametrize("before", [0, 2])
+@pytest.mark.parametrize("rescale", ["none", "variance"])
+@pytest.mark.parametrize("how", PRUNINGS)
+@pytest.mark.parametrize("way", ["own", "in backward", "attached"])
+def test_weights_that_were_pruned_are_not_brought_back_in_silence(way, how, rescale, before):
+    model = network()
+    masking = mask(model, "weights", rescale=rescale)
+    optimizer = optimizer_of(masking, way)
+    for _ in range(before):
+        trained(model, optimizer)
+    PRUNINGS[how](model[3])
+    prune.remove(model[3], "weight")
+    pruned = model[3].weight.detach().clone()
+    scores = masking.scores()["3.weight"].clone()
+    with pytest.raises(
+        ValueError, match=r"masks alone may switch weights off; \d+ of '3\.weight' that are on were set"
+    ):
+        trained(model, optimizer)
+    assert torch.equal(model[3].weight, pruned)
+    assert torch.equal(masking.scores()["3.weight"], scores)
+    masking.apply()  # what was asked for
+    assert not torch.equal(model[3].weight, pruned)
+    optimizer = optimizer_of(masking, way)
+    optimizer.zero_grad()
+    trained(model, optimizer)
+
+
+def elsewhere(model):
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+
+
+MOVES = {
+    "moved": elsewhere,
+    "channels last": lambda model: model.to(memory_format=torch.channels_last),
+    "double": lambda model: model.double(),
+    "loaded": lambda model: model.load_state_dict(copy.deepcopy(model.state_dict())),
+}
+
+
+@pytest.mark.parametrize("rescale", ["none", "variance"])
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("way", ["own", "attached"])
+def test_weights_that_lie_elsewhere_are_trained_on(way, move, rescale):
+    model = network()
+    masking = mask(model, "weights", rescale=rescale, init="normal")
+    MOVES[move](model)
+    optimizer = optimizer_of(masking, way)
+    before = {name: scores.clone() for name, scores in masking.scores().items()}
+    model(IMAGES.to(model[0].weight.dtype)).square().sum().backward()
+    optimizer.step()
+    assert any(not torch.equal(scores, before[name]) for name, scores in masking.scores().items())
+
+
+def test_a_model_that_is_pruned_after_bake_stays_pruned():
+    model = network()
+    masking = mask(model, "weights")
+    trained(model, masking.optimizer(lr=1e-3))
+    plain = masking.bake()
+    prune.l1_unstructured(plain[3], "weight", 0.5)
+    prune.remove(plain[3], "weight")
+    again = mask(plain, "weights")
+    trained(plain, again.optimizer(lr=1e-3))
+    assert (plain[3].weight == 0).sum() >= plain[3].weight.numel() // 2

@@ -43,6 +43,8 @@ def _before_step(
 ) -> Any:
     masking.require_masked()
     _check_holds(masking, optimizer)
+    for target in masking.targets:
+        masking.require_unpruned(target.name, masking.parameter(target.name))
     outside.update({name: torch.isposinf(scores) for name, scores in masking.scores().items()})
     masking.watch.look(masking.model)
     given = "closure" in keywords

@@ -39,7 +39,8 @@ class MaskSGD(torch.optim.Optimizer):
 
     Raises:
         ValueError: if lr or momentum is out of range; at a step, if a gradient is not finite (looked for in the first
-            masked tensor, the last that backward reaches), a parameter was replaced since, or the model was baked.
+            masked tensor, the last that backward reaches), a parameter was replaced or pruned since, or the model was
+            baked.
     """
 
     def __init__(self, masking: MaskState, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False) -> None:
@@ -110,6 +111,7 @@ class MaskSGD(torch.optim.Optimizer):
     def _take(self, name: str, parameter: Tensor) -> None:
         """Do the step of one tensor."""
         (group,) = self.param_groups
+        self.masking.require_unpruned(name, parameter)
         frozen, scores = self.masking.tensors(name)
         state = self.state[parameter]
         if _VELOCITY not in state:

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from submasking.masking.checks import SHARDED
-from submasking.masking.criteria import Criterion, write_effective
+from submasking.masking.criteria import Criterion, effective, write_effective
 from submasking.masking.watch import Watch
 
 FROZEN, SCORES = "_frozen", "_scores"
@@ -44,6 +44,7 @@ class MaskState:
         self.init = ""  # name of the start that the scores were learned from, "" where it is not known
         self.watch = Watch(trained)
         self._kept: dict[str, tuple[Tensor, Tensor]] | None = None
+        self._places = {target.name: self.parameter(target.name).data_ptr() for target in targets}
 
     @property
     def baked(self) -> bool:
@@ -126,7 +127,34 @@ class MaskState:
         self.require_masked()
         for target in self.targets:
             frozen, scores = self.tensors(target.name)
-            write_effective(self.parameter(target.name), frozen, scores, self.criterion, self.rescale)
+            parameter = self.parameter(target.name)
+            write_effective(parameter, frozen, scores, self.criterion, self.rescale)
+            self._places[target.name] = parameter.data_ptr()
+
+    @torch.no_grad()
+    def require_unpruned(self, name: str, parameter: Tensor) -> None:
+        """Raise ``ValueError`` where other numbers were put in a masked weight's place, and some that are on are 0.
+
+        That is what pruning does, and the next step would undo it. Moves, casts and copies put the same numbers
+        elsewhere. Where none were put, nothing is read but an address: what is written into the weights themselves goes
+        unnoticed until a task is saved.
+
+        Args:
+            name: of a masked parameter.
+            parameter: it, before a step.
+        """
+        place = parameter.data_ptr()
+        if self._places.get(name) == place:
+            return
+        frozen, scores = self.tensors(name)
+        off = (parameter == 0) & (effective(frozen, self.criterion(scores), self.rescale) != 0)
+        if bool(off.any()):
+            raise ValueError(
+                f"masks alone may switch weights off; {int(off.sum())} of {name!r} that are on were set to 0 since, as"
+                " by prune.remove, and a step would bring them back; prune the model before it is masked, or after"
+                " bake; or call masking.apply() to bring them back now"
+            )
+        self._places[name] = place
 
     def _counts(self) -> dict[str, tuple[int, int]]:
         counts = {}
