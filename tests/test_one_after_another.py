@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from submasking import Bank, mask, maskfile
+from submasking.tasks.heads import CosineHead
 
 
 def network():
@@ -124,6 +125,11 @@ ON = {"0.weight": torch.ones(6, 3, 3, 3, dtype=torch.bool)}
         ({"0.weight": torch.ones(6, 3, 3, 3)}, {}, "that of '0.weight' is none"),
         ({"1.running_mean": torch.ones(6, dtype=torch.bool)}, {}, "that of '1.running_mean' is none"),
         (ON, {"1.running_mean": torch.zeros(9)}, "a buffer keeps its shape"),
+        ({"0.weight": [[True]]}, {}, "that of '0.weight' is none"),
+        (ON, {"1.running_mean": torch.full((6,), torch.nan)}, "finite numbers; those of '1.running_mean' are nan"),
+        (ON, {"1.running_var": torch.tensor([1, 1, 1, 1, 1, torch.inf])}, "finite numbers; those of '1.running_var'"),
+        (ON, {"5.bias": torch.tensor([0, torch.nan, 0])}, "finite numbers; those of '5.bias'"),
+        (ON, {"0.weight": torch.ones(6, 3, 3, 3)}, "either masks a tensor or sets it; it does both with '0.weight'"),
     ],
 )
 def test_what_is_no_task_is_refused_before_it_is_in_the_bank(masks, state, said):
@@ -131,6 +137,71 @@ def test_what_is_no_task_is_refused_before_it_is_in_the_bank(masks, state, said)
     with pytest.raises(ValueError, match=said):
         bank.put("task", masks, state=state)
     assert not bank.tasks
+    bank.put("task", ON)  # nothing of the other is left
+    assert torch.equal(bank.use("task")(IMAGES), network()(IMAGES))
+
+
+def filled(layer, number):
+    """A layer with a number that is none in its weights."""
+    with torch.no_grad():
+        layer.weight[-1, 0] = number
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"head": filled(nn.Linear(4, 3), torch.nan)}, "a head must hold finite numbers"),
+        ({"head": nn.Sequential(nn.ReLU(), filled(nn.Linear(4, 3), torch.inf))}, "a head must hold finite numbers"),
+        ({"head": nn.LazyLinear(3)}, "a head must have a shape; got a lazy one"),
+        ({"head": nn.Linear(4, 3), "classes": "ab"}, "classes must be a list of names; got the text 'ab'"),
+        ({"head": nn.Linear(4, 3), "classes": ["a", "b"]}, "got 3 and 2 names; name every class"),
+        ({"head": nn.Sequential(nn.Linear(4, 9), nn.Linear(9, 5)), "classes": ["a", "b"]}, "got 5 and 2 names"),
+        ({"head": nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(9)), "classes": ["a"]}, "got 9 and 1 names"),
+        ({"head": CosineHead(torch.eye(4)[:3], 1.0), "classes": ["a", "b"]}, "got 3 and 2 names"),
+        ({"head": nn.Linear(4, 2), "classes": ["a", "a"]}, "each class must have a name of its own"),
+        ({"head": nn.Linear(4, 2), "classes": ["a", 2]}, "a class must have a text as its name; got 2"),
+        (
+            {"state": {"5.weight": torch.ones(3, 6), "5.bias": torch.ones(3)}, "classes": ["a", "b"]},
+            "'5' has 3, there are 2 names",
+        ),
+        ({"rescale": "half"}, "rescale must be one of none, variance; got 'half'"),
+    ],
+)
+def test_a_head_that_is_none_of_its_classes_is_refused_before_it_is_in_the_bank(given, said):
+    bank = Bank(network())
+    with pytest.raises(ValueError, match=said):
+        bank.put("task", ON, **given)
+    assert not bank.tasks
+    bank.put("task", ON, head=nn.Sequential(nn.Linear(4, 9), nn.Linear(9, 2)), classes=["a", "b"])
+    bank.put("more", ON, state={"5.weight": torch.ones(3, 6), "5.bias": torch.ones(3)}, classes=["a", "b", "c"])
+    assert bank.logits("task", IMAGES).shape == (2, 2)
+    assert bank.logits("more", IMAGES).shape == (2, 3)
+
+
+def test_a_head_of_another_width_than_a_network_of_timm_is_refused():
+    model = network()
+    model.pretrained_cfg = {"input_size": (3, 8, 8)}
+    bank = Bank(model)
+    with pytest.raises(ValueError, match="it takes 5, there are 4"):
+        bank.put("task", ON, head=nn.Linear(5, 2))
+    bank.put("task", ON, head=nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize("name", ["1.running_mean", "1.running_var", "5.bias"])
+@pytest.mark.parametrize("number", [torch.nan, torch.inf])
+def test_a_task_whose_statistics_fell_ill_is_neither_saved_nor_taken(name, number, tmp_path):
+    bank, model = Bank(network()), network()
+    masking = mask(model)
+    with torch.no_grad():
+        model.state_dict()[name][1] = number
+    said = f"first '{name}', are nan or inf"
+    with pytest.raises(ValueError, match=said):
+        maskfile.save(tmp_path / "task", model)
+    with pytest.raises(ValueError, match=said):
+        bank.take("task", masking)
+    assert not bank.tasks
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def require_whole(masking: Masking) -> None:
     """Check that frozen weights, masks, and what is stored beside them make the model that is there.
 
     Every masked weight must be theta or 0 (or theta / alpha); every other parameter must be the backbone's, or one
-    that is trained; nothing may have been put in since the model was masked.
+    that is trained; what is stored must be finite; nothing may have been put in since the model was masked.
 
     Raises:
         ValueError: the first thing that is not so, and what to do.
@@ -65,6 +65,7 @@ def _faults(masking: Masking) -> Iterator[str]:
             " masking.optimizer, and call masking.apply() to write the masked weights anew"
         )
     names = dict(masking.model.named_parameters())
+    tensors = {**names, **dict(masking.model.named_buffers())}
     known = {name for target in masking.targets for name in target.names}
     known |= set(masking.trained) | set(masking.kept_as_they_are)
     new = [name for name in names if name not in known]
@@ -73,12 +74,26 @@ def _faults(masking: Masking) -> Iterator[str]:
             f"{len(new)} parameters, first {new[0]!r}, came after masking, and are neither the backbone's nor stored;"
             " mask a model that has them, with a selection that trains them"
         )
+    sick = [name for name, before in masking.before().items() if _fell_ill(tensors.get(name), before)]
+    if sick:
+        yield (
+            f"{len(sick)} statistics or trained parameters, first {sick[0]!r}, are nan or inf; train it again at a"
+            " lower learning rate, and look at the images it has seen"
+        )
     moved = changed(masking.model, masking.kept_as_they_are)
     if moved:
         yield (
             f"{len(moved)} frozen parameters, first {moved[0]!r}, were changed or taken away since the model was"
             " masked; select them as 'train', and they are stored with the task"
         )
+
+
+def _fell_ill(now: Tensor | None, before: Tensor) -> bool:
+    """Whether there are numbers that are not finite, and were; a classifier may have been taken off."""
+    if now is None or not now.is_floating_point():
+        return False
+    known = before.isfinite() if before.shape == now.shape else torch.tensor(True)
+    return bool((~now.isfinite() & known.to(now.device)).any())
 
 
 def _exact(masking: Masking, name: str) -> bool:

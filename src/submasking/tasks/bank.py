@@ -16,12 +16,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from submasking.masking.checks import IN_USE
-from submasking.masking.criteria import alpha, effective
+from submasking.masking.criteria import RESCALES, alpha, effective
 from submasking.masking.handle import Masking
 from submasking.masking.whole import require_whole
 from submasking.tasks.bits import Packed, Plan
 from submasking.tasks.ground import Ground
-from submasking.tasks.heads import check_width, require_width
+from submasking.tasks.heads import check_classes, check_head, check_outputs, check_width, require_width
 from submasking.tasks.maskfile import TaskFile, backbone_state, load
 from submasking.tasks.similarity import Similarity, similarity
 
@@ -96,7 +96,7 @@ class Bank:
                 does not take its features, or as for `put`.
         """
         require_whole(masking)
-        require_width(head, masking.model, {})
+        require_width(head, masking.model, {})  # with the classifier that it may have
         now, pristine, before = masking.model.state_dict(), self._ground.pristine, backbone_state(masking)
         other = [
             key
@@ -132,34 +132,22 @@ class Bank:
             rescale: "none" or "variance".
 
         Raises:
-            ValueError: the name is taken, the masks do not fit the backbone, or other tensors are masked, or otherwise
-                rescaled, than in the tasks before.
+            ValueError: the name is taken, the masks or the state do not fit the backbone, numbers are not finite, the
+                head does not take its features, or has not an output for each class, or other tensors are masked, or
+                otherwise rescaled, than in the tasks before; the bank is as before then.
         """
         if name in self.tasks:
             raise ValueError(f"a task's name must be new, {name!r} is in the bank; remove it first")
-        pristine = self._ground.pristine
-        odd = [key for key, mask in masks.items() if key not in pristine or pristine[key].shape != mask.shape]
-        if odd:
-            raise ValueError(
-                f"masks must fit the backbone's tensors, that of {odd[0]!r} does not; make a bank over the backbone"
-                " that they are for"
-            )
-        buffers = self._ground.buffers()
-        wrong = [key for key, mask in masks.items() if key in buffers or mask.dtype != torch.bool]
-        if wrong or not masks:
-            raise ValueError(
-                "a task must have bool masks of parameters, one at least;"
-                f" {f'that of {wrong[0]!r} is none' if wrong else 'there are none'}; pass such as masking.masks()"
-            )
-        bent = [key for key, value in (state or {}).items() if key in buffers and value.shape != pristine[key].shape]
-        if bent:
-            raise ValueError(
-                f"a buffer keeps its shape in every task; {bent[0]!r} is {tuple(pristine[bent[0]].shape)} in the"
-                " backbone; make a bank over the backbone that the task is for"
-            )
-        absent = [key for key in state or {} if key not in pristine]
-        if absent:
-            raise ValueError(f"a task sets tensors of the backbone; {absent[0]!r} is none; build it with a classifier")
+        if rescale not in RESCALES:
+            raise ValueError(f"rescale must be one of {', '.join(RESCALES)}; got {rescale!r}")
+        self._require_masks(masks)
+        self._require_state(dict(state or {}), masks)
+        check_classes(classes)
+        check_head(head, classes)
+        if head is None and classes:
+            check_outputs(self.model, dict(state or {}), classes, state)
+        if not self._ground.swapped and not set(state or {}) - self._ground.buffers():
+            require_width(head, self.model, {})  # of the backbone's own features
         self._follow()
         plan = Plan({key: self._ground.fitted[key] for key in masks})
         if self.tasks and (plan != self._plan or rescale != self._rescale):
@@ -170,6 +158,48 @@ class Bank:
         self._plan, self._rescale = plan, rescale
         self._touched |= set(state or {})
         self.tasks[name] = Task(plan.pack(masks), dict(state or {}), head, tuple(classes))
+
+    def _require_masks(self, masks: Mapping[str, Tensor]) -> None:
+        pristine = self._ground.pristine
+        buffers = self._ground.buffers()
+        none = [key for key, mask in masks.items() if not isinstance(mask, Tensor) or mask.dtype != torch.bool]
+        wrong = none + [key for key in masks if key in buffers]
+        if wrong or not masks:
+            raise ValueError(
+                "a task must have bool masks of parameters, one at least;"
+                f" {f'that of {wrong[0]!r} is none' if wrong else 'there are none'}; pass such as masking.masks()"
+            )
+        odd = [key for key, mask in masks.items() if key not in pristine or pristine[key].shape != mask.shape]
+        if odd:
+            raise ValueError(
+                f"masks must fit the backbone's tensors, that of {odd[0]!r} does not; make a bank over the backbone"
+                " that they are for"
+            )
+
+    def _require_state(self, state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+        pristine, buffers = self._ground.pristine, self._ground.buffers()
+        absent = [key for key in state if key not in pristine]
+        if absent:
+            raise ValueError(f"a task sets tensors of the backbone; {absent[0]!r} is none; build it with a classifier")
+        both = [key for key in state if key in masks]
+        if both:
+            raise ValueError(f"a task either masks a tensor or sets it; it does both with {both[0]!r}; leave one out")
+        bent = [key for key, value in state.items() if key in buffers and value.shape != pristine[key].shape]
+        if bent:
+            raise ValueError(
+                f"a buffer keeps its shape in every task; {bent[0]!r} is {tuple(pristine[bent[0]].shape)} in the"
+                " backbone; make a bank over the backbone that the task is for"
+            )
+        sick = [
+            key
+            for key, value in state.items()
+            if not bool(value.isfinite().all()) and not _equal(value, pristine[key].to(value.device))
+        ]
+        if sick:
+            raise ValueError(
+                f"a task must set finite numbers; those of {sick[0]!r} are nan or inf; train it again at a lower"
+                " learning rate, and look at the images it has seen"
+            )
 
     def remove(self, name: str) -> None:
         """Forget a task."""

@@ -68,6 +68,11 @@ class Ground:
             self._require_unchanged({name: now[name] for name in parameters if name in now}, expected)
         return now, moved
 
+    @property
+    def swapped(self) -> bool:
+        """Whether a task has put a parameter of another shape in place of the model's."""
+        return bool(self._swapped)
+
     def buffers(self) -> set[str]:
         """Return the names of the copy's tensors that are no parameters of the model, such as norm statistics."""
         return self.pristine.keys() - {name for name, _ in self.model.named_parameters(remove_duplicate=False)}

@@ -55,32 +55,71 @@ def check_classes(classes: Sequence[str]) -> None:
         raise ValueError(f"each class must have a name of its own; {twice[0]!r} is there twice; tell them apart")
 
 
-def check_outputs(model: nn.Module, trained: Container[str], classes: Sequence[str]) -> None:
-    """Raise `ValueError` unless a classifier that is part of the model, and trained, has an output for each class."""
+def check_outputs(
+    model: nn.Module, trained: Container[str], classes: Sequence[str], state: Mapping[str, Tensor] | None = None
+) -> None:
+    """Raise `ValueError` unless a classifier that is part of the model, and trained, has an output for each class.
+
+    Args:
+        model: the network.
+        trained: names of what a task trains of it.
+        classes: names.
+        state: what the task will set in it, perhaps to another number of outputs; none: it is set already.
+    """
     layers = {id(layer): layer for layer in last_layers(model)}
     for path, module in model.named_modules():
         if id(module) not in layers or f"{path}.weight" not in trained or not isinstance(module, nn.Linear):
             continue
-        if module.out_features != len(classes):
+        outputs = len((state or {}).get(f"{path}.weight", module.weight))
+        if outputs != len(classes):
             raise ValueError(
-                f"a classifier must have one output for each class; {path!r} has {module.out_features}, there are"
+                f"a classifier must have one output for each class; {path!r} has {outputs}, there are"
                 f" {len(classes)} names; name every class"
             )
 
 
 def check_head(head: nn.Module | None, classes: Sequence[str]) -> None:
-    """Raise `ValueError` unless a linear head has finite numbers, and an output for each class if there are names."""
-    if not isinstance(head, nn.Linear):
+    """Raise `ValueError` unless a head has finite numbers, and an output for each class if there are names.
+
+    The outputs of a head of several layers are counted by trying it on features of nothing but zeros.
+    """
+    if head is None:
         return
-    if any(is_lazy(parameter) for parameter in head.parameters()):
+    held = [*head.parameters(), *head.buffers()]
+    if any(is_lazy(tensor) for tensor in held):
         raise ValueError("a head must have a shape; got a lazy one; call it on features first")
-    if not all(bool(parameter.isfinite().all()) for parameter in head.parameters()):
+    if not all(bool(tensor.isfinite().all()) for tensor in held):
         raise ValueError("a head must hold finite numbers; got nan or inf; lower its learning rate and train it again")
-    if len(classes) and head.out_features != len(classes):
+    outputs = _outputs(head)
+    if len(classes) and outputs not in (None, len(classes)):
         raise ValueError(
-            f"a head must have one output for each class; got {head.out_features} and {len(classes)} names; name every"
-            " class"
+            f"a head must have one output for each class; got {outputs} and {len(classes)} names; name every class"
         )
+
+
+@torch.no_grad()
+def _outputs(head: nn.Module) -> int | None:
+    """How many logits a head gives; None where it cannot be told."""
+    if isinstance(head, nn.Linear):
+        return head.out_features
+    if isinstance(head, CosineHead):
+        return len(head.embeddings)
+    first = next((module for module in head.modules() if isinstance(module, nn.Linear)), None)
+    logits = None if first is None else _tried(head, first.weight.new_zeros(1, first.in_features))
+    return None if logits is None else logits.shape[-1]
+
+
+def _tried(module: nn.Module, given: Tensor) -> Tensor | None:
+    """What a module gives in eval mode, of which nothing is changed; None where it takes no such thing."""
+    before = [(each, each.training) for each in module.modules()]
+    try:
+        found = module.eval()(given)
+    except Exception:  # whatever a network says of what it was not made for
+        return None
+    finally:
+        for each, training in before:
+            each.training = training
+    return found if isinstance(found, Tensor) and found.dim() == 2 else None
 
 
 @torch.no_grad()
@@ -96,15 +135,8 @@ def measured_width(model: nn.Module, preprocessing: Mapping[str, Any]) -> int | 
     like = next(model.parameters(), None)
     if type(size) is not int or like is None:
         return None
-    before = [(module, module.training) for module in model.modules()]
-    try:
-        features = model.eval()(like.new_zeros(1, 3, size, size))
-    except Exception:  # whatever a network says of images that it was not made for
-        return None
-    finally:
-        for module, training in before:
-            module.training = training
-    return int(features.shape[-1]) if isinstance(features, Tensor) and features.dim() == 2 else None
+    features = _tried(model, like.new_zeros(1, 3, size, size))
+    return None if features is None else int(features.shape[-1])
 
 
 def require_width(head: nn.Module | None, model: nn.Module, preprocessing: Mapping[str, Any]) -> None:
