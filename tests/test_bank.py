@@ -228,3 +228,77 @@ def test_similarity_is_symmetric_and_bounded(seed, density):
 def test_masks_of_other_tensors_cannot_be_compared():
     with pytest.raises(ValueError, match="same tensors"):
         similarity(pairs(0), {"a": pairs(0)["a"]})
+
+
+def partly_masked(width=8):
+    """A bank of two tasks that mask the first of three layers; the last is frozen, and as large as is asked for."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, width)).eval()
+    bank = Bank(model)
+    for seed, name in enumerate(("one", "two")):
+        on = torch.rand(8, 3, 3, 3, generator=torch.Generator().manual_seed(seed)) > 0.3
+        bank.put(name, {"0.weight": on})
+    return bank
+
+
+EDITS = {
+    "scaled": lambda data: data.mul_(1.5),
+    "noisy": lambda data: data.add_(torch.linspace(-0.1, 0.1, data.numel()).view(data.shape)),
+    "loaded": lambda data: data.copy_(torch.ones_like(data)),
+    "pruned": lambda data: data[::2].zero_(),
+    "broken": lambda data: data.fill_(torch.nan),
+}
+
+
+@pytest.mark.parametrize("width", [8, 20_000])
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("name", ["1.weight", "1.bias", "3.weight", "3.bias"])
+@pytest.mark.parametrize("in_use", [False, True])
+def test_an_edit_through_data_that_no_switch_repairs_is_refused(width, edit, name, in_use):
+    bank = partly_masked(width)
+    if in_use:
+        bank.use("one")
+    there = bank.model.get_parameter(name)
+    before = there.detach().clone()
+    EDITS[edit](there.data)
+    if torch.equal(there, before):  # such as every second zero of zeros
+        return
+    with pytest.raises(ValueError, match=f"must keep its weights; '{name}' was loaded, trained or edited"):
+        bank.use("two")
+    bank.release()
+    assert torch.equal(there, before)
+    bank.use("two")
+
+
+@pytest.mark.parametrize("width", [8, 20_000])
+def test_one_number_edited_through_data_is_seen_in_a_small_tensor_and_may_stay_in_a_large_one(width):
+    bank = partly_masked(width)
+    bank.use("one")
+    bank.model[3].weight.data[1, 1] += 1.0
+    if width == 8:
+        with pytest.raises(ValueError, match="must keep its weights"):
+            bank.use("two")
+    else:  # the limit that the class and the page on reliability tell of
+        bank.use("two")
+        with torch.no_grad():
+            bank.model[3].weight[0, 0] += 1.0  # torch counts this one, so that all of it is compared
+        with pytest.raises(ValueError, match="must keep its weights"):
+            bank.use("one")
+
+
+def test_an_edit_through_data_of_a_masked_weight_is_repaired_by_the_next_switch():
+    bank = partly_masked()
+    wanted = bank.use("one")[0].weight.detach().clone()
+    bank.model[0].weight.data.mul_(3.0)
+    bank.use("one")
+    assert torch.equal(bank.model[0].weight, wanted)
+
+
+def test_a_backbone_with_numbers_that_are_none_is_switched_as_before():
+    model = small()
+    with torch.no_grad():
+        next(p for p in model.parameters() if p.dim() == 1)[0] = torch.nan
+    bank = Bank(model)
+    bank.put("one", adapted().masks())
+    bank.use("one")
+    bank.use("one")

@@ -53,7 +53,10 @@ class Bank:
     """Many tasks over one backbone.
 
     All tasks mask the same tensors, those of the first one added. A classifier inside the model may have another number
-    of classes in each. The model may be moved, cast, laid out anew, or wrapped: the bank follows it.
+    of classes in each. The model may be moved, cast, laid out anew, or wrapped: the bank follows it. What somebody else
+    writes into its weights is noticed at the next switch, or made good by it. Only where a large frozen tensor is
+    edited through ``.data``, which torch keeps no count of, a sample of its numbers has to show it: an edit of a few of
+    them may stay.
 
     Args:
         model: the plain backbone. The bank writes masked weights into it; `release` gives the original back.
@@ -335,7 +338,7 @@ class Bank:
     @torch.no_grad()
     def _follow(self) -> dict[str, Tensor]:
         """The model's tensors as they are now; the bits of the tasks lie in memory as they do."""
-        now, moved = self._ground.follow(self._expected)
+        now, moved = self._ground.follow(self._expected, self._touched | self._plan.shapes.keys())
         if moved and self.tasks:
             masks = {name: self._plan.unpack(task.bits) for name, task in self.tasks.items()}
             self._plan = Plan({key: self._ground.fitted[key] for key in self._plan.shapes})
