@@ -6,7 +6,6 @@ A verb's module is imported when the verb is used: help, the version and a misty
 from __future__ import annotations
 
 import argparse
-import gc
 import io
 import os
 import sys
@@ -25,7 +24,6 @@ VERBS = {
     "run": "run a notebook of the project",
     "check": "what the paper itself needs, and how long it would take here",
 }
-BRIEF = ("inspect", "compare")  # end before garbage could matter
 # which extra of the package brings a module that may be missing
 EXTRAS = dict.fromkeys(("timm", "torchvision", "open_clip", "PIL", "huggingface_hub"), "vision") | dict.fromkeys(
     ("matplotlib", "nbformat", "pandas", "papermill", "seaborn", "sklearn", "zstandard"), "experiments"
@@ -67,12 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words[0] if words and words[0] in VERBS else parser().parse_args(words[:1] or words).command
-    after, collected = "", gc.isenabled()
-    gc.disable()  # what an import makes stays: looking for garbage in it takes a tenth of the time of importing torch
+    after = ""
     try:
         module = import_module(f"submasking.commands.{verb}")
-        if collected and verb not in BRIEF:
-            gc.enable()
         command = argparse.ArgumentParser(prog=f"submasking {verb}", formatter_class=_Formatter)
         module.add(command)
         given = command.parse_args(words[1:])
@@ -92,9 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nsubmasking {verb}: interrupted{after}", file=sys.stderr)
         return 130
-    finally:
-        if collected:
-            gc.enable()
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -62,7 +62,10 @@ def run(given: argparse.Namespace) -> int:
 
 @contextmanager
 def _without_scipy() -> Iterator[None]:
-    """Spare numba, which decodes masks, all of scipy.linalg: it looks there for a BLAS that no kernel calls."""
+    """Spare numba, which decodes masks, all of scipy.linalg: it looks there for a BLAS that no kernel calls.
+
+    Of the processor time of comparing two masks of a million weights that is about a twentieth.
+    """
     absent = "scipy" not in sys.modules
     if absent:
         sys.modules["scipy"] = None  # type: ignore[assignment]
