@@ -1,7 +1,7 @@
 """Faults that people report of such tools: `python -m benchmarks faults [--cases N]`. Never silently wrong.
 
-Cases of ten kinds are drawn at random and really tried, a tenth of N of each. What comes out is compared with what is
-known to be true: it is right, refused in one line with everything as it was before, or wrong, which includes every
+Cases of twelve kinds are drawn at random and really tried, a twelfth of N of each. What comes out is compared with what
+is known to be true: it is right, refused in one line with everything as it was before, or wrong, which includes every
 error that is not one of ours. Two processes at a time, where a case needs them, are tried by the tests.
 """
 
@@ -13,15 +13,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.faults import inputs, models, programs
+from benchmarks.faults import hands, inputs, models, programs
 from benchmarks.faults.trial import OUTCOMES, Situation, outcome
 
-CASES = 2000
+CASES = 2400
 KINDS: dict[str, Mapping[str, Situation]] = {
     "what a run is on": inputs.IDENTITY,
     "what is saved is the model": models.SAVED,
     "checked before written": models.WRITTEN,
     "a bank follows its model": models.FOLLOWED,
+    "one task after another": hands.NEXT,
+    "other hands": hands.HANDS,
     "wrappers and their names": models.WRAPPED,
     "pictures": inputs.PICTURES,
     "files of weights": inputs.WEIGHTS,
