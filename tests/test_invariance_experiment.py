@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from submasking.experiments.invariance import SGD, Setup, equivalent, experiment, report
+from submasking.learning.images import ImageSet
 from submasking.records import places, profiles, results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -179,6 +180,17 @@ def test_a_folder_of_pictures_gives_a_record_that_names_no_folder(folder, photog
 def test_few_images_of_a_folder_are_of_all_classes(folder, photographs):
     assert experiment.training_images("images", str(folder), 6).labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert len(experiment.training_images("images", str(folder), 100)) == 18
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-faithful", "images"])
+@pytest.mark.parametrize("images", [3, 5, 12])
+def test_few_photographs_of_a_set_in_order_of_its_classes_are_of_all_of_them(monkeypatch, name, images):
+    labels = torch.arange(3).repeat_interleave(10)
+    ordered = ImageSet(torch.zeros(30, 3, 2, 2, dtype=torch.uint8), labels, ("a", "b", "c"), "ordered")
+    monkeypatch.setattr(experiment.datasets, "load", lambda *given: ordered)
+    few = experiment.training_images(name, "dtd", images)
+    assert len(few) == images
+    assert set(few.labels.tolist()) == {0, 1, 2}
 
 
 def test_few_rendered_images_are_the_first(smoke_results):

@@ -227,14 +227,15 @@ def variant_of(name: str, wanted: dict[str, Any]) -> str:
 
 
 def training_images(name: str, dataset: str, images: int) -> ImageSet:
-    """Return at most that many training images: the first of a rendered set, evenly spread ones of a folder.
+    """Return at most that many training images: the first of a rendered set, evenly spread ones of photographs.
 
-    A rendered set is in random order; a folder is in order of its classes, so its first images are of few classes.
+    A rendered set is in random order; a folder, and most of the paper's sets, are in order of their classes, so that
+    the first images are of few classes.
     """
     train = datasets.load(name, dataset, "train")
     count = min(images, len(train))
     chosen = torch.arange(count)
-    return train.subset(chosen * len(train) // count if name == "images" else chosen)
+    return train.subset(chosen * len(train) // count if profile(name).photographs else chosen)
 
 
 def run(
