@@ -118,3 +118,11 @@ def test_our_own_command_keeps_every_text(text, monkeypatch):
     monkeypatch.setattr(notebooks, "execute", lambda name, given, output: told.update(given))
     assert cli.main(["run", "submasking", "-p", "dataset", text, "-p", "seeds", text]) == 0
     assert told == {"dataset": text, "seeds": text}
+
+
+def test_a_kernel_has_minutes_to_start_on_a_busy_machine(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("papermill.execute_notebook", lambda *given, **more: asked.append(more["start_timeout"]))
+    notebooks.execute("label_sparsity", {"profile": "smoke"}, tmp_path / "out.ipynb")
+    assert asked == [notebooks.START_SECONDS]
+    assert asked[0] >= 600

@@ -18,6 +18,7 @@ from submasking.records.places import REPOSITORY, results_folder
 FOLDER = REPOSITORY / "notebooks"
 NUMBERS = "int | str"  # text that may be a whole number, such as seeds
 TYPES = {"str": str, NUMBERS: str, "int": int, "float": float, "bool": bool}
+START_SECONDS = 600  # until a kernel must have answered: papermill's 60 are too few where a grid shares busy cores
 
 
 def declared(source: str) -> dict[str, tuple[str, Any]]:
@@ -141,6 +142,7 @@ def execute(name: str, given: Mapping[str, Any], output: Path | None = None, *, 
         parameters={key: values[key] for key in given},
         progress_bar=progress,
         cwd=str(Path.cwd()),  # paths among the parameters are relative to the caller, as with papermill itself
+        start_timeout=START_SECONDS,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # or each kernel warns that it speaks plain TCP
     )
     return output
