@@ -1,6 +1,7 @@
 """Frozen first stages: the two parts are the network, and keeping what the first gives changes no bit of a training."""
 
 import copy
+import dataclasses
 
 import open_clip
 import pytest
@@ -14,6 +15,7 @@ from submasking.learning.adapt import adapt
 from submasking.learning.backbone import Backbone
 from submasking.learning.images import ImageSet
 from submasking.learning.stages import Split
+from submasking.masking.criteria import TopK
 from submasking.records.profiles import Optimisation, Swav
 
 SIZE = 32
@@ -238,3 +240,45 @@ def test_a_checkpoint_of_other_stages_is_refused(images, tmp_path):
     with pytest.raises(ValueError, match="another number of versions"):
         training(origin, images, "FS", "layer3", 3, 2**30, checkpoint=file)
     training(origin, images, "FS", "layer3", 2, 0, checkpoint=file)
+
+
+def test_activations_are_kept_beyond_a_training_and_change_no_bit_of_the_next(images):
+    memory = {}
+    known, plan = backbone("timm ResNet"), Optimisation(lr=30.0, epochs=1)
+    told = {"from_stage": "layer3", "versions": 2, "batch_size": 8, "progress": False}
+    first = adapt(known, images, "FS", plan, memory=memory, **told)
+    (kept,) = memory.values()
+    again = adapt(known, images, "FS", plan, memory=memory, **told)
+    assert next(iter(memory.values())) is kept
+    for one in (again, adapt(known, images, "FS", plan, **told)):
+        assert all(torch.equal(a, b) for a, b in zip(first.trunk.parameters(), one.trunk.parameters(), strict=True))
+    adapt(known, images, "FS", plan, memory=memory, **told | {"seed": 1})
+    adapt(known, images, "FS", plan, memory=memory, **told | {"from_stage": "layer4"})
+    adapt(known, images.subset([*range(8)]), "FS", plan, memory=memory, **told)
+    assert len(memory) == 4  # other versions, another stage, other images
+
+
+@pytest.mark.parametrize("density", [0.25, 0.9])
+def test_a_criterion_is_taken_and_belongs_to_a_checkpoint(images, tmp_path, density):
+    plan, file = Optimisation(lr=0.3, epochs=1, init="squared"), tmp_path / "checkpoint"
+    told = {"batch_size": 8, "progress": False, "checkpoint": file, "checkpoint_seconds": 0.0}
+    found = adapt(backbone("timm ResNet"), images, "FS", plan, criterion=TopK(density), **told)
+    assert found.masking.sparsity() == pytest.approx(1 - density, abs=0.01)
+    plan = dataclasses.replace(plan, epochs=2)
+    adapt(backbone("timm ResNet"), images, "FS", plan, criterion=TopK(density), **told)
+    with pytest.raises(ValueError, match="another criterion"):
+        adapt(backbone("timm ResNet"), images, "FS", plan, **told)
+
+
+@pytest.mark.parametrize("method", ["FS", "FFT", "FS-none", "SSFT"])
+def test_norm_statistics_are_held_where_the_plan_says_so(images, method):
+    known = backbone("timm ResNet")
+    swav = Swav(crops=(2,), sizes=(SIZE,), dimensions=4, prototypes=3, queue=0)
+    for norms in ("freeze", "adapt"):
+        plan = Optimisation(lr=0.001, epochs=1, norms=norms)
+        found = adapt(known, images, method, plan, swav=swav, batch_size=8, progress=False)
+        held = dict(found.trunk.named_buffers())
+        moved = [
+            n for n, b in known.trunk.named_buffers() if n.endswith("running_mean") and not torch.equal(b, held[n])
+        ]
+        assert bool(moved) == (norms == "adapt")

@@ -24,9 +24,11 @@ from submasking.learning.stages import Split
 from submasking.learning.swav import SwavHead, SwavLoss, forward_crops
 from submasking.learning.train import History, by_epoch, cosine, fit
 from submasking.learning.versions import seen
+from submasking.masking.criteria import Criterion
 from submasking.masking.decision import Decision
 from submasking.masking.handle import Masking
 from submasking.masking.masks import mask
+from submasking.masking.norms import keep_in_eval
 from submasking.masking.scores import Init, described
 from submasking.masking.selection import Select, called, resolve
 from submasking.records.names import SELF_SUPERVISED
@@ -82,8 +84,10 @@ def adapt(
     from_stage: str = "",
     versions: int = 0,
     cache_bytes: int = CACHE_BYTES,
+    memory: dict[str, Tensor] | None = None,
     rescale: str = "none",
     init: str | float | Init = "",
+    criterion: Criterion | None = None,
     head: nn.Linear | None = None,
     rates: str = "step",
     precision: str = "float32",
@@ -112,8 +116,11 @@ def adapt(
             of which an epoch sees one. For methods with labels.
         cache_bytes: with `from_stage` and `versions`, what the frozen stages make of every version is computed once
             and kept in memory, if it takes no more bytes than this; 0 computes it in each epoch, to the same bits.
+        memory: where that is kept beyond this call, for others of the same backbone: it is looked for here first, under
+            a name that tells images, versions and stages apart. None forgets it.
         rescale: "none" or "variance", of masks.
         init: start of the scores of masks, see `submasking.masking.masks.mask`; "" takes the plan's.
+        criterion: which scores switch a weight off, such as `submasking.TopK(0.5)`; None is the threshold 0.
         head: with labels, where the head starts, such as a probe of the untouched network; it stays as it is. None
             takes a new one, or CLIP's text head.
         rates: whether learning rates change with every "step" or every "epoch"; the first epoch of a warm-up has a rate
@@ -161,13 +168,18 @@ def adapt(
     if split is not None:
         chosen = _later(chosen, trunk, split.frozen, from_stage)
     init = plan.init if init == "" else init
-    masking, optimizers = learnable(trunk, METHODS[method], plan, select=chosen, rescale=rescale, init=init, seed=seed)
+    masking, optimizers = learnable(
+        trunk, METHODS[method], plan, select=chosen, criterion=criterion, rescale=rescale, init=init, seed=seed
+    )
     if swav is not None and method in SELF_SUPERVISED:
         network = computed(trunk, precision, device)
         made = _unlabelled(network, backbone, images, swav, plan, style, batch_size, seed, device)
     else:
         network, loader = seen(
-            split or trunk, backbone, images, versions=versions, cache_bytes=cache_bytes, style=style,
+            split or trunk, backbone, images, versions=versions, cache_bytes=cache_bytes, memory=memory,
+            name="" if memory is None else " ".join(
+                map(str, (backbone.fingerprint, from_stage, _checksum(images), versions, style, seed))
+            ), style=style,
             batch_size=batch_size, seed=seed, device=device, label=label, progress=progress,
         )  # fmt: skip
         start = head_for(backbone, images.classes, seed) if head is None else copy.deepcopy(head)
@@ -208,7 +220,8 @@ def adapt(
         | ({"number of versions": versions} if versions else {})
         | ({"first head": fingerprint(head.state_dict())} if head is not None else {})
         | ({"rates": rates} if rates != "step" else {})
-        | ({"precision": precision} if precision != "float32" else {}),
+        | ({"precision": precision} if precision != "float32" else {})
+        | ({"criterion": repr(criterion)} if criterion is not None else {}),
         label=label,
         progress=progress,
     )
@@ -242,6 +255,7 @@ def learnable(
     plan: Optimisation,
     *,
     select: str | Select,
+    criterion: Criterion | None = None,
     rescale: str = "none",
     init: str | float | Init,
     seed: int = 0,
@@ -251,8 +265,9 @@ def learnable(
     "nothing" freezes every parameter: there is no optimizer.
     """
     if what == "masks":
-        masking = mask(trunk, select=select, rescale=rescale, init=init, norms=plan.norms, seed=seed)
+        masking = mask(trunk, select, criterion, rescale=rescale, init=init, norms=plan.norms, seed=seed)
         return masking, [masking.optimizer(lr=plan.lr, momentum=MOMENTUM)]
+    keep_in_eval(trunk, plan.norms)
     decisions = resolve(select, trunk)
     for name, parameter in trunk.named_parameters():
         parameter.requires_grad_(what == "weights" and decisions[name].action == "mask")

@@ -98,6 +98,8 @@ def seen(
     *,
     versions: int,
     cache_bytes: int,
+    memory: dict[str, Tensor] | None,
+    name: str,
     style: augment.Style,
     batch_size: int,
     seed: int,
@@ -107,7 +109,7 @@ def seen(
 ) -> tuple[Callable[[Tensor], Tensor], Batches]:
     """Batches of a training with labels, and what makes features of them: a network, or the part of it that learns.
 
-    For the arguments see `submasking.learning.adapt.adapt`.
+    For the arguments see `submasking.learning.adapt.adapt`; `name` is that of the activations in `memory`.
     """
     if not versions:
         return network, Batches(images, batch_size, augmented(backbone, style), seed=seed, device=device)
@@ -118,11 +120,13 @@ def seen(
     if not isinstance(network, Split) or not cache_bytes:
         stored = joined(images, versions, style, seed=seed).images
         return network, Versions(images, stored, normalised, batch_size, seed=seed, device=device)
-    split = network
-    stored = kept(
-        images, versions, style, split.shape, lambda part: split.early(normalised(part.to(device))), most=cache_bytes,
-        seed=seed, label=label, progress=progress,
-    )  # fmt: skip
+    split, memory = network, {} if memory is None else memory
+    if name not in memory:
+        memory[name] = kept(
+            images, versions, style, split.shape, lambda part: split.early(normalised(part.to(device))),
+            most=cache_bytes, seed=seed, label=label, progress=progress,
+        )  # fmt: skip
+    stored = memory[name]
     return split.late, Versions(images, stored, lambda batch: batch, batch_size, seed=seed, device=device)
 
 

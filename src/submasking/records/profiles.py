@@ -24,7 +24,7 @@ class Optimisation:
         head_lr: peak learning rate of the linear head (FS, FFT) or of projection and prototypes (SSM, SSFT).
         head_weight_decay: coupled decay of those.
         init: start of the scores of FS and SSM, a name of `submasking.masking.scores`; "constant" is the paper's.
-        norms: "adapt" lets the norm statistics follow the task, "freeze" holds them (masks only).
+        norms: "adapt" lets the norm statistics follow the task, "freeze" holds them.
     """
 
     lr: float
