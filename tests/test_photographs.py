@@ -10,11 +10,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from submasking.experiments import notebooks, photographs
-from submasking.experiments.photographs import study, trials
+from submasking.experiments.photographs import __main__ as program
+from submasking.experiments.photographs import study, trials, why
+from submasking.records import photographs as records
 from submasking.records import predictions
 from submasking.records.profiles import profile
-
-TRAINED = [way for way in photographs.WAYS if way != "LP"]
+from submasking.report import photographs as report
 
 
 @pytest.fixture
@@ -48,20 +49,104 @@ def test_a_study_goes_on_where_it_was_interrupted(settings, monkeypatch, capsys)
 
     monkeypatch.setattr(study, "run_trial", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        photographs.run(settings, progress=False)
+        study.run(settings, progress=False)
     assert [trial.split for trial in calls] == ["validation"] * 6 + ["test"] * 2
-    monkeypatch.setattr(study, "run_trial", lambda place, trial, **options: calls.append(trial) or whole(place, trial))
-    found = photographs.run(settings, progress=False)
+    monkeypatch.setattr(
+        study, "run_trial", lambda place, trial, **options: calls.append(trial) or whole(place, trial, **options)
+    )
+    found = photographs.record(settings, progress=False)
     assert len(calls) == len(set(calls)) == 13
-    assert [entry["way"] for entry in found] == list(photographs.WAYS)
+    assert [entry["way"] for entry in found["found"]] == list(records.MAIN)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("[14/14, 0 s left] FS-squared-all-0.1-seed0-test")
-    rows = photographs.table(found)
-    assert list(rows.index) == list(photographs.WAYS)
+    rows = report.table(found)
+    assert list(rows.index) == list(records.MAIN)
     assert rows.low.isna().all()  # of one seed
     assert rows.KiB.notna().sum() == 4
-    assert "On photos (12 test images, one training each" in photographs.sentence("photos", found)
-    assert photographs.tried(found).notna().sum(axis=1)["FS late"] == 1
+    assert (rows.task[rows.KiB.notna()] > rows.KiB[rows.KiB.notna()]).all()
+    assert "On photos (12 test images, one training each" in report.sentence(found)
+    assert report.tried(found).notna().sum(axis=1)["FS late"] == 1
+
+
+def test_a_study_of_all_ways_is_kept_and_read_as_it_was(settings, tmp_path, capsys):
+    settings = trials.Settings(**(vars(settings) | {"seeds": 2}))
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in vars(settings).items() if name != "data"]
+    asked = [settings.data, *words, "--ways", "all, unlabelled", "--shares", "50", "--curves", "--quiet"]
+    assert program.main(asked) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    (kept,) = records.read(tmp_path / "results" / "photographs")
+    assert report.sentence(kept) == said
+    assert report.ways(kept) == list(records.WAYS)
+    assert report.ways(kept, 50.0) == [way for way in records.WAYS if way in records.FEW + records.UNLABELLED]
+    assert settings.data not in json.dumps(kept)
+    assert settings.weights not in json.dumps(kept)
+    rates = {way: [rate for rate, _ in kept["curves"][way]] for way in study.SAME}
+    assert set(map(tuple, rates.values())) == {study.RATES}
+    # three ways of one seed, twice, and two seeds of three ways
+    assert len(kept["alike"]) == 9
+    assert program.main(asked) == 0
+    assert "(read)" in capsys.readouterr().out
+    (again,) = records.read(tmp_path / "results" / "photographs")
+    assert {name: value for name, value in again.items() if name != "created"} == {
+        name: value for name, value in kept.items() if name != "created"
+    }
+
+
+def test_what_a_network_lost_is_counted_by_layer_and_size(settings):
+    place = trials.Place(settings)
+    for way in ("FS-squared late", "FFT late", "norms late", "top-50% late", "FS-pointwise late"):
+        told = trials.run(place, trials.Trial(way, 0.5, 0, "validation"))["why"]
+        assert set(told["norms"]) == {"mean", "variance"}
+        if way == "norms late":
+            assert "layers" not in told
+            continue
+        gone, whole = np.array(list(told["layers"].values())).sum(0)
+        assert 0 <= gone <= whole
+        assert np.mean(told["sizes"]) == pytest.approx(gone / whole, abs=0.01)
+        if way == "top-50% late":
+            assert gone / whole == pytest.approx(0.5, abs=0.01)
+
+
+def test_masks_from_the_square_are_the_signs_that_plain_sgd_would_turn(settings):
+    """In one step masks and fine-tuning see the same network, so the weights that go are the same."""
+    place = trials.Place(trials.Settings(**(vars(settings) | {"batch_size": 64})))
+    adapted = [place.trained(trials.Trial(way, 30.0, 0, "validation"), False) for way in study.SAME]
+    turned, off = (why.kept(place.backbone.trunk, one) for one in adapted)
+    found = why.overlap(turned, off)
+    assert found["first"] > 0.01
+    assert found["agreement"] > 0.97  # fine-tuning has a small decay besides
+
+
+@pytest.mark.parametrize("shares", [(0.2, 0.5), (0.0, 0.3), (1.0, 1.0)])
+def test_overlap_is_nought_for_chance_and_one_for_the_same(shares):
+    random = torch.Generator().manual_seed(0)
+    one, other = ({"a": torch.rand(300, 300, generator=random) >= share} for share in shares)
+    assert why.overlap(one, other)["agreement"] == pytest.approx(0, abs=0.02) or 0 in shares or shares == (1.0, 1.0)
+    same = why.overlap(one, one)
+    assert same["both"] == pytest.approx(shares[0], abs=0.01)
+    assert same["agreement"] == pytest.approx(1) or shares[0] in (0, 1)
+    with pytest.raises(ValueError, match="same tensors"):
+        why.overlap(one, {"b": other["a"]})
+
+
+@pytest.mark.parametrize(
+    ("asked", "more"),
+    [("main", 5), ("late", 4), ("FS late", 1), ("late, FS all", 5), ("all", len(records.WAYS) - 5), ("unlabelled", 3)],
+)
+def test_ways_are_asked_for_by_name_or_group(asked, more):
+    chosen = records.chosen(asked)
+    assert {records.PROBE, records.RIVAL} <= set(chosen)
+    assert len(chosen) == more + 2
+    with pytest.raises(ValueError, match="ways must be main, late, unlabelled, all, or names, split"):
+        records.chosen("FS-late")
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"schema": 0}', '{"schema": 1, "name": "a"}'])
+def test_a_file_that_is_no_study_is_refused(tmp_path, damage):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "set.json").write_text(damage)
+    with pytest.raises(ValueError, match="must be a study of photographs"):
+        records.read(tmp_path)
 
 
 def test_rates_see_no_test_image_and_the_last_training_sees_all_others(settings):
@@ -123,8 +208,8 @@ def test_a_training_that_goes_out_of_bounds_is_a_rate_that_is_not_chosen(setting
         return {"accuracy": 0.5}
 
     monkeypatch.setattr(study, "run_trial", failing)
-    log = study._Log(trials.Settings(**(vars(settings) | {"tries": 3})), False)
-    rate, tried = study._rates(log, "FS late")
+    log = study._Log(trials.Settings(**(vars(settings) | {"tries": 3})), [("FS late", 100.0)], False)
+    rate, tried = study._rates(log, "FS late", 100.0)
     assert tried[30.0] == -1
     assert rate == 10.0
     kept = json.loads((log.folder / "FS-late-30-seed0-validation.json").read_text())
@@ -133,39 +218,42 @@ def test_a_training_that_goes_out_of_bounds_is_a_rate_that_is_not_chosen(setting
         log.made(trials.Trial("FS late", 30.0, 0, "test"))
 
 
-def told(shares, seeds=3):
+def told(shares, seeds=3, ways=records.MAIN):
     """What a study would have found, with these shares of 400 test images right."""
-    hard, labels = np.random.default_rng(0).random((seeds, 400)), predictions.pack([0] * 400)
-    return [
+    hard = np.random.default_rng(0).random((seeds, 400))
+    found = [
         {
-            "way": way, "rate": 1.0, "seed": seed, "chosen": {1.0: share}, "labels": labels, "test": "birds",
+            "way": way, "rate": 1.0, "seed": seed, "share": 100.0, "chosen": [[1.0, share]],
             "predictions": predictions.pack((hard[seed] > share).astype(int).tolist()),
         }
-        for way, share in (dict.fromkeys(photographs.WAYS, 0.8) | shares).items()
+        for way, share in (dict.fromkeys(ways, 0.8) | shares).items()
         for seed in range(seeds)
     ]  # fmt: skip
+    return {"name": "birds", "judged": {"labels": predictions.pack([0] * 400), "test": "birds"}, "found": found}
 
 
 def test_the_sentence_says_what_the_intervals_allow():
-    said = photographs.sentence("birds", told({"LP": 0.5, "FS late": 0.3, "FS-squared late": 0.97}))
+    said = report.sentence(told({"LP": 0.5, "FS late": 0.3, "FS-squared late": 0.97}))
     assert "On birds (400 test images, 3 trainings each, 95 % intervals)" in said
     assert "which gains over it (+" in said
     assert "masks of the same layers are ahead of it (+" in said
     assert "and behind it (-" in said
     assert "nan" not in said
-    level = photographs.sentence("birds", told({}))
+    level = report.sentence(told({}))
     assert "which is not told apart from it" in level
     assert level.count("not told apart from it") >= 3
-    alone = photographs.sentence("birds", told({"FS late": 0.1}, seeds=1))
+    alone = report.sentence(told({"FS late": 0.1}, seeds=1))
     assert "ahead of it" not in alone
     assert "behind it" not in alone
     assert "no interval from one training" in alone
+    assert "all layers" in alone
+    assert "all layers" not in report.sentence(told({}, ways=records.GROUPS["late"]))
     with pytest.raises(ValueError, match="none of FS late"):
-        photographs.sentence("birds", [entry for entry in told({}) if entry["way"] != "FS late"])
+        report.sentence(told({}, ways=("LP", "FFT late", "FS-squared late")))
 
 
 def test_the_table_holds_the_projects_own_intervals():
-    rows = photographs.table(told({"FS late": 0.5}))
+    rows = report.table(told({"FS late": 0.5}))
     assert ((rows.low < rows.accuracy) & (rows.accuracy < rows.high)).all()
     assert rows.ahead["FFT late"] == 0
     assert rows["ahead high"]["FS late"] < 0
@@ -183,6 +271,7 @@ def test_settings_out_of_range_are_refused(settings, change, said):
 @pytest.mark.slow
 def test_the_notebook_runs(settings, tmp_path):
     given = {name: value for name, value in vars(settings).items() if name not in ("head_lr", "batch_size")}
+    given["ways"] = "late"
     given |= {"model": "test_efficientnet", "from_stage": "blocks.2"}  # it takes what profile images tells timm
     network = timm.create_model(given["model"], num_classes=0, pad_type="same", bn_eps=1e-3)
     save_file(network.state_dict(), given["weights"])
@@ -192,5 +281,5 @@ def test_the_notebook_runs(settings, tmp_path):
 
 def test_the_notebook_takes_the_settings(settings):
     known = notebooks.known_parameters("photographs")
-    assert set(known) == set(vars(settings)) - {"head_lr", "batch_size"}
+    assert set(known) == {*vars(settings), "ways"} - {"head_lr", "batch_size"}
     assert notebooks.output_path("photographs", {"size": 96}).parts[-3:-1] == ("images", "notebooks")

@@ -45,7 +45,9 @@ def theme(name: str = "light") -> Iterator[None]:
         yield
 
 
-def _themed(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def themed(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """A function that draws, in the project's style; it takes `dark` besides."""
+
     @wraps(draw)
     def drawn(*arguments: object, dark: bool = False, **options: object) -> Figure:
         with theme("dark" if dark else "light"):
@@ -63,7 +65,7 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-@_themed
+@themed
 def methods(frame: pd.DataFrame) -> Figure:
     """Top-1 accuracy of LP, FS and FFT on each data set: the mean with its 95 % interval, a small dot per seed."""
     shown = [method for method in ("LP", "FS", "FFT") if method in set(frame.method)]
@@ -86,7 +88,7 @@ def methods(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@_themed
+@themed
 def label_sparsity(frame: pd.DataFrame, percent: float) -> Figure:
     """Figures 1 and 2: ways to use `percent` % of the labels, a panel per data set: means, 95 % intervals, seeds."""
     bars = verdicts.label_bars(frame, percent)
@@ -105,7 +107,7 @@ def label_sparsity(frame: pd.DataFrame, percent: float) -> Figure:
     return figure
 
 
-@_themed
+@themed
 def differences(frame: pd.DataFrame, family: str = "methods", percent: float = 100.0) -> Figure:
     """How far methods lie apart on each data set, with 95 % intervals; filled where clear after Holm's correction.
 
@@ -145,7 +147,7 @@ def differences(frame: pd.DataFrame, family: str = "methods", percent: float = 1
     return figure
 
 
-@_themed
+@themed
 def masking(seed: int = 0, side: int = 8) -> Figure:
     """The idea as a picture: frozen weights, a mask, and the weights that remain; the numbers are made up."""
     generator = np.random.default_rng(seed)
@@ -166,7 +168,7 @@ def masking(seed: int = 0, side: int = 8) -> Figure:
     return figure
 
 
-@_themed
+@themed
 def bits_per_weight(frame: pd.DataFrame) -> Figure:
     """Bits per weight of masks by coder, a panel per model and method: the mean as a bar, a dot per data set.
 
@@ -189,7 +191,7 @@ def bits_per_weight(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@_themed
+@themed
 def task_bytes(frame: pd.DataFrame) -> Figure:
     """Thousands of bytes of each part of a task file, a panel per model and method: mean over the seeds.
 

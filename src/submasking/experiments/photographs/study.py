@@ -9,43 +9,114 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from submasking.experiments.photographs.trials import PROBE, WAYS, Place, Settings, Trial
+from submasking.experiments.photographs import why
+from submasking.experiments.photographs.trials import Place, Settings, Trial
 from submasking.experiments.photographs.trials import run as run_trial
 from submasking.experiments.run import identity_of
 from submasking.files import atomic, identity
 from submasking.learning.probe_search import best_decay
+from submasking.records.photographs import FEW, PROBE, RIVAL, WAYS, chosen
 from submasking.records.places import results_folder
+from submasking.tasks import codec
 from submasking.worlds import origin
 
 STEP = 3.0  # between rates
+RATES = (0.011, 0.033, 0.1, 0.3, 0.9, 2.7)  # of both on one axis, as `following` rounds them
+SAME = (RIVAL, "FS-squared late")
+ALIKE = (RIVAL, "FS late", "FS-squared late")  # whose masks, or turned signs, are laid over each other
+TWICE = 2  # seeds whose masks are kept for that
 FAILED = -1.0  # accuracy of a training that went out of bounds
 Found = dict[str, Any]
 Chosen = tuple[float, dict[float, float]]  # a rate, and what each that was tried gave
 
 
-def run(settings: Settings, *, progress: bool = True) -> list[Found]:
+def run(
+    settings: Settings, ways: str = "main", shares: tuple[float, ...] = (), *, progress: bool = True
+) -> list[Found]:
     """Choose all rates, judge all ways; a printed line each.
 
+    Args:
+        settings: of the study.
+        ways: see `submasking.records.photographs.chosen`.
+        shares: percent of the labels, each below 100, with which `FEW` ways are tried once more.
+        progress: show bars.
+
     Returns:
-        One entry for each way and seed: "way", "rate", "seed", what `trials.run` found, and "chosen", by rate the
-        accuracy on the validation images.
+        One entry for each way, share of the labels and seed: "way", "rate", "seed", "share", what `trials.run` found,
+        and "chosen", pairs of a rate and the accuracy on the validation images.
 
     Raises:
-        ValueError: the folder, the network or a setting is not what it must be.
+        ValueError: the folder, the network or a setting is not what it must be, or an unknown way.
     """
-    log = _Log(settings, progress)
-    probe = _decay(log)
-    log.place.decay = probe[0]
-    chosen = {PROBE: probe} | {way: _rates(log, way) for way in WAYS if way != PROBE}
+    asked = [(way, 100.0) for way in chosen(ways)] + [(way, share) for share in shares for way in FEW]
+    log = _Log(settings, asked, progress)
     found = []
-    for seed in range(settings.seeds):
-        for way, (rate, tried) in chosen.items():
-            made = log.made(Trial(way, rate, seed, "test"))
-            found.append({"way": way, "rate": rate, "seed": seed, "chosen": tried} | made)
+    probes = {share: _decay(log, share) for share in (100.0, *shares)}
+    log.place.decays |= {share: decay for share, (decay, _) in probes.items()}
+    for share, probe in probes.items():
+        rates = {way: probe if way == PROBE else _rates(log, way, share) for way, of in asked if of == share}
+        for seed in range(settings.seeds):
+            for way, (rate, tried) in rates.items():
+                made = log.made(Trial(way, rate, seed, "test", share))
+                told = {"way": way, "rate": rate, "seed": seed, "share": share, "chosen": sorted(tried.items())}
+                alone = made.pop("probes", ())  # one training without labels, judged by a probe for each share of them
+                found.append(told | made)
+                found += [told | made | {"share": few, "predictions": given} for few, given in alone]
     return found
+
+
+def curves(settings: Settings, *, progress: bool = True) -> Found:
+    """Fine-tuning and masks from the square at the same rates, on validation images.
+
+    Returns:
+        By way pairs of a rate and the accuracy, and "signs": of each rate how far the masks agree with the signs that
+        fine-tuning turned, see `submasking.experiments.photographs.why.overlap`.
+    """
+    asked = [(way, 100.0) for way in SAME]
+    log = _Log(settings, asked, progress)
+    log.total = 1 + len(SAME) * len(RATES)
+    log.place.decays[100.0] = _decay(log, 100.0)[0]
+    found: Found = {way: [] for way in SAME} | {"signs": []}
+    for rate in RATES:
+        trials = [Trial(way, rate, 0, "validation") for way in SAME]
+        for trial in trials:
+            found[trial.way].append([rate, log.made(trial)["accuracy"]])
+        if log.masks(*trials):
+            found["signs"].append([rate, log.overlap(*trials)])
+    return found
+
+
+def alike(settings: Settings, found: list[Found]) -> list[Found]:
+    """How far the masks of the trainings that were judged agree, with each other and with fine-tuning's signs.
+
+    Args:
+        settings: of the study.
+        found: what `run` returned.
+
+    Returns:
+        For pairs of two ways of one seed, and of two seeds of one way: "ways", "seeds" and the numbers of
+        `submasking.experiments.photographs.why.overlap`.
+    """
+    log = _Log(settings, [], False)
+    trials = {
+        (entry["way"], entry["seed"]): Trial(entry["way"], entry["rate"], entry["seed"], "test")
+        for entry in found
+        if entry["way"] in ALIKE and entry["share"] == 100 and entry["seed"] < TWICE
+    }
+    pairs = [
+        (one, other)
+        for one, other in combinations(sorted(trials), 2)
+        if (one[0] == other[0]) != (one[1] == other[1])  # two seeds of one way, or two ways of one seed
+    ]
+    return [
+        {"ways": [one[0], other[0]], "seeds": [one[1], other[1]]} | log.overlap(trials[one], trials[other])
+        for one, other in pairs
+        if log.masks(trials[one], trials[other])
+    ]
 
 
 def best(tried: Mapping[float, float]) -> float:
@@ -84,47 +155,66 @@ def _same(one: float, other: float) -> bool:
     return abs(one / other - 1) < 0.1
 
 
-def _decay(log: _Log) -> Chosen:
+def _decay(log: _Log, share: float) -> Chosen:
+    trial = Trial(PROBE, 0.0, 0, "validation", share)
+
     def search() -> Found:
-        judged, views = log.place.images["validation"][1], log.place.views("validation", 0)
-        choice = best_decay(log.place.features(views), views.labels, log.place.features(judged), judged.labels)
+        judged = log.place.images["validation"][1]
+        choice = best_decay(*log.place.probe(trial), log.place.judged("validation"), judged.labels)
         shares = [[decay, share] for decay, share in choice.tried.items()]
         return {"decay": choice.decay, "accuracy": choice.tried[choice.decay], "tried": shares, "inside": choice.inside}
 
-    found = log.kept("LP-search", search)
+    found = log.kept("LP-search" if share == 100 else f"LP-search-labels{share:g}", search)
     return found["decay"], dict(found["tried"])
 
 
-def _rates(log: _Log, way: str) -> Chosen:
+def _rates(log: _Log, way: str, share: float) -> Chosen:
     tried: dict[float, float] = {}
+    if not WAYS[way].rate:  # nothing is learnt but the head
+        return 0.0, tried
     while len(tried) < log.place.settings.tries:
         rate = following(tried, WAYS[way].rate)
-        tried[rate] = log.made(Trial(way, rate, 0, "validation"))["accuracy"]
+        tried[rate] = log.made(Trial(way, rate, 0, "validation", share))["accuracy"]
     return best(tried), tried
 
 
 class _Log:
     """The trials of a study in its folder, and how far it has come."""
 
-    def __init__(self, settings: Settings, progress: bool) -> None:
+    def __init__(self, settings: Settings, asked: list[tuple[str, float]], progress: bool) -> None:
         self.place, self.progress = Place(settings), progress
         self.folder = folder_of(settings)
-        trained = len(WAYS) - 1
-        self.total = 1 + trained * settings.tries + len(WAYS) * settings.seeds
+        searches = len({share for _, share in asked})
+        trained = sum(bool(WAYS[way].rate) and way != PROBE for way, _ in asked)
+        self.total = searches + trained * settings.tries + len(asked) * settings.seeds
         self.number, self.spent, self.timed = 0, 0.0, 0
 
     def made(self, trial: Trial) -> Found:
         """What a trial found, now or before; one whose training went out of bounds has accuracy -1."""
+        mask = self.folder / f"{trial.name}.mask" if trial.seed < TWICE else None
 
         def attempt() -> Found:
             try:
-                return run_trial(self.place, trial, progress=self.progress)
+                return run_trial(self.place, trial, progress=self.progress, file=mask)
             except FloatingPointError as error:
                 if trial.split == "test":
                     raise
                 return {"accuracy": FAILED, "failed": str(error)}
 
         return self.kept(trial.name, attempt)
+
+    def masks(self, *trials: Trial) -> bool:
+        """Whether the masks of trials were kept: of a training that went out of bounds there is none."""
+        return all((self.folder / f"{trial.name}.mask").exists() for trial in trials)
+
+    def overlap(self, one: Trial, other: Trial) -> Found:
+        """Of the masks of two trials, on the tensors that both have."""
+        before, masks = dict(self.place.backbone.trunk.named_parameters()), []
+        for trial in (one, other):
+            names = json.loads((self.folder / f"{trial.name}.json").read_text(encoding="utf-8"))["why"]["layers"]
+            masks.append(codec.decode((self.folder / f"{trial.name}.mask").read_bytes(), {n: before[n] for n in names}))
+        both = masks[0].keys() & masks[1].keys()
+        return why.overlap(*({name: mask[name] for name in sorted(both)} for mask in masks))
 
     def kept(self, name: str, make: Callable[[], Found]) -> Found:
         """What is in the file of this name; where there is none it is made."""
@@ -145,7 +235,7 @@ class _Log:
 
 def folder_of(settings: Settings) -> Path:
     """Where the trials of a study lie: another for other contents of the folder, weights or settings."""
-    told = asdict(settings) | {"data": ""}
+    told = asdict(settings) | {"data": "", "weights": ""}
     del told["tries"], told["seeds"]  # more of them are the same trials and more
     told |= {"identity": identity_of("images", settings.data, settings.weights)}
     told |= {"backbone": origin.of(settings.model, "images", weights=settings.weights)}

@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from submasking.experiments.photographs import why
+from submasking.files import atomic
 from submasking.learning import augment, versions
-from submasking.learning.adapt import adapt
+from submasking.learning.adapt import Adapted, adapt
+from submasking.learning.backbone import Backbone
+from submasking.learning.batches import as_float
 from submasking.learning.evaluate import accuracy, features, label_subset
 from submasking.learning.images import ImageSet
 from submasking.learning.probe import linear_probe
 from submasking.learning.probe_search import probe_head
+from submasking.learning.stages import Split
+from submasking.masking.criteria import TopK
+from submasking.masking.decision import Decision, Select
+from submasking.masking.scores import power
+from submasking.masking.selection import resolve
 from submasking.records import predictions
-from submasking.records.profiles import Optimisation
-from submasking.tasks import codec
+from submasking.records.names import SELF_SUPERVISED
+from submasking.records.photographs import PROBE, RIVAL, WAYS
+from submasking.records.profiles import Optimisation, profile
+from submasking.tasks import codec, maskfile
 from submasking.worlds import backbones, folder
 
-PROBE = "LP"
+T = TypeVar("T")
 CHOOSING = (
     80.0  # percent of the training images that train while rates are chosen; the others are what they are chosen on
 )
 WARMUP, WEIGHT_DECAY = 0.25, 5e-4
-
-
-class Way(NamedTuple):
-    """A way to fit a network: the method, the start of its scores, what learns, and the rate that is tried first."""
-
-    method: str
-    start: str
-    late: bool
-    rate: float
-
-
-WAYS = {
-    PROBE: Way(PROBE, "", False, 100.0),  # its rate is the decay of the probe
-    "FFT late": Way("FFT", "", True, 0.1),
-    "FS late": Way("FS", "constant", True, 30.0),
-    "FS-squared late": Way("FS", "squared", True, 0.3),
-    "FFT all": Way("FFT", "", False, 0.03),
-    "FS all": Way("FS", "constant", False, 3.0),
-    "FS-squared all": Way("FS", "squared", False, 0.1),
-}
+PROTOTYPES_LR = 0.6  # of SwAV's projection and prototypes, as chosen in the embedded world
+JUDGE = 10.0  # percent of the labels by which the rate of a training without labels is chosen, as there
+LONGER = 4.0  # few labels are passed over more often, at most so many times
 
 
 @dataclass(frozen=True)
@@ -96,35 +92,47 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """Which way at which rate; on validation images while rates are chosen, at last on the test images."""
+    """Which way at which rate; on validation images while rates are chosen, at last on the test images.
+
+    Attributes:
+        way: name in `submasking.records.photographs.WAYS`.
+        rate: learning rate, or decay of the probe.
+        seed: of views, order, random scores and the labels that are shown.
+        split: "validation" or "test".
+        labels: percent of the training images whose labels are shown; the others are not used.
+    """
 
     way: str
     rate: float
     seed: int
     split: str
+    labels: float = 100.0
 
     @property
     def name(self) -> str:
         """What its file is called."""
-        return f"{self.way.replace(' ', '-')}-{self.rate:g}-seed{self.seed}-{self.split}"
+        few = "" if self.labels == 100 else f"-labels{self.labels:g}"
+        return f"{self.way.replace(' ', '-')}-{self.rate:g}-seed{self.seed}-{self.split}{few}"
 
 
 class Place:
-    """The photographs and the network of a study, read when they are needed.
+    """The photographs and the network of a study, read when they are needed, and what its trials share.
 
     Args:
         settings: of the study.
 
     Attributes:
-        decay: of the probe whose head every training starts from.
+        decays: by percent of the labels the decay of the probe whose head every training starts from.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.decay = settings, WAYS[PROBE].rate
-        self._heads: dict[tuple[str, int, float], nn.Linear] = {}
+        self.settings, self.decays = settings, {100.0: WAYS[PROBE].rate}
+        self._shared: dict[Any, Any] = {}
+        self._views: dict[str, Tensor] = {}
+        self._last: tuple[Any, ...] = ()
 
     @cached_property
-    def backbone(self) -> Any:
+    def backbone(self) -> Backbone:
         told = self.settings
         return backbones.load(told.model, "images", weights=told.weights, size=told.size)
 
@@ -145,41 +153,172 @@ class Place:
         apart[label_subset(train.labels, CHOOSING)] = False
         return {"validation": (train.subset(~apart), train.subset(apart)), "test": (train, test)}
 
-    def views(self, split: str, seed: int) -> ImageSet:
-        """The augmented training images of a split, as every way sees them."""
-        return versions.joined(self.images[split][0], self.settings.views, augment.PHOTOS, seed=seed)
+    def training(self, trial: Trial) -> ImageSet:
+        """The images that a trial may train on."""
+        images = self.images[trial.split][0]
+        if trial.labels == 100:
+            return images
+        return images.subset(label_subset(images.labels, trial.labels, seed=42 + trial.seed))
 
-    def head(self, split: str, seed: int) -> nn.Linear:
-        """The probe on the views of a split: a new head would need more epochs than these to come so far."""
-        if (key := (split, seed, self.decay)) not in self._heads:
-            views = self.views(split, seed)
-            classes = len(views.classes)
-            self._heads[key] = probe_head(self.features(views), views.labels, classes, decay=self.decay)
-        return self._heads[key]
+    def probe(self, trial: Trial) -> tuple[Tensor, Tensor]:
+        """Features of the augmented training images of a trial by the untouched network, and their labels."""
+        views = versions.joined(self.training(trial), self.settings.views, augment.PHOTOS, seed=trial.seed)
+        return self._once("probe", trial, lambda: (self._features(views), views.labels))
 
-    def features(self, images: ImageSet) -> torch.Tensor:
-        """Of the untouched network."""
+    def probed(self, trunk: nn.Module, trial: Trial, share: float) -> Tensor:
+        """Classes of the judged images by a probe on a changed network that saw a share of the labels."""
+        images, count = self.images[trial.split][0], self.settings.views
+        key = f"changed {trial.way} {trial.rate:g}"
+
+        def made() -> tuple[Tensor, Tensor]:
+            views = versions.joined(images, count, augment.PHOTOS, seed=trial.seed)
+            seen = features(trunk, views, self.backbone.normalise)
+            return seen, self.given(trunk, trial.split, late=True)
+
+        train, judged = self._once(key, trial, made)
+        chosen = torch.arange(len(images)) if share == 100 else label_subset(images.labels, share, seed=42 + trial.seed)
+        every = (torch.arange(count)[:, None] * len(images) + chosen).flatten()
+        decay = self.decays.get(share, self.decays[100.0])
+        return linear_probe(train[every], images.labels[chosen].repeat(count), judged, decay=decay)[0]
+
+    def judged(self, split: str) -> Tensor:
+        """Features of the images that are judged, by the untouched network."""
+        return self._once("judged", Trial(PROBE, 0.0, 0, split), lambda: self._features(self.images[split][1]))
+
+    def head(self, trial: Trial) -> nn.Linear:
+        """The probe of a trial's images: a new head would need more epochs than these to come so far."""
+
+        def made() -> nn.Linear:
+            given, labels = self.probe(trial)
+            classes = len(self.images["test"][0].classes)
+            return probe_head(given, labels, classes, decay=self.decays[trial.labels])
+
+        return self._once("head", trial, made)
+
+    def given(self, trunk: nn.Module, split: str, late: bool) -> Tensor:
+        """Features of the images that are judged, by a changed network; what its frozen stages make is kept."""
+        images = self.images[split][1]
+        if not late:
+            return features(trunk, images, self.backbone.normalise)
+        parts = Split(trunk, self.settings.from_stage, self.settings.size)
+
+        def early() -> Tensor:
+            return torch.cat(
+                [parts.early(self.backbone.normalise(as_float(part))) for part in images.images.split(256)]
+            )
+
+        stored = self._once("early", Trial(RIVAL, 0.0, 0, split), early)
+        trunk.eval()
+        with torch.inference_mode():
+            return torch.cat([parts.late(part) for part in stored.split(256)])
+
+    def trained(self, trial: Trial, progress: bool) -> Adapted:
+        """The network of a trial."""
+        told, way = self.settings, WAYS[trial.way]
+        alone = way.method in SELF_SUPERVISED
+        decay = WEIGHT_DECAY if way.method in ("FFT", "SSFT") else 0.0
+        epochs = round(told.epochs * min(100 / trial.labels, LONGER))
+        head_lr = PROTOTYPES_LR if alone else told.head_lr
+        plan = Optimisation(
+            trial.rate or 1.0, epochs, weight_decay=decay, warmup=WARMUP, head_lr=head_lr, norms=way.norms
+        )
+        return adapt(
+            self.backbone,
+            self.training(trial),
+            way.method,
+            plan,
+            select=pointwise(self.backbone.preset, self.backbone.trunk) if way.pointwise else "",
+            from_stage=told.from_stage if way.late else "",
+            style=augment.PHOTO_VIEWS if alone else augment.PHOTOS,
+            swav=replace(profile("tiny").swav, sizes=(told.size,)) if alone else None,
+            versions=0 if alone else told.views,
+            memory=self._views,
+            batch_size=told.batch_size,
+            init="kaiming" if way.power is None else power(way.power),
+            criterion=None if way.density is None else TopK(way.density),
+            rescale=way.rescale,
+            head=None if alone else self.head(trial),
+            seed=trial.seed,
+            label=trial.name,
+            progress=progress,
+        )
+
+    def _features(self, images: ImageSet) -> Tensor:
         return features(self.backbone.trunk, images, self.backbone.normalise)
 
+    def _once(self, what: str, trial: Trial, make: Callable[[], T]) -> T:
+        """What trials of one seed, split and share of labels have in common."""
+        key = (what, trial.split, trial.seed, trial.labels)
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
 
-def run(place: Place, trial: Trial, *, progress: bool = False) -> dict[str, Any]:
+    def forget(self, trial: Trial) -> None:
+        """Free the memory of what later trials have no use for: other seeds than this trial's."""
+        kept = {(trial.split, trial.seed), (trial.split, 0)}
+        self._shared = {key: value for key, value in self._shared.items() if key[1:3] in kept}
+        if self._last != (trial.split, trial.seed, trial.labels):
+            self._views.clear()
+        self._last = (trial.split, trial.seed, trial.labels)
+
+
+def pointwise(preset: str, trunk: nn.Module) -> Select:
+    """A preset's selection without the depth-wise convolutions, whose kernels see one channel."""
+    decisions = resolve(preset, trunk)
+
+    def select(name: str, parameter: nn.Parameter) -> Decision:
+        return decisions[name]._replace(action="freeze") if parameter.shape[1:2] == (1,) else decisions[name]
+
+    return select
+
+
+def run(place: Place, trial: Trial, *, progress: bool = False, file: Path | None = None) -> dict[str, Any]:
     """Train and judge.
 
+    Args:
+        place: photographs and network.
+        trial: what is done.
+        progress: show a bar.
+        file: where the bits of the mask go, of fine-tuning those of the signs that it keeps; None keeps none.
+
     Returns:
-        "accuracy" in [0, 1], "predictions" and "labels" packed, "test" hash of the images; and of a training "loss" of
-        each epoch, "seconds", and of masks "sparsity" and "bytes" of the coded mask.
+        "accuracy" in [0, 1], "predictions" and "labels" packed, "test" hash of the images; of a training "loss" of
+        each epoch, "seconds" and "why" (see `submasking.experiments.photographs.why`), and of masks "sparsity",
+        "masked" weights, "bytes" of the coded mask and, on test images, "whole" of the task's file with norm statistics
+        and head. Without labels it is a probe that judges; "probes" are pairs of a share of the labels and the
+        predictions of one that saw them.
 
     Raises:
         FloatingPointError: the loss is not finite.
     """
+    place.forget(trial)
     judged = place.images[trial.split][1]
     found: dict[str, Any] = {}
     if trial.way == PROBE:
-        views = place.views(trial.split, trial.seed)
-        given, done = linear_probe(place.features(views), views.labels, place.features(judged), decay=trial.rate)
+        given, done = linear_probe(*place.probe(trial), place.judged(trial.split), decay=trial.rate)
         found["converged"] = done
     else:
-        given = _trained(place, trial, judged, found, progress)
+        adapted = place.trained(trial, progress)
+        if adapted.head is None:
+            given = place.probed(adapted.trunk, trial, JUDGE if trial.split == "validation" else 100.0)
+            if trial.split == "test":
+                shares = [share for share in place.decays if share < 100]
+                probes = {share: place.probed(adapted.trunk, trial, share).tolist() for share in shares}
+                found["probes"] = [[share, predictions.pack(classes)] for share, classes in probes.items()]
+        else:
+            with torch.inference_mode():
+                given = adapted.head(place.given(adapted.trunk, trial.split, WAYS[trial.way].late)).argmax(1)
+        found |= {"loss": adapted.history.loss, "seconds": adapted.history.seconds}
+        found["why"] = why.told(place.backbone.trunk, adapted)
+        if kept := why.kept(place.backbone.trunk, adapted):
+            coded = codec.encode(kept, why.weights(place.backbone.trunk, kept))
+            if file is not None:
+                atomic.write(file, coded)
+            if adapted.masking is not None:
+                found |= {"sparsity": adapted.masking.sparsity(), "bytes": len(coded)}
+                found["masked"] = sum(mask.numel() for mask in kept.values())
+        if adapted.masking is not None and trial.split == "test":
+            found["whole"] = _whole(place, adapted)
     return found | {
         "accuracy": accuracy(given, judged.labels),
         "predictions": predictions.pack(given.tolist()),
@@ -188,29 +327,12 @@ def run(place: Place, trial: Trial, *, progress: bool = False) -> dict[str, Any]
     }
 
 
-def _trained(place: Place, trial: Trial, judged: ImageSet, found: dict[str, Any], progress: bool) -> torch.Tensor:
-    told, way = place.settings, WAYS[trial.way]
-    decay = WEIGHT_DECAY if way.method == "FFT" else 0.0
-    plan = Optimisation(trial.rate, told.epochs, weight_decay=decay, warmup=WARMUP, head_lr=told.head_lr)
-    adapted = adapt(
-        place.backbone,
-        place.images[trial.split][0],
-        way.method,
-        plan,
-        from_stage=told.from_stage if way.late else "",
-        versions=told.views,
-        batch_size=told.batch_size,
-        init=way.start,
-        head=place.head(trial.split, trial.seed),
-        seed=trial.seed,
-        label=trial.name,
-        progress=progress,
-    )
-    assert adapted.head is not None  # a method with labels has one
-    with torch.inference_mode():
-        given = adapted.head(features(adapted.trunk, judged, place.backbone.normalise)).argmax(1)
-    found |= {"loss": adapted.history.loss, "seconds": adapted.history.seconds}
-    if adapted.masking is not None:
-        found["sparsity"] = adapted.masking.sparsity()
-        found["bytes"] = len(codec.encode(adapted.masking.masks(), adapted.masking.frozen()))
-    return given
+def _whole(place: Place, adapted: Adapted) -> int:
+    """Bytes of a task's file: masks, norm statistics, head."""
+    assert adapted.masking is not None
+    classes = place.images["test"][0].classes
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "task.safetensors"
+        expected = place.backbone.preprocessing
+        maskfile.save(file, adapted.masking, head=adapted.head, classes=classes, preprocessing=expected)
+        return file.stat().st_size

@@ -1,0 +1,65 @@
+"""Study folders of photographs: `python -m submasking.experiments.photographs FOLDER ...`.
+
+What is done is read, so the same command goes on after an interruption. The records go to results/photographs, with
+--keep to book/records/photographs, which the book shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from submasking.experiments import notebooks
+from submasking.experiments.photographs.keep import keep, record
+from submasking.experiments.photographs.trials import Settings
+from submasking.records.photographs import GROUPS
+from submasking.records.places import committed_folder, results_folder
+from submasking.report.photographs import sentence
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the program; 1 where a folder, the network or a setting is not what it must be."""
+    given = vars(_parser().parse_args(words))
+    folders, ways, shares, curves = (given.pop(name) for name in ("folders", "ways", "shares", "curves"))
+    target = (committed_folder if given.pop("keep") else results_folder)("photographs")
+    quiet = given.pop("quiet")
+    try:
+        for folder in folders:
+            settings = Settings(data=str(folder), **given)
+            found = record(settings, ways, tuple(shares), curves=curves, progress=not quiet)
+            print(keep(target, found), sentence(found), sep="\n", flush=True)
+    except ValueError as error:
+        print(f"photographs: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m submasking.experiments.photographs", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="train/<class>/* and test/<class>/*")
+    # a setting is called, and is by default, what the notebook has it be
+    usual = {name: default for name, (_, default) in notebooks.known_parameters("photographs").items()}
+    for setting in fields(Settings):
+        if setting.name == "data":
+            continue
+        default = usual.get(setting.name, setting.default)
+        parser.add_argument(
+            f"--{setting.name.replace('_', '-')}", type=type(default), default=default, help="%(default)s"
+        )
+    parser.add_argument("--ways", default="main", help=f"{', '.join(GROUPS)}, or names split by commas (%(default)s)")
+    parser.add_argument("--shares", type=float, nargs="*", default=[], metavar="PERCENT",
+                        help="of the labels, to be tried beside all")  # fmt: skip
+    parser.add_argument("--curves", action="store_true", help="masks and fine-tuning at the same rates")
+    parser.add_argument("--keep", action="store_true", help="into the book's records")
+    parser.add_argument("--quiet", action="store_true", help="a line for each trial only")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

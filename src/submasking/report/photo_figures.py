@@ -1,0 +1,184 @@
+"""Figures of the studies of photographs; each takes the studies that are to be seen in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from submasking.records.photographs import FEW, POWERS, PROBE, RIVAL, UNLABELLED, runs
+from submasking.report.figures import COLOURS, WIDTH, themed
+from submasking.report.photographs import Study, percent, sample, table, ways
+from submasking.report.statistics import difference, estimate
+
+SHORT = {
+    "mobilenetv2_035": "MobileNetV2 0.35", "mobilenetv2_100": "MobileNetV2", "efficientnet-lite0": "EfficientNet-Lite0",
+}  # fmt: skip
+LOOKS = {
+    PROBE: ("linear probe", COLOURS["LP"], "s"),
+    RIVAL: ("fine-tuning", COLOURS["FFT"], "D"),
+    "FFT all": ("fine-tuning", COLOURS["FFT"], "D"),
+    "FS late": ("masks, constant start", COLOURS["FS"], "o"),
+    "FS all": ("masks, constant start", COLOURS["FS"], "o"),
+    "FS-squared late": ("masks, squared start", "#009E73", "^"),
+    "FS-squared all": ("masks, squared start", "#009E73", "^"),
+    "SSM late": ("masks without labels + probe", COLOURS["SSM"], "v"),
+    "SSFT late": ("fine-tuning without labels + probe", "#CC79A7", "P"),
+}
+DEPTHWISE = "conv_dw"  # what timm calls such a layer
+SETS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+
+
+def _title(study: Study, between: str = ", ") -> str:
+    return f"{study['name']}{between}{SHORT.get(study['model'], study['model'])}"
+
+
+@themed
+def ahead(studies: Sequence[Study], rival: str, shown: Sequence[str]) -> Figure:
+    """How far ways are ahead of a rival, in points with 95 % intervals: a row for each network and folder."""
+    rows = [study for study in studies if {rival, *shown} <= set(ways(study))]
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0, color=LOOKS[rival][1], linewidth=1.2)
+    for number, way in enumerate(shown):
+        label, colour, mark = LOOKS[way]
+        shift = 0.24 * (number - (len(shown) - 1) / 2)
+        for place, study in enumerate(rows):
+            value, low, high = percent(difference(sample(study, way), sample(study, rival)))
+            axes.errorbar(value, place + shift, xerr=[[value - low], [high - value]], fmt=mark, color=colour,
+                          markersize=4.5, capsize=2, elinewidth=1, label=label if not place else None)  # fmt: skip
+    axes.set_yticks(
+        range(len(rows)), [f"{study['name']}\n{SHORT.get(study['model'], study['model'])}" for study in rows]
+    )
+    axes.tick_params(axis="y", labelsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("points ahead of fine-tuning the same layers")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@themed
+def powers(studies: Sequence[Study]) -> Figure:
+    """Test accuracy, against that of fine-tuning the same layers, and bits of a masked weight by the start's power."""
+    rows = [study for study in studies if len(set(POWERS.values()) & set(ways(study))) > 2]
+    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    upper, lower = figure.subplots(2, sharex=True)
+    upper.axhline(0, color=COLOURS["FFT"], linewidth=1.2)
+    for colour, study in zip(SETS, rows, strict=False):
+        found = table(study).to_dict("index")
+        there = [power for power, way in POWERS.items() if way in found]
+        gains = [found[POWERS[power]] for power in there]
+        value = np.array([gain["ahead"] for gain in gains])
+        low, high = (np.array([gain[f"ahead {end}"] for gain in gains]) for end in ("low", "high"))
+        upper.errorbar(there, value, yerr=[value - low, high - value], marker="o", markersize=4, capsize=2,
+                       color=colour, linewidth=1.2, elinewidth=0.8, label=study["name"])  # fmt: skip
+        lower.plot(there, [gain["bits"] for gain in gains], marker="o", markersize=4, color=colour, linewidth=1.2)
+    upper.set_ylabel("points ahead of\nfine-tuning the same layers")
+    lower.set_ylabel("bits a masked weight")
+    lower.set_ylim(bottom=0)
+    lower.set_xlabel("power of the weight's size that a score starts from")
+    lower.set_xticks(list(POWERS))
+    figure.legend(loc="outside upper center", ncols=4)
+    return figure
+
+
+@themed
+def rates(studies: Sequence[Study]) -> Figure:
+    """Validation accuracy of fine-tuning and of masks from the square at the same learning rates."""
+    rows = [study for study in studies if study["curves"]]
+    figure = Figure(figsize=(WIDTH, 1.0 + 1.55 * ((len(rows) + 1) // 2)), layout="constrained")
+    panels = np.atleast_1d(figure.subplots((len(rows) + 1) // 2, 2, sharex=True)).ravel()
+    for axes, study in zip(panels, rows, strict=False):
+        for way in (RIVAL, "FS-squared late"):
+            label, colour, mark = LOOKS[way]
+            pairs = [(rate, 100 * right) for rate, right in study["curves"][way] if right >= 0]
+            axes.plot(*zip(*pairs, strict=True), marker=mark, markersize=4, color=colour, linewidth=1.2,
+                      label=label if axes is panels[0] else None)  # fmt: skip
+        axes.set_title(_title(study), fontsize=8)
+        axes.set_xscale("log")
+    for axes in panels[len(rows) :]:
+        axes.set_visible(False)
+    figure.supxlabel("learning rate of both", fontsize=8)
+    figure.supylabel("% of validation images", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@themed
+def gone(study: Study) -> Figure:
+    """Which weights go: by layer in the order of the network, depth-wise ones hollow, and by size within a layer."""
+    shown = [way for way in ("FS late", "FS-squared late", RIVAL) if way in ways(study)]
+    figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
+    upper, lower = figure.subplots(2)
+    for way in shown:
+        label, colour, mark = LOOKS[way]
+        told = runs(study["found"], way)[0]["why"]
+        shares = np.array([100 * off / total for off, total in told["layers"].values()])
+        places, depthwise = np.arange(1, len(shares) + 1), np.array([DEPTHWISE in name for name in told["layers"]])
+        upper.plot(places[~depthwise], shares[~depthwise], marker=mark, markersize=3.5, linewidth=1, color=colour,
+                   label="signs that fine-tuning turns" if way == RIVAL else label)  # fmt: skip
+        upper.plot(places[depthwise], shares[depthwise], mark, markersize=3.5, color=colour, markerfacecolor="none")
+        lower.plot(np.arange(1, len(told["sizes"]) + 1), 100 * np.array(told["sizes"]), marker=mark, markersize=4,
+                   linewidth=1.2, color=colour)  # fmt: skip
+    upper.set_xlabel("layer, of those that learn (hollow: depth-wise)")
+    lower.set_xlabel("tenth of a layer's weights, from the smallest to the largest")
+    for axes in (upper, lower):
+        axes.set_ylabel("% that go")
+        axes.set_ylim(bottom=0)
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@themed
+def sizes(studies: Sequence[Study]) -> Figure:
+    """Test accuracy against bytes of a coded mask, for every way to mask the late stages."""
+    figure = Figure(figsize=(WIDTH, 1.0 + 2.2 * len(studies)), layout="constrained")
+    for axes, study in zip(np.atleast_1d(figure.subplots(len(studies))), studies, strict=True):
+        _accuracy_by_bytes(axes, study)
+    figure.supylabel("% of test images", fontsize=8)
+    figure.supxlabel("bits a masked weight", fontsize=8)
+    return figure
+
+
+def _accuracy_by_bytes(axes: Axes, study: Study) -> None:
+    found = table(study)
+    masks = found[found.bits.notna() & found.index.str.endswith("late") & ~found.index.isin(UNLABELLED)]
+    axes.errorbar(masks.bits, masks.accuracy, yerr=[masks.accuracy - masks.low, masks.high - masks.accuracy], fmt="o",
+                  markersize=4, capsize=2, elinewidth=0.8, color=LOOKS["FS-squared late"][1])  # fmt: skip
+    for way, row in masks.iterrows():
+        name = str(way).removesuffix(" late").removeprefix("FS-")
+        axes.annotate(name, (row.bits, row.accuracy), xytext=(4, 3), textcoords="offset points", fontsize=6.5)
+    for way in (PROBE, RIVAL):
+        label, colour, _ = LOOKS[way]
+        axes.axhline(found.accuracy[way], color=colour, linewidth=1, linestyle="--")
+        axes.annotate(label, (0.01, found.accuracy[way]), xycoords=("axes fraction", "data"), ha="left", va="bottom",
+                      fontsize=6.5, color=colour)  # fmt: skip
+    axes.set_title(_title(study), fontsize=8)
+    axes.set_xlim(0, 1.15 * masks.bits.max())
+
+
+@themed
+def labels(studies: Sequence[Study]) -> Figure:
+    """Test accuracy by the share of the labels."""
+    rows = [study for study in studies if len({entry["share"] for entry in study["found"]}) > 1]
+    figure = Figure(figsize=(WIDTH, 1.0 + 2.2 * len(rows)), layout="constrained")
+    for axes, study in zip(np.atleast_1d(figure.subplots(len(rows), sharex=True)), rows, strict=True):
+        shares = sorted({entry["share"] for entry in study["found"]})
+        for way in (*FEW, "SSM late", "SSFT late"):
+            if not all(runs(study["found"], way, share) for share in shares):
+                continue
+            label, colour, mark = LOOKS[way]
+            value, low, high = np.array([percent(estimate(sample(study, way, share))) for share in shares]).T
+            label = label if study is rows[0] else ""
+            axes.errorbar(shares, value, yerr=[value - low, high - value], color=colour, marker=mark, markersize=4,
+                          capsize=2, linewidth=1.2, elinewidth=0.8, label=label or None)  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xticks(shares, [f"{share:g}" for share in shares])
+        axes.minorticks_off()
+        axes.set_title(_title(study), fontsize=8)
+    figure.supxlabel("% of the labels", fontsize=8)
+    figure.supylabel("% of test images", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
