@@ -9,6 +9,7 @@ pages.py        executed notebooks as pages, and which records were used
 settings.py     tables of models, data sets and hyper-parameters, and {setting}, read from the library
 invariance.py   {invariance}, {invariance-figure}: the invariance experiment
 benchmarks.py   {benchmark-table}, {benchmark}: what make bench measured
+photos.py       {photos}, {photo-table}, {photo-figure}: the studies of photographs
 tuning.py       {tuning-table}, {tuning}: the search for learning rates
 rooms.py        the plan of the library
 offline.py      MathJax from a package instead of from another host
@@ -29,6 +30,7 @@ from bookext import (
     offline,
     pages,
     paper,
+    photos,
     plots,
     roles,
     settings,
@@ -52,6 +54,7 @@ def setup(app: Any) -> dict[str, Any]:
         theorems,
         benchmarks,
         invariance,
+        photos,
         tuning,
     ):
         part.setup(app)
