@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from submasking.commands import inspect
-from submasking.commands.options import add_device, add_json, add_weights, pair, require_place
+from submasking.commands.options import add_bits, add_device, add_json, add_weights, pair, require_place
 from submasking.experiments.run import SPLITS
 from submasking.files import identity
 from submasking.learning.adapt import Adapted, adapt
@@ -24,12 +24,13 @@ from submasking.masking.selection import PRESETS
 from submasking.records.profiles import Optimisation
 from submasking.records.surroundings import commit
 from submasking.tasks import maskfile
+from submasking.tasks.rounding import round_off
 from submasking.worlds import folder, libraries
 
 AFTER = "; the same command goes on after the last whole epoch"  # said when it is interrupted
 SETTINGS = (
     "model", "options", "size", "select", "from_stage", "versions", "epochs", "lr", "head_lr", "warmup", "batch_size",
-    "seed", "rescale", "init", "precision", "head",
+    "seed", "rescale", "init", "precision", "head", "bits",
 )  # fmt: skip
 STARTS = ("constant", "magnitude", "squared")  # those that suit a threshold
 
@@ -78,6 +79,7 @@ def add(command: argparse.ArgumentParser) -> None:
     add_device(command)
     command.add_argument("--precision", choices=PRECISIONS, default="float32",
                          help="of training; bfloat16 is faster on a GPU of today, and another result")  # fmt: skip
+    add_bits(command)
     command.add_argument("--restart", action="store_true", help="forget the checkpoint of an earlier run")
     command.add_argument("--quiet", action="store_true", help="show no progress")
     add_json(command)
@@ -135,6 +137,9 @@ def run(given: argparse.Namespace) -> int:
         label=given.out.name,
         progress=not given.quiet and not given.json,
     )
+    if given.bits:  # before anything is saved or scored: the score is that of the file
+        assert adapted.masking is not None  # FS learns masks
+        round_off(adapted.masking, adapted.head, bits=given.bits)
     save = partial(_save, given, backbone, adapted, images["train"], content, {"lr": plan.lr})
     save({})  # first of all: whatever happens from here on, the training is kept
     if "test" in images:
