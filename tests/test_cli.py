@@ -91,6 +91,7 @@ def test_a_rounded_task_is_smaller_and_its_score_is_that_of_the_file(place, task
     assert rounded.provenance["recipe"] == made.provenance["recipe"] | {"bits": 6}
     assert torch.equal(scored[0], rounded.head_state["weight"])
     assert not torch.equal(scored[0], made.head_state["weight"])
+    assert rounded.score == made.score
     with pytest.raises(SystemExit):
         main([*arguments(place, small), "--quiet", "--bits", "21"])
     assert "argument --bits: invalid choice: 21" in capsys.readouterr().err

@@ -77,6 +77,30 @@ def test_whatever_a_buffer_holds_is_rounded_or_left(values, digits):
     assert (change <= 2.0**-digits * given_values.double().abs()[normal]).all()
 
 
+@given(st.integers(0, 2**32))
+def test_what_is_kept_is_kept_with_as_few_bits_as_will_do(seed):
+    masking, head, x = adapted(seed=seed), head_of(seed), images(40, seed)
+    with torch.no_grad():
+        head.bias.zero_()
+    state, first = copy.deepcopy(masking.model.state_dict()), copy.deepcopy(head)
+    wanted = head(masking.model(x)).argmax(1)
+    done = round_off(masking, head, bits=1, keep=lambda: head(masking.model(x)).argmax(1))
+    assert torch.equal(head(masking.model(x)).argmax(1), wanted)
+    if done.bits > 1:
+        masking.model.load_state_dict(state)
+        round_off(masking, first, bits=done.bits - 1)
+        assert not torch.equal(first(masking.model(x)).argmax(1), wanted)
+
+
+def test_what_cannot_be_kept_is_refused_and_nothing_changed():
+    masking, head = adapted(), linear_head(6, 3, seed=0)
+    before, weight = {name: v.clone() for name, v in own_state(masking).items()}, head.weight.detach().clone()
+    with pytest.raises(ValueError, match=r"rounding must not change what keep gives; with 20 bits.*give classes"):
+        round_off(masking, head, keep=lambda: head(masking.model(images())))
+    assert all(torch.equal(value, before[name]) for name, value in own_state(masking).items())
+    assert torch.equal(head.weight, weight)
+
+
 def test_what_is_saved_after_rounding_is_the_model(tmp_path):
     masking, head = adapted(), linear_head(6, 3, seed=0)
     sizes, outputs = [maskfile.save(tmp_path / "exact", masking, head=head).size], head(masking.model(images()))

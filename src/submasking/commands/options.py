@@ -28,13 +28,13 @@ def add_device(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_bits(command: argparse.ArgumentParser) -> None:
-    """--bits."""
+def add_bits(command: argparse.ArgumentParser, more: str = "") -> None:
+    """--bits; `more` is what the command adds to its help."""
     from submasking.tasks.rounding import MOST  # which brings torch, and not every command needs it
 
     command.add_argument("--bits", type=int, choices=range(1, MOST + 1), metavar="N",
-                         help="round head and norm statistics, 10 suits most tasks, for a smaller file; none: as they"
-                         " are, bit for bit")  # fmt: skip
+                         help="round head and norm statistics for a smaller file, such as to 10 bits"
+                         f"{more}; none: as they are, bit for bit")  # fmt: skip
 
 
 def require_place(out: Path, **inputs: Path | None) -> None:

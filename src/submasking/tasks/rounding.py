@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,12 +23,14 @@ class Rounding:
     """How far `round_off` has moved numbers at most.
 
     Attributes:
+        bits: with how many it has rounded.
         weight: any weight of the head.
         bias: any bias of the head.
         trained: any parameter of the model that is trained beside the masks.
         buffers: any norm buffer, relative to itself.
     """
 
+    bits: int
     weight: float
     bias: float
     trained: float
@@ -42,7 +45,9 @@ class Rounding:
 
 
 @torch.no_grad()
-def round_off(masking: Masking, head: nn.Module | None = None, *, bits: int = 10) -> Rounding:
+def round_off(
+    masking: Masking, head: nn.Module | None = None, *, bits: int = 10, keep: Callable[[], Tensor] | None = None
+) -> Rounding:
     """Round what a task holds beside its masks, in place, so that its file is smaller.
 
     Parameters, of the head and those that are trained beside the masks, become multiples of a power of two: each
@@ -53,24 +58,45 @@ def round_off(masking: Masking, head: nn.Module | None = None, *, bits: int = 10
         masking: the handle of the masked model.
         head: the classifier on the features that is saved with it; a `CosineHead` has nothing to round.
         bits: from 1 to 20.
+        keep: gives what rounding must not change, such as the classes of some images: ``lambda:
+            head(model(images)).argmax(1)``. Where it would, more bits are taken, as few as will do.
 
     Returns:
         How far numbers have moved; measure the model again where it matters.
 
     Raises:
-        ValueError: bits is out of range, or the model is not what its masks say (`submasking.masking.whole`).
+        ValueError: bits is out of range, the model is not what its masks say (`submasking.masking.whole`), or no number
+            of bits keeps what must be kept; nothing is changed then.
     """
     if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= MOST:
         raise ValueError(f"bits must be a whole number from 1 to {MOST}; got {bits!r}; 10 suits most tasks")
     require_whole(masking)
+    if keep is None:
+        return _rounded(masking, head, bits)
+    held = [*own_state(masking).values(), *(() if head is None else head.parameters())]
+    before, wanted = [value.clone() for value in held], keep()
+    for more in range(bits, MOST + 1):
+        done = _rounded(masking, head, more)
+        if torch.equal(keep(), wanted):
+            return done
+        for value, old in zip(held, before, strict=True):
+            value.copy_(old)
+    raise ValueError(
+        f"rounding must not change what keep gives; with {MOST} bits it still does; let it give classes, not logits,"
+        " and in eval mode"
+    )
+
+
+def _rounded(masking: Masking, head: nn.Module | None, bits: int) -> Rounding:
     parameters, trained, buffers = dict(masking.model.named_parameters()), [0.0], [0.0]
     for name, value in own_state(masking).items():
         if name in parameters:
             trained.append(_to_multiples(value, bits))
         elif value.is_floating_point():
             buffers.append(_to_digits(value, bits + BUFFERS))
-    of_head = {name: _to_multiples(value, bits) for name, value in (head.named_parameters() if head else ())}
-    return Rounding(of_head.get("weight", 0.0), of_head.get("bias", 0.0), max(trained), max(buffers))
+    held = {} if head is None else dict(head.named_parameters())
+    of_head = {name: _to_multiples(value, bits) for name, value in held.items()}
+    return Rounding(bits, of_head.get("weight", 0.0), of_head.get("bias", 0.0), max(trained), max(buffers))
 
 
 def _to_multiples(value: Tensor, bits: int) -> float:
