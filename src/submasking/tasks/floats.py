@@ -19,7 +19,7 @@ from submasking.tasks.shares import BERNOULLI, counted_codes, probability
 
 Ints = NDArray[np.int64]
 MODELLED = 2  # first bits of a mantissa that belong to the tree; a third costs more in shares than it gains
-DENSEST = 1 << 10  # most numbers to a byte of code: real ones come nowhere near, and a lie cannot ask for much memory
+DENSEST = 8  # most numbers to a byte of code: real ones take a few bits each, and a lie cannot ask for much memory
 _HEAD = struct.Struct("<BhHI")
 
 
@@ -53,7 +53,7 @@ def decode(data: bytes, count: int, kind: Kind) -> Ints:
         ValueError: the bytes are not the code of so many numbers of this kind.
     """
     if len(data) < _HEAD.size or count > DENSEST * len(data):
-        raise ValueError(f"{count} numbers take {_HEAD.size} bytes, and one for {DENSEST}; got {len(data)}")
+        raise ValueError(f"{count} numbers take {_HEAD.size} bytes, and one for {DENSEST} of them; got {len(data)}")
     kept, step, table, stream = _HEAD.unpack_from(data)
     if kept > kind.mantissa or len(data) < _HEAD.size + table + 4 * stream:
         raise ValueError(f"numbers have up to {kind.mantissa} bits behind the point, got {kept}, or they are cut off")
