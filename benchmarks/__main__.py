@@ -29,6 +29,7 @@ from benchmarks import (
     quick_start,
     round_trips,
     step,
+    whole_tasks,
     witness,
     world,
 )
@@ -61,7 +62,7 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "tables", nargs="*", metavar="TABLE",
-        help=f"{', '.join(TABLES)} (default: all; round_trips needs make grid, witness --authors)",
+        help=f"{', '.join(TABLES)} (default: all; {' and '.join(OF_A_GRID)} need make grid, witness --authors)",
     )  # fmt: skip
     parser.add_argument(
         "--authors", type=Path, metavar="FILE", help="the authors' submasking.py, for the table witness"
@@ -77,7 +78,7 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.tables = arguments.tables or [
         table
         for table in TABLES
-        if {"round_trips": round_trips.folder().is_dir(), "witness": arguments.authors}.get(table, True)
+        if (table not in OF_A_GRID or round_trips.folder().is_dir()) and (table != "witness" or arguments.authors)
     ]
     unknown = set(arguments.tables) - set(TABLES)
     if unknown:
@@ -123,6 +124,7 @@ TABLES: dict[str, Callable[[argparse.Namespace], Iterable[tuple[str, Rows]]]] = 
     "bank": _banks,
     "quick_start": lambda _: [("quick_start", quick_start.measure())],
     "round_trips": lambda _: [("round_trips", round_trips.measure())],
+    "whole_tasks": lambda _: [("whole_tasks", whole_tasks.measure())],
     "fuzz": lambda arguments: [("fuzz", fuzz.measure(arguments.files))],
     "false_alarms": lambda _: [("false_alarms", false_alarms.measure())],
     "input_path": lambda _: [("input_path", input_path.measure())],
@@ -130,6 +132,7 @@ TABLES: dict[str, Callable[[argparse.Namespace], Iterable[tuple[str, Rows]]]] = 
     "world": lambda _: [("world", world.measure())],
     "faults": lambda arguments: [("faults", faults.measure(arguments.cases))],
 }
+OF_A_GRID = ("round_trips", "whole_tasks")
 
 
 def main(words: Sequence[str] | None = None) -> None:

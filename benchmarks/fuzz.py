@@ -39,12 +39,12 @@ def network() -> nn.Sequential:
 def original(path: Path, seed: int) -> TaskFile:
     """A whole file."""
     masking = mask(network(), "resnet")
-    noise = torch.rand(8, 3, 3, 3, generator=torch.Generator().manual_seed(seed))
-    masking.load_masks({"0.weight": noise < 0.8})
+    random = torch.Generator().manual_seed(seed)
+    masking.load_masks({"0.weight": torch.rand(8, 3, 3, 3, generator=random) < 0.8})
     head = nn.Linear(8, 3)
     with torch.no_grad():
-        head.weight.fill_(0.5), head.bias.zero_()
-        masking.model[1].running_mean.add_(1.0)
+        head.weight.copy_(torch.randint(-256, 256, (3, 8), generator=random) / 64), head.bias.zero_()
+        masking.model[1].running_mean.copy_(torch.randint(-256, 256, (8,), generator=random) / 64)
     return maskfile.save(path, masking, head=head, classes=["a", "b", "c"], score={"top1": 0.5}, architecture="small")
 
 
@@ -97,14 +97,15 @@ def spliced(content: bytes, other: bytes, dice: random.Random) -> bytes:
 
 
 def lying(content: bytes, other: bytes, dice: random.Random, folder: Path) -> bytes:
-    """Hostile values in the description, or noise in the coded mask, under a right checksum."""
+    """Hostile values in the description, or noise in the coded mask or numbers, under a right checksum."""
     path = folder / "lying"
     path.write_bytes(content)
-    description, tensors, _ = container.read(path)
+    description, tensors, *_ = container.read(path)
     if dice.random() < 0.3:
-        coded = bytearray(tensors["mask"].numpy().tobytes())
+        part = dice.choice(("mask", "state", "head"))
+        coded = bytearray(tensors[part].numpy().tobytes())
         coded[dice.randrange(len(coded))] ^= 1 << dice.randrange(8)
-        tensors["mask"] = container.as_tensor(bytes(coded[: dice.choice((None, None, dice.randrange(len(coded))))]))
+        tensors[part] = container.as_tensor(bytes(coded[: dice.choice((None, None, dice.randrange(len(coded))))]))
     else:
         holder: Any = description
         while True:

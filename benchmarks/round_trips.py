@@ -32,14 +32,23 @@ def folder(profile: str = PROFILE) -> Path:
     return places.results_folder(profile) / "masks"
 
 
+def models(profile: str = PROFILE) -> list[str]:
+    """Models of which there are mask files.
+
+    Raises:
+        NoGridError: there are none.
+    """
+    masks = folder(profile)
+    found = sorted(path.name for path in masks.iterdir() if path.is_dir()) if masks.is_dir() else []
+    if not found:
+        raise NoGridError(f"mask files of profile {profile} are needed in {masks}, there are none; run make grid first")
+    return found
+
+
 def measure(profile: str = PROFILE) -> list[dict[str, Any]]:
     """Return a row for each model: files, and how many of them pass each of the three tests."""
-    masks = folder(profile)
-    models = sorted(path.name for path in masks.iterdir() if path.is_dir()) if masks.is_dir() else []
-    if not models:
-        raise NoGridError(f"mask files of profile {profile} are needed in {masks}, there are none; run make grid first")
     rows = []
-    for model in models:
+    for model in models(profile):
         first, second = (fresh("benchmarks.round_trips", profile, model, *only) for only in ((), (OUTPUTS,)))
         judged = [found for found in first.values() if found["recorded"] is not None]
         rows.append(

@@ -98,10 +98,11 @@ def test_the_peer_on_the_page_works(tmp_path):
     assert any(bool(score.grad.any()) for score in held)  # not all: a block's last norm starts from zero
 
 
-def test_round_trips_need_a_grid(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize("table", program.OF_A_GRID)
+def test_tables_of_a_grid_need_one(table, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
     with pytest.raises(SystemExit) as end:
-        program.main(["round_trips"])
+        program.main([table])
     assert end.value.code == 2
     assert "run make grid first" in capsys.readouterr().err
-    assert "round_trips" not in program.read([]).tables
+    assert table not in program.read([]).tables

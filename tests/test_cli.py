@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from submasking import mask
 from submasking.commands import cli
+from submasking.commands import mask as mask_command
 from submasking.commands.cli import EXTRAS, VERBS, main
 from submasking.files import identity
 from submasking.tasks import hub, maskfile
@@ -76,6 +77,26 @@ def test_training_leaves_a_whole_task_and_nothing_else(place, task):
     assert made.provenance["data"] == identity.of_folder(place / "photos", ("train", "test"))
 
 
+def test_a_rounded_task_is_smaller_and_its_score_is_that_of_the_file(place, task, tmp_path, capsys, monkeypatch):
+    made = maskfile.load(task)
+    small = tmp_path / "task.safetensors"
+    scored = []
+    score = mask_command._scored
+    monkeypatch.setattr(mask_command, "_scored", lambda given, backbone, adapted, test: (
+        scored.append(adapted.head.weight.detach().clone()), score(given, backbone, adapted, test))[1])  # fmt: skip
+    assert main([*arguments(place, small), "--quiet", "--bits", "6"]) == 0
+    rounded = maskfile.load(small)
+    assert rounded.digest == made.digest
+    assert rounded.size < made.size
+    assert rounded.provenance["recipe"] == made.provenance["recipe"] | {"bits": 6}
+    assert torch.equal(scored[0], rounded.head_state["weight"])
+    assert not torch.equal(scored[0], made.head_state["weight"])
+    assert rounded.score == made.score
+    with pytest.raises(SystemExit):
+        main([*arguments(place, small), "--quiet", "--bits", "21"])
+    assert "argument --bits: invalid choice: 21" in capsys.readouterr().err
+
+
 def test_inspect_tells_people_and_programs_the_same(task, capsys):
     assert main(["inspect", str(task)]) == 0
     text = capsys.readouterr().out
@@ -83,6 +104,7 @@ def test_inspect_tells_people_and_programs_the_same(task, capsys):
     found = json.loads(capsys.readouterr().out)
     assert f"mask {found['sizes']['coded_bytes']:,} bytes" in text
     assert found["sizes"]["file_bytes"] == task.stat().st_size
+    assert f"head {found['sizes']['head_bytes']:,} (of {found['sizes']['head_raw_bytes']:,})" in text
     assert found["classes"] == ["blue", "red"]
     made = maskfile.load(task)
     weights = sum(int(np.prod(shape)) for shape in made.shapes.values())
@@ -119,6 +141,14 @@ def test_apply_bakes_a_plain_checkpoint_and_goes_back(place, task, tmp_path, cap
     assert main(["apply", "--back", str(baked), *backbone(place), "--out", str(back)]) == 0
     again = maskfile.load(back)
     assert (again.digest, again.classes, again.off) == (made.digest, made.classes, made.off)
+    small = tmp_path / "small.safetensors"
+    assert main(["apply", "--back", str(baked), *backbone(place), "--out", str(small), "--bits", "8"]) == 0
+    rounded = maskfile.load(small)
+    assert rounded.provenance == again.provenance | {"bits": 8}
+    assert rounded.size < again.size
+    assert 0 < (rounded.head_state["weight"] - made.head_state["weight"]).abs().max() < 1e-2
+    assert main(["apply", str(task), *backbone(place), "--out", str(small), "--bits", "8"]) == 1
+    assert "--bits rounds a mask file, so it belongs to --back; got 8" in capsys.readouterr().err
     assert main(["apply", "--back", str(place / "weights.safetensors"), *backbone(place), "--out", str(back)]) == 1
     assert "has baked" in capsys.readouterr().err
 

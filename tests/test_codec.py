@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from submasking.experiments import sizes
-from submasking.tasks import codec
+from submasking.tasks import codec, shares
 from submasking.tasks.bits import entropy_bits
 from submasking.tasks.codec import context, factors, kernels, layout, model, refinement, rice, stream
 
@@ -163,13 +163,13 @@ def test_the_whole_number_logarithm_is_close_and_never_falls(value):
 
 
 def test_one_byte_probabilities_are_exact_fractions_and_close_to_every_share():
-    p = model.probability(np.arange(256, dtype=np.uint8))
+    p = shares.probability(np.arange(256, dtype=np.uint8))
     assert np.array_equal(np.round(p.astype(np.float64) * 2**20) / 2**20, p)
     assert 0 < p.min() < 1e-5 < 1 - 1e-5 < p.max() < 1
-    shares = np.linspace(1e-4, 1 - 1e-4, 999)
-    near = model.probability(model.nearest_codes(shares)).astype(np.float64)
-    excess = shares * np.log(shares / near) + (1 - shares) * np.log((1 - shares) / (1 - near))
-    entropy = -shares * np.log(shares) - (1 - shares) * np.log1p(-shares)
+    share = np.linspace(1e-4, 1 - 1e-4, 999)
+    near = shares.probability(shares.nearest_codes(share)).astype(np.float64)
+    excess = share * np.log(share / near) + (1 - share) * np.log((1 - share) / (1 - near))
+    entropy = -share * np.log(share) - (1 - share) * np.log1p(-share)
     assert (excess / entropy).max() < 0.003
 
 

@@ -2,14 +2,19 @@
 
 import re
 import shutil
+import struct
 
+import constriction
+import numpy as np
 import pytest
+import torch
 
 from submasking.records import places
-from submasking.tasks import maskfile
+from submasking.tasks import floats, maskfile, packing
+from submasking.tasks.shares import BERNOULLI
 
 PAGE = places.REPOSITORY / "book" / "mask_files.md"
-VECTOR = places.REPOSITORY / "tests" / "vectors" / "format-1.safetensors"
+VECTOR = places.REPOSITORY / "tests" / "vectors" / "format-2.safetensors"
 
 
 @pytest.fixture
@@ -41,6 +46,59 @@ def test_the_code_on_the_page_sees_damage(reader, tmp_path):
 def test_every_key_of_a_description_is_on_the_page(key):
     from submasking.tasks import container
 
-    description, _, _ = container.read(VECTOR)
+    description = container.read(VECTOR).description
     assert key in description
     assert f"`{key}`" in PAGE.read_text(encoding="utf-8")
+
+
+def literal(content, count, exponent, mantissa):
+    """The code of floats bit by bit, as the page's section "Coded numbers" tells it."""
+    kept, s, shares, words = struct.unpack_from("<BhHI", content)
+    table, content = list(content[9 : 9 + shares]), content[9 + shares :]
+    coder = constriction.stream.queue.RangeDecoder(np.frombuffer(content, "<u4", words).astype(np.uint32))
+    rest = [byte >> 7 - k & 1 for byte in content[4 * words :] for k in range(8)]
+    numbers = [{"e": 0, "sign": 0, "m": []} for _ in range(count)]
+
+    def coded(chosen, node):
+        code = {one: table.pop(0) for one in sorted({node(number) for number in chosen})}
+        for number in chosen:
+            low = code[node(number)] & 127
+            q = (8 + low % 8) * 2 ** (low // 8) / 2**20
+            p = np.float32(1 - q if code[node(number)] > 127 else q)
+            yield number, int(coder.decode(BERNOULLI, np.array([p]))[0])
+
+    for _ in range(exponent):
+        for number, bit in list(coded(numbers, lambda number: number["e"])):
+            number["e"] = 2 * number["e"] + bit
+    for number, bit in coded(numbers, lambda number: 0):
+        number["sign"] = bit
+    for position in range(kept):
+        chosen = [number for number in numbers if position < min(max(number["e"] - s, 0), kept)]
+        if position < 2:
+            nodes = lambda number: int(f"{number['e']:b}" + "".join(map(str, number["m"])), 2)  # noqa: E731
+            for number, bit in list(coded(chosen, nodes)):
+                number["m"].append(bit)
+        else:
+            for number in chosen:
+                number["m"].append(rest.pop(0))
+            del rest[: -len(chosen) % 8]
+    assert not table
+    assert not rest
+    words = []
+    for number in numbers:
+        bits = "".join(map(str, number["m"])).ljust(mantissa, "0")
+        words.append(int(f"{number['sign']}{number['e']:0{exponent}b}{bits}", 2))
+    return words
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("step", [0, 2**-5])
+def test_numbers_are_coded_as_the_page_tells(kind, step):
+    values = torch.randn(300, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    values = ((values / step).round() * step if step else values).to(packing.TYPES[kind])
+    data = packing.packed({"weight": values})
+    mode, length = struct.unpack_from("<BI", data)
+    assert (mode, length) == (1, len(data) - 5)
+    size = values.element_size()
+    wanted = values.view(packing.WORDS[size]).numpy().view(f"u{size}").tolist()
+    assert literal(data[5:], 300, *floats.KINDS[kind]) == wanted

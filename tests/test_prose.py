@@ -45,6 +45,7 @@ ALLOWED = (
     Allowed("the format itself, which stored files hold to", r"\S*\d\S*", "mask_files.md", "The mask file"),
     Allowed("the format itself, which stored files hold to", r"\S*\d\S*", "mask_files.md", "Tensors"),
     Allowed("the format itself, which stored files hold to", r"\S*\d\S*", "mask_files.md", "Description"),
+    Allowed("the format itself, which stored files hold to", r"\S*\d\S*", "mask_files.md", "Coded numbers"),
     Allowed("the format itself, which stored files hold to", r"\S*\d\S*", "mask_files.md", "Coded mask"),
     Allowed("ranges and rates to give", r"\[-1, 1\]|0\.01 rather than 20\b|start, 1,|threshold, 0,|such as 50\b",
             "mask_your_model.md"),

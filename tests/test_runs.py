@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmarks import round_trips
+from benchmarks import round_trips, whole_tasks
 from submasking.experiments import grid, runs
 from submasking.experiments.run import Run
 from submasking.records import predictions, profiles, results
@@ -63,7 +63,17 @@ def test_the_mask_file_of_a_run_gives_its_masks_back(smoke_results):
     assert layers == pytest.approx(record.layers, abs=1e-6)
     assert kept.score == record.metrics
     assert record.sizes["file_bytes"] == task.mask_file.stat().st_size
+    assert {name: record.sizes[name] for name in ("buffers_bytes", "head_bytes")}.items() <= kept.sizes().items()
     assert 0 < record.sizes["coded_bytes"] < record.sizes["raw_bits"] / 8
+
+
+def test_whole_tasks_are_saved_anew_smaller_and_the_same(smoke_results):
+    runs.run(smoke("FS"), progress=False)
+    (found,) = whole_tasks.read("smoke", "rn18-timm")
+    assert found["rounded"] < found["exact"] < found["plain"]
+    assert found["bits"] >= 10
+    assert (found["bits"] > 10) == (found["changed"] > 0) == found["more"]
+    assert 0 < found["moved"] < 0.1
 
 
 def test_a_mask_file_gives_the_accuracy_that_its_run_recorded(smoke_results):

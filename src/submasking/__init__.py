@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from submasking.tasks import hub, maskfile
     from submasking.tasks.bank import Bank
     from submasking.tasks.maskfile import MaskFileError, TaskFile
+    from submasking.tasks.rounding import round_off
 
 __version__ = "0.1.0"
 # what an engineer imports, and the module that it comes from
@@ -44,6 +45,7 @@ _FROM = {
     "of": "masking.masks",
     "power": "masking.scores",
     "recalibrate": "masking.norms",
+    "round_off": "tasks.rounding",
 }
 __all__ = [
     "Bank",
@@ -63,6 +65,7 @@ __all__ = [
     "of",
     "power",
     "recalibrate",
+    "round_off",
 ]
 
 

@@ -90,6 +90,17 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("with_head", "with a head", str),
         ("same_top1", "same accuracy", str),
     ),
+    "whole_tasks": (
+        ("model", "backbone", str),
+        ("exact", "coded", "{:.0%}".format),
+        ("rounded", "rounded and coded", "{:.0%}".format),
+        ("largest", "the largest", "{:.0%}".format),
+        ("bits_plain", "bits per masked weight", "{:.2f}".format),
+        ("bits_rounded", "when rounded", "{:.2f}".format),
+        ("images", "test images", "{:,}".format),
+        ("changed", "other class", str),
+        ("moved", "a logit moves by at most", "{:.4f}".format),
+    ),
     "fuzz": (
         ("damage", "damage", str),
         ("files", "files", "{:,}".format),

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from submasking.commands.backbone import backbone_of
-from submasking.commands.options import add_weights, require_place
+from submasking.commands.options import add_bits, add_weights, require_place
 from submasking.files import store
 from submasking.masking.masks import mask
 from submasking.tasks import maskfile
 from submasking.tasks.heads import check_width
+from submasking.tasks.rounding import round_off
 from submasking.worlds import libraries
 
 _HEAD, _KEY = "head.", "submasking.task"
@@ -32,10 +33,13 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, help="the file to write")
     command.add_argument("--back", action="store_true", help="from a baked checkpoint to a mask file")
     add_weights(command)
+    add_bits(command)
 
 
 def run(given: argparse.Namespace) -> int:
     """Write the file."""
+    if given.bits and not given.back:
+        raise ValueError(f"--bits rounds a mask file, so it belongs to --back; got {given.bits}; leave it out")
     require_place(given.out, file=given.file, weights=given.weights)
     (_back if given.back else _bake)(given)
     print(f"{given.out}: {given.out.stat().st_size:,} bytes")
@@ -84,17 +88,21 @@ def _back(given: argparse.Namespace) -> None:
         for name in masking.before():
             now[name].copy_(tensors[name])
     _require_same(given.file, tensors, now, ROUNDED if kept["rescale"] == "variance" else 0.0)
+    linear, rounded = _linear(head), {}
+    if given.bits:
+        round_off(masking, linear, bits=given.bits)
+        rounded = {"bits": given.bits}  # the score is still that from before
     maskfile.save(
         given.out,
         masking,
-        head=_linear(head),
+        head=linear,
         classes=kept["classes"],
         preprocessing=wanted,
         score=kept["score"],
         architecture=kept["backbone"]["architecture"],
         weights=kept["backbone"]["weights"],
         options=kept["backbone"]["options"],
-        provenance=kept["provenance"],
+        provenance=kept["provenance"] | rounded,
     )
 
 

@@ -75,7 +75,8 @@ def run(given: argparse.Namespace) -> int:
     sizes = found["sizes"]
     print(
         f"  sizes        mask {sizes['coded_bytes']:,} bytes ({found['bits_per_weight']:.4f} bits per weight),"
-        f" norm buffers {sizes['buffers_bytes']:,}, head {sizes['head_bytes']:,}, file {sizes['file_bytes']:,}"
+        f" norm buffers {sizes['buffers_bytes']:,} (of {sizes['buffers_raw_bytes']:,}), head"
+        f" {sizes['head_bytes']:,} (of {sizes['head_raw_bytes']:,}), file {sizes['file_bytes']:,}"
     )
     print(
         f"  for scale    one bit per weight {sizes['raw_bytes']:,}, entropy {sizes['entropy_bytes']:,}, entropy per"

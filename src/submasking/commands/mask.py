@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from submasking.commands import inspect
-from submasking.commands.options import add_device, add_json, add_weights, pair, require_place
+from submasking.commands.options import add_bits, add_device, add_json, add_weights, pair, require_place
 from submasking.experiments.run import SPLITS
 from submasking.files import identity
 from submasking.learning.adapt import Adapted, adapt
@@ -24,12 +24,13 @@ from submasking.masking.selection import PRESETS
 from submasking.records.profiles import Optimisation
 from submasking.records.surroundings import commit
 from submasking.tasks import maskfile
+from submasking.tasks.rounding import round_off
 from submasking.worlds import folder, libraries
 
 AFTER = "; the same command goes on after the last whole epoch"  # said when it is interrupted
 SETTINGS = (
     "model", "options", "size", "select", "from_stage", "versions", "epochs", "lr", "head_lr", "warmup", "batch_size",
-    "seed", "rescale", "init", "precision", "head",
+    "seed", "rescale", "init", "precision", "head", "bits",
 )  # fmt: skip
 STARTS = ("constant", "magnitude", "squared")  # those that suit a threshold
 
@@ -78,6 +79,7 @@ def add(command: argparse.ArgumentParser) -> None:
     add_device(command)
     command.add_argument("--precision", choices=PRECISIONS, default="float32",
                          help="of training; bfloat16 is faster on a GPU of today, and another result")  # fmt: skip
+    add_bits(command, ", or as many more as leave each test image (or training image) its class")
     command.add_argument("--restart", action="store_true", help="forget the checkpoint of an earlier run")
     command.add_argument("--quiet", action="store_true", help="show no progress")
     add_json(command)
@@ -137,6 +139,9 @@ def run(given: argparse.Namespace) -> int:
     )
     save = partial(_save, given, backbone, adapted, images["train"], content, {"lr": plan.lr})
     save({})  # first of all: whatever happens from here on, the training is kept
+    if given.bits:
+        _round(given, backbone, adapted, images[splits[-1]])
+        save({})
     if "test" in images:
         save(_scored(given, backbone, adapted, images["test"]))
     checkpoint.unlink(missing_ok=True)
@@ -194,13 +199,28 @@ def _usual_lr(backbone: Backbone) -> float:
     return 10.0 if any(isinstance(module, nn.LayerNorm) for module in backbone.trunk.modules()) else 50.0
 
 
+def _round(given: argparse.Namespace, backbone: Backbone, adapted: Adapted, images: ImageSet) -> None:
+    """Round the task, with enough bits for all images to keep the class that they are given."""
+    assert adapted.masking is not None  # FS learns masks
+    classes = lambda: _logits(given, backbone, adapted, images).argmax(1)  # noqa: E731
+    try:
+        round_off(adapted.masking, adapted.head, bits=given.bits, keep=classes)
+    except Exception as error:  # such as a device that is full
+        raise ValueError(
+            f"{given.out} is written, but not rounded: it could not be ({error}); the mask in it is whole"
+        ) from error
+
+
+@torch.inference_mode()
+def _logits(given: argparse.Namespace, backbone: Backbone, adapted: Adapted, images: ImageSet) -> Tensor:
+    assert adapted.head is not None
+    return adapted.head(features(adapted.trunk, images, backbone.normalise, device=given.device))
+
+
 def _scored(given: argparse.Namespace, backbone: Backbone, adapted: Adapted, test: ImageSet) -> dict[str, float]:
     """Accuracy on the test images."""
-    assert adapted.head is not None
     try:
-        found = features(adapted.trunk, test, backbone.normalise, device=given.device)
-        with torch.inference_mode():
-            return {"top1": top1(adapted.head(found), test.labels)}
+        return {"top1": top1(_logits(given, backbone, adapted, test), test.labels)}
     except Exception as error:  # such as a device that is full
         raise ValueError(
             f"{given.out} is written, but without a score: it could not be had ({error}); the mask in it is whole"

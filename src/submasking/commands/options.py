@@ -28,6 +28,15 @@ def add_device(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_bits(command: argparse.ArgumentParser, more: str = "") -> None:
+    """--bits; `more` is what the command adds to its help."""
+    from submasking.tasks.rounding import MOST  # which brings torch, and not every command needs it
+
+    command.add_argument("--bits", type=int, choices=range(1, MOST + 1), metavar="N",
+                         help="round head and norm statistics for a smaller file, such as to 10 bits"
+                         f"{more}; none: as they are, bit for bit")  # fmt: skip
+
+
 def require_place(out: Path, **inputs: Path | None) -> None:
     """Refuse, before the work, an output that cannot be written or would take the place of an input.
 

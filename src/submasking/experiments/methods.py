@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import cache, lru_cache
 from typing import Any
@@ -34,6 +34,8 @@ from submasking.records.profiles import Protocol, profile
 from submasking.records.results import converged
 from submasking.records.surroundings import commit
 from submasking.tasks import maskfile
+from submasking.tasks.maskfile import TaskFile
+from submasking.tasks.packing import packed
 from submasking.worlds import backbones, datasets
 
 Found = dict[str, Any]
@@ -253,15 +255,11 @@ def _thinned(task: Run, backbone: Backbone) -> tuple[Backbone, Found]:
     return replace(backbone, trunk=trunk), {"layers": masked.layers, "sparsity": masked.metrics["sparsity"]}
 
 
-def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _norm_buffers(trunk: nn.Module) -> Iterator[Tensor]:
+def _norm_buffers(trunk: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Running statistics of the norms: they follow the task, so they are stored with it."""
     for name, buffer in trunk.named_buffers():
         if name.endswith(("running_mean", "running_var")):
-            yield buffer
+            yield name, buffer
 
 
 def _finish(task: Run, backbone: Backbone, adapted: Adapted, seen: tuple[ImageSet, ImageSet], judged: Found) -> Found:
@@ -271,15 +269,17 @@ def _finish(task: Run, backbone: Backbone, adapted: Adapted, seen: tuple[ImageSe
     metrics = found["metrics"]
     found["timings"] = {"train_s": adapted.history.seconds}
     found["series"] = {"loss": adapted.history.loss}
+    of_head = {} if head is None else dict(head.named_parameters())
     found["sizes"] = {
-        "buffers_bytes": float(_bytes(buffer for buffer in _norm_buffers(trunk))),
-        "head_bytes": float(_bytes(head.parameters())) if head is not None else 0.0,
+        "buffers_bytes": float(len(packed(dict(_norm_buffers(trunk))))),
+        "head_bytes": float(len(packed(of_head))),
     }
     if masking is not None:
         metrics["sparsity"] = masking.sparsity()
         found["layers"] = masking.sparsities()
         found["sizes"] |= report(masking.masks(), masking.frozen())
-        found["sizes"]["file_bytes"] = float(_save_mask(task, backbone, masking, head, seen[0].classes, metrics))
+        saved = _save_mask(task, backbone, masking, head, seen[0].classes, metrics).sizes()
+        found["sizes"] |= {name: float(saved[name]) for name in ("buffers_bytes", "head_bytes", "file_bytes")}
     elif LEARNS[_learns(task.method)] == "weights":
         trained = {name: weights for name, weights in trunk.named_parameters() if weights.requires_grad}
         found["sizes"] |= weights_report(trained, dict(backbone.trunk.named_parameters()))
@@ -289,9 +289,9 @@ def _finish(task: Run, backbone: Backbone, adapted: Adapted, seen: tuple[ImageSe
 def _save_mask(
     task: Run, backbone: Backbone, masking: Masking, head: nn.Module | None, classes: tuple[str, ...],
     metrics: dict[str, float],
-) -> int:  # fmt: skip
-    """Store the task as one file beside the records; returns its size in bytes."""
-    saved = maskfile.save(
+) -> TaskFile:  # fmt: skip
+    """Store the task as one file beside the records."""
+    return maskfile.save(
         task.mask_file,
         masking,
         head=head,
@@ -303,7 +303,6 @@ def _save_mask(
         options=backbone.options,
         provenance=asdict(task) | {"dataset": task.dataset_name, "weights": backbone.weights, "commit": commit()},
     )
-    return saved.size
 
 
 METHODS: dict[str, Callable[[Run, bool], Found]] = {

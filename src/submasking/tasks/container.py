@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import UInt8
@@ -20,7 +20,8 @@ from torch import Tensor
 from submasking.files import atomic
 from submasking.tasks.fingerprint import fingerprint
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
 KEY = "submasking"
 DESCRIPTION, CHECKSUM = "description", "checksum"
 HEADER_LIMIT = 16 * 2**20  # bytes; the few tensors of a mask file need under a thousand
@@ -29,6 +30,15 @@ DESCRIPTION_LIMIT = 64 * 2**20  # bytes of JSON: names and shapes of even the la
 
 class MaskFileError(ValueError):
     """A mask file that is damaged, foreign, of another version, or made for another backbone."""
+
+
+class Content(NamedTuple):
+    """What a file holds: description, other tensors, checksum in hexadecimal, number of the format."""
+
+    description: dict[str, Any]
+    tensors: dict[str, Tensor]
+    checksum: str
+    version: int
 
 
 def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -51,16 +61,17 @@ def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tens
     return checksum
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
-    """Description, tensors and checksum of a file.
+def read(path: Path) -> Content:
+    """What is in a file.
 
     Raises:
         MaskFileError: it is missing, damaged, no mask file, or of a format that this version does not know.
     """
     version, tensors = _opened(path)
-    if version != str(FORMAT):
+    if version not in map(str, READABLE):
         raise MaskFileError(
-            f"{path} must have format {FORMAT}, it has {version!r}; a newer submasking may read it: update the package"
+            f"{path} must have format {' or '.join(map(str, READABLE))}, it has {version!r}; a newer submasking may"
+            " read it: update the package"
         )
     stored = tensors.pop(CHECKSUM, None)
     if stored is None or stored.dtype != torch.uint8 or stored.shape != (32,):
@@ -69,7 +80,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
     if bytes(stored.tolist()).hex() != checksum:
         raise MaskFileError(f"{path} is damaged: its content does not fit its checksum; copy or train it again")
     try:
-        return _description(tensors.pop(DESCRIPTION)), tensors, checksum
+        return Content(_description(tensors.pop(DESCRIPTION)), tensors, checksum, int(version))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error) as error:
         raise MaskFileError(f"{path} has no readable description ({error}); copy or train it again") from error
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
@@ -16,15 +15,16 @@ from submasking.masking.handle import Masking
 from submasking.masking.masks import is_masked, of
 from submasking.masking.whole import require_whole
 from submasking.tasks import container, packing
-from submasking.tasks.container import MaskFileError
+from submasking.tasks.container import Content, MaskFileError
 from submasking.tasks.fingerprint import fingerprint
 from submasking.tasks.heads import CosineHead, check_classes, check_head, check_outputs, require_width
-from submasking.tasks.taskfile import TaskFile, backbone_state, digest
+from submasking.tasks.taskfile import TaskFile, backbone_state, digest, own_state, raw_bytes
 
 __all__ = ["MaskFileError", "TaskFile", "backbone_state", "load", "save"]
 
+Beside = tuple[dict[str, Tensor], dict[str, Tensor], tuple[int, int]]  # state, head, and the bytes of each in the file
 SUFFIX = ".safetensors"
-_HEAD, _MASK = "head.", "mask"
+_MASK, _STATE, _HEAD = "mask", "state", "head"
 
 
 def save(
@@ -78,12 +78,7 @@ def save(
     names = dict(masking.model.named_parameters())
     trained = sorted(name for name in masking.before() if name in names)
     original = backbone_state(masking)
-    now = masking.model.state_dict()
-    state = {
-        name: now[name]
-        for name, before in masking.before().items()
-        if name in now and (name in trained or not _same(now[name], before))
-    }
+    state = own_state(masking)
     description = {
         "library": _version(),
         "backbone": {
@@ -101,8 +96,8 @@ def save(
             "sibling": sibling.checksum if sibling is not None else "",
         },
         "trained": trained,
-        "state": [[name, packing.type_name(value), *value.shape] for name, value in sorted(state.items())],
-        "head": {"kind": kind, "scale": scale},
+        "state": packing.listed(state),
+        "head": {"kind": kind, "scale": scale, "tensors": packing.listed(head_state)},
         "classes": list(classes),
         "preprocessing": _plain("preprocessing", preprocessing),
         "score": _scored(score),
@@ -111,9 +106,9 @@ def save(
     from submasking.tasks import codec
 
     coded = codec.encode(masks, frozen, sibling=sibling_masks if sibling is not None else None)
-    tensors = {_MASK: container.as_tensor(coded)} | packing.packed(state)
-    tensors |= {_HEAD + name: value for name, value in head_state.items()}
-    _parsed(description, tensors, "", 0)  # what could not be read is not written
+    parts = {_MASK: coded, _STATE: packing.packed(state), _HEAD: packing.packed(head_state)}
+    tensors = {name: container.as_tensor(part) for name, part in parts.items()}
+    _parsed(Content(description, tensors, "", container.FORMAT), 0)  # what could not be read is not written
     container.write(Path(path), description, tensors)
     return load(path)
 
@@ -125,19 +120,19 @@ def load(path: str | Path) -> TaskFile:
         MaskFileError: it is missing, damaged, foreign or of another format; the message says what to do.
     """
     path = Path(path)
-    description, tensors, checksum = container.read(path)
+    content = container.read(path)
     try:
-        return _parsed(description, tensors, checksum, path.stat().st_size)
+        return _parsed(content, path.stat().st_size)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise MaskFileError(
-            f"{path} must be a mask file of format {container.FORMAT}, it is none ({error!r}); copy or train it again"
+            f"{path} must be a mask file of format {content.version}, it is none ({error!r}); copy or train it again"
         ) from error
 
 
-def _parsed(description: Mapping[str, Any], tensors: Mapping[str, Tensor], checksum: str, size: int) -> TaskFile:
-    """The task that a description and its tensors make; what a stranger's file may hold instead is an error of many
-    kinds.
-    """
+def _parsed(content: Content, size: int) -> TaskFile:
+    """The task that a file holds; what a stranger's file may hold instead is an error of many kinds."""
+    description = content.description
+    state, head_state, sizes = (_first if content.version == 1 else _coded)(description, content.tensors)
     backbone, stored, head = description["backbone"], description["mask"], description["head"]
     task = TaskFile(
         backbone={name: backbone[name] for name in ("architecture", "weights", "fingerprint", "options")}
@@ -156,14 +151,29 @@ def _parsed(description: Mapping[str, Any], tensors: Mapping[str, Tensor], check
         scale=float(head["scale"]),
         digest=stored["digest"],
         sibling=stored["sibling"],
-        coded=tensors[_MASK].numpy().tobytes(),
-        state=packing.unpacked(description["state"], tensors),
-        head_state={name.removeprefix(_HEAD): value for name, value in tensors.items() if name.startswith(_HEAD)},
-        checksum=checksum,
+        coded=content.tensors[_MASK].numpy().tobytes(),
+        state=state,
+        head_state=head_state,
+        state_bytes=sizes[0],
+        head_bytes=sizes[1],
+        checksum=content.checksum,
         size=size,
     )
     _validate(task)
     return task
+
+
+def _coded(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Beside:
+    state, head = (tensors[name].numpy().tobytes() for name in (_STATE, _HEAD))
+    read = packing.unpacked(description["state"], state), packing.unpacked(description["head"]["tensors"], head)
+    return *read, (len(state), len(head))
+
+
+def _first(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Beside:
+    """In the first format they stand as they are."""
+    state = packing.from_vectors(description["state"], tensors)
+    head = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
+    return state, head, (raw_bytes(state), raw_bytes(head))
 
 
 def _validate(task: TaskFile) -> None:
@@ -248,10 +258,6 @@ def _only(model: nn.Module | Masking, head: nn.Module | None) -> Masking:
             " the masked model; pass its handle, and a classifier as head="
         )
     return masking
-
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    return first.shape == second.shape and bool(torch.equal(first, second))
 
 
 def _off(mask: Tensor) -> int:

@@ -43,6 +43,8 @@ class TaskFile:
         coded: the coded mask.
         digest: SHA-256 of the mask's bits.
         sibling: checksum of the mask file that the mask is coded against; "" for none.
+        state_bytes: what `state` takes in the file.
+        head_bytes: what `head_state` takes in the file.
         checksum: of the whole file.
         size: of the whole file, in bytes.
     """
@@ -65,6 +67,8 @@ class TaskFile:
     coded: bytes = field(repr=False)
     state: dict[str, Tensor] = field(repr=False)
     head_state: dict[str, Tensor] = field(repr=False)
+    state_bytes: int
+    head_bytes: int
     checksum: str
     size: int
 
@@ -208,11 +212,16 @@ class TaskFile:
         return linear.eval()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of the coded mask, the norm buffers and trained parameters, the head, and the whole file."""
+        """Bytes of the coded mask, the norm buffers and trained parameters, the head, and the whole file.
+
+        Buffers and head are coded; "buffers_raw_bytes" and "head_raw_bytes" say what they take in memory.
+        """
         return {
             "coded_bytes": len(self.coded),
-            "buffers_bytes": _bytes(self.state),
-            "head_bytes": _bytes(self.head_state),
+            "buffers_bytes": self.state_bytes,
+            "buffers_raw_bytes": raw_bytes(self.state),
+            "head_bytes": self.head_bytes,
+            "head_raw_bytes": raw_bytes(self.head_state),
             "file_bytes": self.size,
         }
 
@@ -236,6 +245,19 @@ def backbone_state(masking: Masking) -> dict[str, Tensor]:
     return state
 
 
+def own_state(masking: Masking) -> dict[str, Tensor]:
+    """What a task sets beside its masks: the trained parameters, and the buffers that are not the backbone's any more.
+
+    They are the model's own tensors, not copies.
+    """
+    now, names = masking.model.state_dict(), dict(masking.model.named_parameters())
+    return {
+        name: now[name]
+        for name, before in masking.before().items()
+        if name in now and (name in names or not _same(now[name], before))
+    }
+
+
 def digest(masks: Mapping[str, Tensor]) -> str:
     """SHA-256 of the bits of masks by name."""
     digest = hashlib.sha256()
@@ -251,8 +273,13 @@ def _handle(model: nn.Module) -> Masking | None:
         return None
 
 
-def _bytes(tensors: Mapping[str, Tensor]) -> int:
+def raw_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Bytes that tensors take in memory."""
     return sum(value.numel() * value.element_size() for value in tensors.values())
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and bool(torch.equal(first, second))
 
 
 def _keeps_shapes(masking: Masking) -> bool:

@@ -40,7 +40,7 @@ CHOOSING = (
 )
 WARMUP, WEIGHT_DECAY = 0.25, 5e-4
 PROTOTYPES_LR = 0.6  # of SwAV's projection and prototypes, as chosen in the embedded world
-JUDGE = 10.0  # percent of the labels by which the rate of a training without labels is chosen, as there
+JUDGES = (10.0, 25.0, 50.0)  # percent of the labels by which the rate of a training without labels is chosen, as there
 LONGER = 4.0  # few labels are passed over more often, at most so many times
 
 
@@ -164,6 +164,16 @@ class Place:
         """Features of the augmented training images of a trial by the untouched network, and their labels."""
         views = versions.joined(self.training(trial), self.settings.views, augment.PHOTOS, seed=trial.seed)
         return self._once("probe", trial, lambda: (self._features(views), views.labels))
+
+    def judge(self, trial: Trial) -> float:
+        """The smallest of `JUDGES` in which each class has a label; 100 where there is none."""
+        labels = self.images[trial.split][0].labels
+        for share in JUDGES:
+            if int(len(labels) * share / 100) >= len(labels.unique()):
+                shown = labels[label_subset(labels, share, seed=42 + trial.seed)]
+                if len(shown.unique()) == len(labels.unique()):
+                    return share
+        return 100.0
 
     def probed(self, trunk: nn.Module, trial: Trial, share: float) -> Tensor:
         """Classes of the judged images by a probe on a changed network that saw a share of the labels."""
@@ -300,7 +310,7 @@ def run(place: Place, trial: Trial, *, progress: bool = False, file: Path | None
     else:
         adapted = place.trained(trial, progress)
         if adapted.head is None:
-            given = place.probed(adapted.trunk, trial, JUDGE if trial.split == "validation" else 100.0)
+            given = place.probed(adapted.trunk, trial, place.judge(trial) if trial.split == "validation" else 100.0)
             if trial.split == "test":
                 shares = [share for share in place.decays if share < 100]
                 probes = {share: place.probed(adapted.trunk, trial, share).tolist() for share in shares}

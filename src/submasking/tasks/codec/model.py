@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from submasking.tasks.codec import kernels
 from submasking.tasks.codec.context import LEVELS, Context, Ints
+from submasking.tasks.shares import probability
 
 # levels between which the curve over magnitudes is linear; beyond the ends it is flat
 KNOTS = (0, 64, 88, 104, 116, 128, 136, 144, 152, 160, 168, 176, 192)
@@ -36,7 +37,7 @@ class Model:
             three columns), for rows, columns and kernel positions (the three rows).
         sibling: index added where the sibling task's mask is off.
         shifts: per tensor, half the index that it adds; `ALL_ON` and `ALL_OFF` stand for a tensor without a choice.
-        shares: code of the probability of each class, see `probability`.
+        shares: code of the probability of each class, see `submasking.tasks.shares`.
     """
 
     knots: Ints
@@ -105,24 +106,3 @@ class Model:
 def classes(index: NDArray[np.int16]) -> NDArray[np.int16]:
     """Class of each index: 0 for -16 nats and below, 127 for 15.75 nats and above."""
     return np.clip((index >> CLASS_BITS) + CLASSES // 2, 0, CLASSES - 1)
-
-
-def probability(code: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Probability that a one-byte code stands for: a number with a mantissa of 3 bits and an exponent of 4.
-
-    With m the low 3 bits and e the next 4, q = (8 + m) * 2 ** e / 2 ** 20; the code is for q, or for 1 - q when its
-    highest bit is set. So q lies in [2 ** -17, 0.47].
-    """
-    small = code & 0x7F
-    q = ((8 + (small & 7)).astype(np.int64) << (small >> 3)).astype(np.float32) / np.float32(1 << 20)
-    return np.where(code & 0x80, np.float32(1) - q, q).astype(np.float32)
-
-
-def nearest_codes(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The one-byte codes that come closest to shares in (0, 1), in log odds."""
-    codes = np.arange(256, dtype=np.uint8)
-    p = probability(codes).astype(np.float64)
-    order = np.argsort(p)
-    table = np.log(p / (1 - p))[order]
-    wanted = np.log(shares / (1 - shares))
-    return codes[order][np.abs(table[None] - wanted[:, None]).argmin(1)]

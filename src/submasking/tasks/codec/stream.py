@@ -13,17 +13,14 @@ from submasking.tasks.codec.context import Context
 from submasking.tasks.codec.factors import Factors
 from submasking.tasks.codec.fit import Sample
 from submasking.tasks.codec.layout import Layout
-from submasking.tasks.codec.model import ALL_OFF, ALL_ON, CLASSES, Model, classes, nearest_codes
+from submasking.tasks.codec.model import ALL_OFF, ALL_ON, CLASSES, Model, classes
 from submasking.tasks.codec.plane import Plane
 from submasking.tasks.codec.refinement import Refinement
+from submasking.tasks.shares import BERNOULLI, counted_codes
 
 Bits = NDArray[np.bool_]
 VERSION = 3
 STAGES = {1: 8, 2: None, 3: None}  # of each version that was ever written; None is by size; the first has no refinement
-# its probabilities are exact binary fractions, so that float and rounding are the same everywhere
-BERNOULLI = constriction.stream.model.Bernoulli(perfect=False)
-
-
 Pairs = list[tuple[NDArray[np.int16], Bits]]  # classes and bits, in the order in which they are coded
 
 
@@ -170,5 +167,4 @@ def _counted(model: Model, coded: Pairs) -> Model:
     for place, bits in coded:
         total += np.bincount(place, minlength=CLASSES)
         off += np.bincount(place[bits], minlength=CLASSES)
-    shares = np.where(total > 0, nearest_codes((off + 0.02) / (total + 0.04)), 0).astype(np.uint8)
-    return Model(model.knots, model.slopes, model.sibling, model.shifts, shares)
+    return Model(model.knots, model.slopes, model.sibling, model.shifts, counted_codes(off, total))

@@ -1,0 +1,143 @@
+"""Whole task files of a finished grid, coded and rounded: `python -m benchmarks whole_tasks`.
+
+There is one for each model and data set, of the method FS and the first seed. Each is laid on its backbone and rounded
+(`submasking.round_off` as it comes); where a test image is given another class then, it is rounded again with as many
+bits as keep them all. What is saved must be what the model holds.
+"""
+
+import copy
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.process import fresh
+from benchmarks.round_trips import PROFILE, folder, models
+from submasking import Masking, TaskFile, maskfile, round_off
+from submasking.learning.backbone import Backbone
+from submasking.learning.evaluate import features
+from submasking.learning.images import ImageSet
+from submasking.tasks import codec
+from submasking.tasks.packing import packed
+from submasking.tasks.taskfile import own_state
+from submasking.worlds import backbones
+from submasking.worlds import datasets as data
+
+Found = dict[str, Any]
+FILE = "FS-labels100-seed0.safetensors"
+
+
+def measure(profile: str = PROFILE) -> list[Found]:
+    """Return a row for each model and one for all: sizes of whole files, and what rounding has changed."""
+    found = {model: fresh("benchmarks.whole_tasks", profile, model) for model in models(profile)}
+    return [_row(*each) for each in (*found.items(), ("all", [one for files in found.values() for one in files]))]
+
+
+def _row(model: str, files: Sequence[Found]) -> Found:
+    plain, exact, rounded, weights, images, changed = (
+        sum(one[key] for one in files) for key in ("plain", "exact", "rounded", "weights", "images", "changed")
+    )
+    return {
+        "model": model,
+        "files": len(files),
+        "plain_kb": round(plain / len(files) / 1000, 2),
+        "exact": round(exact / plain, 4),
+        "rounded": round(rounded / plain, 4),
+        "largest": round(max(one["rounded"] / one["plain"] for one in files), 4),
+        "bits_plain": round(8 * plain / weights, 4),
+        "bits_rounded": round(8 * rounded / weights, 4),
+        "images": images,
+        "changed": changed,
+        "more": sum(one["more"] for one in files),
+        "bits": max(one["bits"] for one in files),
+        "moved": round(max(one["moved"] for one in files), 5),
+    }
+
+
+def read(profile: str, model: str) -> list[Found]:
+    """What each of these files of a model gives in this process."""
+    with tempfile.TemporaryDirectory() as place:
+        files = sorted((folder(profile) / model).rglob(FILE))
+        return [_one(profile, model, path, Path(place) / "task") for path in files]
+
+
+@torch.no_grad()
+def _one(profile: str, model: str, path: Path, again: Path) -> Found:
+    backbone = copy.deepcopy(_backbone(model, profile, int(path.stem.rpartition("-seed")[2])))
+    task, test = maskfile.load(path), _test(profile, path.parent.name)
+    masking, head = task.apply(backbone.trunk.eval()), task.head(backbone.text_head)
+    assert head is not None  # FS learns one
+
+    def logits() -> Tensor:
+        return head(features(backbone.trunk, test, backbone.normalise))
+
+    exact, before = _numbers(masking, head), logits()
+    bits, after = round_off(masking, head).bits, logits()
+    changed = int((before.argmax(1) != after.argmax(1)).sum())
+    if changed:
+        task.apply(backbone.trunk)
+        head.load_state_dict(task.head_state)
+        bits, after = round_off(masking, head, keep=lambda: logits().argmax(1)).bits, logits()
+    saved = _saved(again, task, masking, head)
+    sizes = saved.sizes()
+    rest = saved.size - sizes["buffers_bytes"] - sizes["head_bytes"]
+    return {
+        "images": len(test),
+        "changed": changed,
+        "more": int(changed > 0),
+        "moved": float((before - after).abs().max()),
+        "weights": sum(math.prod(shape) for shape in task.shapes.values()),
+        "plain": rest + sizes["buffers_raw_bytes"] + sizes["head_raw_bytes"],
+        "exact": rest + exact,
+        "rounded": saved.size,
+        "bits": bits,
+    }
+
+
+def _numbers(masking: Masking, head: nn.Module) -> int:
+    """Bytes of the coded numbers beside the masks."""
+    return len(packed(own_state(masking))) + len(packed(dict(head.named_parameters())))
+
+
+@lru_cache(maxsize=8)
+def _backbone(model: str, profile: str, seed: int) -> Backbone:
+    return backbones.load(model, profile, seed=seed)
+
+
+@cache
+def _test(profile: str, dataset: str) -> ImageSet:
+    return data.load(profile, dataset, "test")
+
+
+def _saved(path: Path, task: TaskFile, masking: Masking, head: nn.Module) -> TaskFile:
+    """A task saved anew, which must give back what it was given; the mask is the same, and so is its code."""
+    with patch.object(codec, "encode", lambda *unused, **named: task.coded):
+        saved = maskfile.save(
+            path,
+            masking,
+            head=head,
+            classes=task.classes,
+            preprocessing=task.preprocessing,
+            score=task.score,
+            architecture=task.backbone["architecture"],
+            weights=task.backbone["weights"],
+            options=task.backbone["options"],
+            provenance=task.provenance,
+        )
+    held = own_state(masking) | dict(head.named_parameters())
+    for name, value in held.items():
+        if not torch.equal((saved.state | saved.head_state)[name], value):
+            raise AssertionError(f"{name!r} of {task.provenance} came back as other numbers")
+    return saved
+
+
+if __name__ == "__main__":
+    print(json.dumps(read(*sys.argv[1:])))
