@@ -12,8 +12,8 @@ EXTENSIONS = ("amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath",
 PROSE = ("abstract", "important", "invariance-figure", "only", "photo-figure", "record-figure", "record-table")
 TITLED = ("admonition", "prf:")  # these have a title
 OTHERS = (
-    "benchmark-table", "bibliography", "eval-rst", "image", "math", "photo-distance", "photo-table", "raw", "record-settings",
-    "record-source", "tuning-table",
+    "benchmark-table", "bibliography", "eval-rst", "image", "math", "photo-distance", "photo-table", "raw",
+    "record-settings", "record-source", "tuning-table",
 )  # fmt: skip
 GAP = "\N{HORIZONTAL ELLIPSIS}"  # where a role, code or mathematics stands
 
