@@ -137,7 +137,7 @@ def test_ways_are_asked_for_by_name_or_group(asked, more):
     chosen = records.chosen(asked)
     assert {records.PROBE, records.RIVAL} <= set(chosen)
     assert len(chosen) == more + 2
-    with pytest.raises(ValueError, match="ways must be main, late, unlabelled, all, or names, split"):
+    with pytest.raises(ValueError, match="ways must be main, late, held, unlabelled, all, or"):
         records.chosen("FS-late")
 
 
