@@ -84,7 +84,9 @@ def overlap(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str,
         ValueError: other tensors.
     """
     if one.keys() != other.keys():
-        raise ValueError(f"masks must be of the same tensors, {min(one.keys() ^ other.keys())!r} is in one only")
+        raise ValueError(
+            f"masks must be of the same tensors, {min(one.keys() ^ other.keys())!r} is in one only; select both alike"
+        )
     total = sum(mask.numel() for mask in one.values())
     first = second = both = chance = most = 0.0
     for name, mask in one.items():
