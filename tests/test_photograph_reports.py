@@ -152,6 +152,8 @@ def test_only_studies_that_have_what_a_figure_shows_are_in_it():
     few = [study(shares=SHARES), study(name="leaves")]
     assert len(photo_figures.ahead(few, "FFT all", ("FS all",)).axes[0].get_yticks()) == 1
     assert len(photo_figures.ahead(few, "FFT late", ("FS late",)).axes[0].get_yticks()) == 2
+    some = photo_figures.ahead(few, "FFT late", ("FS late", "FS-squared-held late")).axes[0]
+    assert [len(each.lines[0].get_xdata()) for each in some.containers] == [2, 1]
     assert len(photo_figures.powers(few).axes[0].containers) == 1
 
 

@@ -316,7 +316,7 @@ def _table(heads: list[nodes.Node], rows: list[list[nodes.Node]]) -> nodes.table
 
 DRAWN: dict[str, Callable[..., Figure]] = {
     "late": lambda dark: photo_figures.ahead(
-        studies(), records.RIVAL, (records.PROBE, "FS late", "FS-squared late"), dark=dark
+        studies(), records.RIVAL, (records.PROBE, "FS late", "FS-squared late", "FS-squared-held late"), dark=dark
     ),
     "all": lambda dark: photo_figures.ahead(studies(), "FFT all", ("FS all", "FS-squared all"), dark=dark),
     "powers": lambda dark: photo_figures.powers(studies(), dark=dark),

@@ -24,8 +24,9 @@ LOOKS = {
     "FS all": ("masks, constant start", COLOURS["FS"], "o"),
     "FS-squared late": ("masks, squared start", "#009E73", "^"),
     "FS-squared all": ("masks, squared start", "#009E73", "^"),
+    "FS-squared-held late": ("squared, statistics held", "#CC79A7", "v"),
     "SSM late": ("masks without labels + probe", COLOURS["SSM"], "v"),
-    "SSFT late": ("fine-tuning without labels + probe", "#CC79A7", "P"),
+    "SSFT late": ("fine-tuning without labels + probe", "#999999", "P"),
 }
 DEPTHWISE = "conv_dw"  # what timm calls such a layer
 SETS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
@@ -38,20 +39,20 @@ def _title(study: Study, between: str = ", ") -> str:
 @themed
 def ahead(studies: Sequence[Study], rival: str, shown: Sequence[str]) -> Figure:
     """How far ways are ahead of a rival, in points with 95 % intervals: a row for each network and folder."""
-    rows = [study for study in studies if {rival, *shown} <= set(ways(study))]
-    figure = Figure(figsize=(WIDTH, 1.1 + 0.42 * len(rows)), layout="constrained")
+    rows = [study for study in studies if rival in ways(study) and set(shown) & set(ways(study))]
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.45 * len(rows)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=LOOKS[rival][1], linewidth=1.2)
     for number, way in enumerate(shown):
         label, colour, mark = LOOKS[way]
-        shift = 0.24 * (number - (len(shown) - 1) / 2)
-        for place, study in enumerate(rows):
-            value, low, high = percent(difference(sample(study, way), sample(study, rival)))
-            axes.errorbar(value, place + shift, xerr=[[value - low], [high - value]], fmt=mark, color=colour,
-                          markersize=4.5, capsize=2, elinewidth=1, label=label if not place else None)  # fmt: skip
-    axes.set_yticks(
-        range(len(rows)), [f"{study['name']}\n{SHORT.get(study['model'], study['model'])}" for study in rows]
-    )
+        shift = 0.66 / len(shown) * (number - (len(shown) - 1) / 2)
+        there = [(place, study) for place, study in enumerate(rows) if way in ways(study)]
+        gains = [percent(difference(sample(study, way), sample(study, rival))) for _, study in there]
+        if gains:
+            value, low, high = np.array(gains).T
+            axes.errorbar(value, [place + shift for place, _ in there], xerr=[value - low, high - value], fmt=mark,
+                          color=colour, markersize=4, capsize=2, elinewidth=1, label=label)  # fmt: skip
+    axes.set_yticks(range(len(rows)), [_title(study, "\n") for study in rows])
     axes.tick_params(axis="y", labelsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("points ahead of fine-tuning the same layers")
