@@ -112,6 +112,8 @@ def test_the_images_of_several_sets_are_one_sample():
         ("alike; FS late; FS late", r"0\.20"),
         ("signs; 0.1", r"0\.40"),
         ("negative; FS late", "50"),
+        ("copy; net", "31 KiB"),
+        ("task; net; FS late", "5 KiB"),
         ("setting; net; epochs", "3"),
         ("setting; *; test", "300"),
         ("studies", "4"), ("networks", "2"), ("trainings", str(4 * 5 * len(records.WAYS))),

@@ -12,6 +12,7 @@ The role's words, split by semicolons; a network may be * for all:
     alike; FS-squared late; FFT late                   agreement of masks and turned signs, lowest and highest
     signs; 0.1                                          the same at one rate for both
     negative; FS late                                   percent of the weights that go which are negative
+    copy; mobilenetv2_035                             KiB of a copy of the late layers' weights
     setting; mobilenetv2_035; epochs                   a setting of its studies, or a count of images: test, train
     studies; networks; trainings                       how many there are
 """
@@ -183,6 +184,12 @@ def _negative(words: Words) -> tuple[str, str]:
     return _range(values, "{:.0f}"), f"{words[0]}, {_where(found)}"
 
 
+def _copy(words: Words) -> tuple[str, str]:
+    (network,) = words
+    masked = {run["masked"] for study in studies(network) for run in records.runs(study["found"], "FS late")}
+    return _range([4 * count / 1024 for count in masked], "{:,.0f} KiB"), "4 bytes for each weight of the late layers"
+
+
 def _setting(words: Words) -> tuple[str, str]:
     network, field = words
     found = {(study["settings"] | study["data"]).get(field) for study in studies(network)}
@@ -233,6 +240,7 @@ KINDS: dict[str, tuple[int, Callable[[Words], tuple[str, str]]]] = {
     "bits": (2, _column("bits", "{:.2f}")),
     "off": (2, _column("off", "{:.1f} %")),
     "task": (2, _column("task", "{:,.0f} KiB")),
+    "copy": (1, _copy),
     "seconds": (2, _column("seconds", "{:.0f} s")),
     "rate": (2, _rate),
     "alike": (2, _alike),
