@@ -2,19 +2,19 @@
 
 The role's words, split by semicolons; a network may be * for all:
 
-    accuracy; mobilenetv2_035; cifar10; FS late       mean over the seeds, in percent
-    ahead; mobilenetv2_035; FS late; FFT late         difference over the test images of all folders, with interval
-    score; *; FS late; FFT late                       wins, ties and losses over the studies ("1 / 3 / 8")
-    verdict; FS late; FFT late                         for each network: ahead, behind, or not told apart
-    bits; mobilenetv2_035; FS late                     bits of a masked weight, mean over the folders
-    off; mobilenetv2_035; FS late                      percent of the masked weights that are off, likewise
-    rate; mobilenetv2_035; FS late                     lowest and highest learning rate that was chosen
-    alike; FS-squared late; FFT late                   agreement of masks and turned signs, lowest and highest
-    signs; 0.1                                          the same at one rate for both
-    negative; FS late                                   percent of the weights that go which are negative
-    copy; mobilenetv2_035                             KiB of a copy of the late layers' weights
-    setting; mobilenetv2_035; epochs                   a setting of its studies, or a count of images: test, train
-    studies; networks; trainings                       how many there are
+    accuracy; mobilenetv2_035; cifar10; FS late   mean over the seeds, in percent
+    ahead; mobilenetv2_035; FS late; FFT late     difference over the test images of all folders, with interval
+    score; *; FS late; FFT late                   wins, ties and losses over the studies ("1 / 3 / 8")
+    verdict; FS late; FFT late                    for each network: ahead, behind, or not told apart
+    bits; mobilenetv2_035; FS late                bits of a masked weight, mean over the folders
+    off; mobilenetv2_035; FS late                 percent of the masked weights that are off, likewise
+    rate; mobilenetv2_035; FS late                lowest and highest learning rate that was chosen
+    alike; FS-squared late; FFT late              agreement of masks and turned signs, lowest and highest
+    signs; 0.1                                    the same at one rate for both
+    negative; FS late                             percent of the weights that go which are negative
+    copy; mobilenetv2_035                         KiB of a copy of the late layers' weights
+    setting; mobilenetv2_035; epochs              a setting of its studies, or a count of images: test, train
+    studies; networks; trainings                  how many there are
 """
 
 from __future__ import annotations
