@@ -68,18 +68,13 @@ def small(profile, **changes):
     return replace(profile, methods=one, swav=swav, batch_size=3, neighbours=3, label_percents=(50.0, 100.0), **changes)
 
 
-def startup(folder, models=(), datasets=(), **changes):
-    """Environment of a process that installs the miniature as it starts, with a grid of these models and sets."""
+def startup(folder):
+    """Environment of a process that installs the miniature as it starts."""
     here = folder / "startup"
     here.mkdir(exist_ok=True)
-    narrowed = "".join(
-        f"from submasking.experiments import grid; grid.{name} = {tuple(few)!r}\n"
-        for name, few in (("MODELS", models), ("DATASETS", datasets))
-        if few
-    )
     (here / "sitecustomize.py").write_text(
         "import pathlib, pytest, paper_miniature\n"
-        f"paper_miniature.install(pathlib.Path({str(folder)!r}), pytest.MonkeyPatch(), **{changes!r})\n" + narrowed
+        f"paper_miniature.install(pathlib.Path({str(folder)!r}), pytest.MonkeyPatch())\n"
     )
     before = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     return {"PYTHONPATH": os.pathsep.join([str(here), str(Path(__file__).parent), *before])}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -293,36 +292,3 @@ def test_the_notebook_takes_the_profile(installed, tmp_path):
         path.name for path in (installed / "results" / "paper" / "records" / "rn18-timm" / "cifar10").iterdir()
     )
     assert {name.partition("-labels")[0] for name in kept} >= {"FS", "FFT", "LP", "SSM", "SSFT"}
-
-
-def narrow(folder, results):
-    """Environment for a grid of few runs: two models on two sets, one of them adapted."""
-    made = paper_miniature.startup(
-        folder, models=("rn18-timm", "rn50-swav"), datasets=("cifar10", "dtd"), full_models=("rn18-timm",),
-        sparse_datasets=("cifar10",), few_labels=("LP",), no_labels=("SSM", "SSFT"),
-    )  # fmt: skip
-    return os.environ | made | {"SUBMASKING_RESULTS": str(results), "OMP_NUM_THREADS": "1"}
-
-
-@pytest.mark.slow
-def test_its_grid_runs_through_snakemake_and_is_done_then(installed, tmp_path):
-    root = Path(__file__).parents[1]
-    flags = re.search(r"snakemake (--cores .*) --config", (root / "Makefile").read_text(encoding="utf-8"))[1]
-    command = [sys.executable, "-m", "snakemake", *re.sub(r"\$\((CORES|GPUS)\)", "1", flags).split()]
-    command += ["--config", "profile=paper", "seeds=all", "--directory", str(tmp_path)]
-    command += ["--snakefile", str(root / "Snakefile")]
-    results = tmp_path / "results"
-
-    def grid_made():
-        return subprocess.run(command, cwd=root, env=narrow(installed, results), capture_output=True, text=True)
-
-    first = grid_made()
-    assert first.returncode == 0, first.stderr[-4000:]
-    kept = {file.relative_to(results / "paper" / "records").as_posix() for file in results.rglob("records/**/*.json")}
-    assert json.loads((results / "paper" / "grid.json").read_text())["runs"] == len(kept) - 1  # and the invariances'
-    assert {name.split("/")[0] for name in kept} == {"rn18-timm", "rn50-swav"}
-    assert len(list((results / "paper" / "notebooks").glob("*.ipynb"))) == 5
-    times = {file: file.stat().st_mtime_ns for file in results.rglob("*.ipynb")}
-    again = grid_made()
-    assert again.returncode == 0, again.stderr[-4000:]
-    assert {file: file.stat().st_mtime_ns for file in results.rglob("*.ipynb")} == times
