@@ -22,7 +22,7 @@ JUDGED = (PROBE, RIVAL, "FS late", "FS-squared late", *EVERY)
 FAMILIES = {
     "late": (
         ("FS-squared late", RIVAL), ("FS late", RIVAL), ("FS-squared late", "FS late"), ("FS-power1 late", "FS late"),
-        ("FS-squared late", PROBE), (RIVAL, PROBE), (RIVAL, "norms late"),
+        ("FS-squared late", PROBE), ("FS late", PROBE), (RIVAL, PROBE), (RIVAL, "norms late"),
     ),
     "all": (
         ("FS-squared all", "FFT all"), ("FS all", "FFT all"), ("FS-squared all", "FS all"), ("FFT all", RIVAL),
@@ -107,7 +107,7 @@ def distance(studies: Sequence[Study]) -> pd.DataFrame:
             continue
         found = table(study)
         moved = np.mean([run["why"]["norms"]["mean"] for run in runs(study["found"], "norms late")])
-        row = {"moved": moved, "probe": found.accuracy[PROBE], "gain": -found.ahead[PROBE]}
+        row = {"moved": moved, "probe": found.accuracy[PROBE], "gain": round(-found.ahead[PROBE], 6) + 0.0}
         tried = {power: way for power, way in POWERS.items() if way in found.index}
         if len(tried) == len(POWERS):
             top = max(tried, key=lambda power: found.accuracy[tried[power]])
