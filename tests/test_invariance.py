@@ -807,7 +807,7 @@ def test_every_symbol_has_its_name_in_the_code_and_the_code_has_the_name():
         ("SGD.weight_decay", "SGD.weight_decays"),
         ('state["velocity"]', 'state["velocitas"]'),
         ("masking.scores()", "masking.score()"),
-        ("submasking.masking.criteria.mask_gradient", "submasking.masking.criteria.gradient_of_mask"),
+        ("mask_gradient", "gradient_of_mask"),
         ("Network.head", "Network.heads"),
         ('rescale="variance"', 'scale_again="variance"'),
         ("multiplier", "multiplicator"),

@@ -37,7 +37,7 @@ class Rounding:
     buffers: float
 
     def bound(self, features: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """How far the head's rounding moves the logits of features at most: |features|_1 * weight + bias.
+        """How far the head's rounding moves the logits of features at most: ``|features|_1 * weight + bias``.
 
         It is the exact bound of a linear head; what norm buffers move, they move in the features.
         """
