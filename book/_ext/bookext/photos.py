@@ -289,7 +289,8 @@ class PhotoDistance(SphinxDirective):
         for (_, name), row in found.iterrows():
             cells = [name, f"{row.moved:.2f}", f"{row.probe:.1f}", f"{row.gain:+.1f}", MISSING, MISSING]
             if not np.isnan(row.best):
-                cells[-2:] = [f"{row.best:g}", f"{row.ahead:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"]
+                ahead = "" if row.best == 2 else f"{row.ahead:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
+                cells[-2:] = [f"{row.best:g}", ahead]
             rows.append([nodes.Text(cell.replace("-", "−")) for cell in cells])
         return [_table([nodes.Text(head) for head in heads], rows)]
 

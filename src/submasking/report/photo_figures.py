@@ -54,7 +54,7 @@ def ahead(studies: Sequence[Study], rival: str, shown: Sequence[str]) -> Figure:
                           color=colour, markersize=4, capsize=2, elinewidth=1, label=label)  # fmt: skip
     axes.set_yticks(range(len(rows)), [_title(study, "\n") for study in rows])
     axes.tick_params(axis="y", labelsize=7)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("points ahead of fine-tuning the same layers")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
