@@ -289,7 +289,7 @@ class PhotoDistance(SphinxDirective):
         for (_, name), row in found.iterrows():
             cells = [name, f"{row.moved:.2f}", f"{row.probe:.1f}", f"{row.gain:+.1f}", MISSING, MISSING]
             if not np.isnan(row.best):
-                ahead = "" if row.best == 2 else f"{row.ahead:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
+                ahead = MISSING if row.best == 2 else f"{row.ahead:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
                 cells[-2:] = [f"{row.best:g}", ahead]
             rows.append([nodes.Text(cell.replace("-", "−")) for cell in cells])
         return [_table([nodes.Text(head) for head in heads], rows)]
@@ -308,8 +308,8 @@ def _row(way: str, found: Sequence[Study], tables: dict[str, pd.DataFrame]) -> l
         cells.append(nodes.strong("", "", number) if best else number)
     off, bits = (np.array([row[field] for row in there]) for field in ("off", "bits"))
     masked = not np.isnan(off).all()
-    cells.append(nodes.Text(f"{np.nanmean(off):.1f}" if masked else ""))
-    cells.append(nodes.Text(f"{np.nanmean(bits):.2f}" if masked else ""))
+    cells.append(nodes.Text(f"{np.nanmean(off):.1f}" if masked else MISSING))
+    cells.append(nodes.Text(f"{np.nanmean(bits):.2f}" if masked else MISSING))
     return cells
 
 
