@@ -92,6 +92,13 @@ def test_a_study_of_all_ways_is_kept_and_read_as_it_was(settings, tmp_path, caps
     }
 
 
+def test_shares_that_are_asked_for_later_are_not_missing(settings):
+    """What was kept of a training without labels for fewer shares is not taken for more."""
+    for shares in ((), (50.0,), (25.0, 50.0)):
+        found = study.run(settings, "SSM late", shares, progress=False)
+        assert [entry["share"] for entry in found if entry["way"] == "SSM late"] == [100.0, *shares]
+
+
 def test_what_a_network_lost_is_counted_by_layer_and_size(settings):
     place = trials.Place(settings)
     for way in ("FS-squared late", "FFT late", "norms late", "top-50% late", "FS-pointwise late"):

@@ -89,11 +89,7 @@ class InvarianceFigure(RecordFigure):
     } | {"notebook": str}
 
     def run(self) -> list[nodes.Node]:
-        profile = self.arguments[0]
-        if profile not in PROFILES:
-            raise self.error(f"profile must be one of {', '.join(PROFILES)}; got {profile!r}")
-        if not self.options.get("alt"):
-            raise self.error(f"figure {profile!r} needs an :alt: text that says what it shows")
+        profile = self._asked("profile", PROFILES)
         name, found = f"invariance-{profile}", find(self.env.app.shelf, profile)
         if found is None:
             shelf.note(self.env)

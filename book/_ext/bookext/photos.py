@@ -34,6 +34,7 @@ from bookext.expressions import Number
 from bookext.grids import MADE, write
 from bookext.plots import Drawing, RecordFigure
 from bookext.roles import NumberRole, link, number_node, up, web
+from bookext.settings import plain
 from submasking.records import photographs as records
 from submasking.records import places
 from submasking.report import figures, photo_figures, photographs
@@ -93,7 +94,8 @@ def _accuracy(words: Words) -> tuple[str, str]:
     found = [study for study in _with([way], network) if study["name"] == name]
     if not found:
         raise ValueError(f"there is no study of {network} on {name} with {way}")
-    return _cell(photographs.table(found[0]).loc[way]), _hover(found[0], way)
+    number = _accuracy_of(found[0], way, photographs.table(found[0]).loc[way])
+    return number.text, number.hover
 
 
 def _ahead(words: Words) -> tuple[str, str]:
@@ -219,16 +221,13 @@ def _where(found: Sequence[Study]) -> str:
     return f"n = {len(seeds)} seeds, " + ", ".join(f"{study['name']} ({study['model']})" for study in found)
 
 
-def _cell(row: Any) -> str:
-    return f"{row.accuracy:.1f}"
-
-
-def _hover(study: Study, way: str) -> str:
-    row = photographs.table(study).loc[way]
+def _accuracy_of(study: Study, way: str, row: Any) -> Number:
+    """Accuracy as a row of `photographs.table` has it."""
     n = len(records.runs(study["found"], way))
-    return (
+    return Number(
+        f"{row.accuracy:.1f}",
         f"{way}, {study['name']}, {study['model']}: {row.accuracy:.2f} % [{row.low:.2f}, {row.high:.2f}], n = {n},"
-        f" rate {row.rate:g}"
+        f" rate {row.rate:g}",
     )
 
 
@@ -254,11 +253,9 @@ KINDS: dict[str, tuple[int, Callable[[Words], tuple[str, str]]]] = {
 
 
 class PhotoTable(SphinxDirective):
-    """Accuracy by way (rows) and folder (columns) for one network, with what its masks cost; the rows are given."""
+    """Accuracy by way (rows) and folder (columns) for one network, with what its masks cost."""
 
     required_arguments = 1
-    final_argument_whitespace = True
-    has_content = True
 
     def run(self) -> list[nodes.Node]:
         network = self.arguments[0]
@@ -271,11 +268,11 @@ class PhotoTable(SphinxDirective):
         shelf.note(self.env, [*files(), *CODE])
         csv = pd.concat(tables, names=["folder"])
         write(self.env, name := f"photographs-{network}.csv", csv.to_csv(float_format="%.4g"))
-        heads = [nodes.Text("way"), *(nodes.Text(name) for name in tables), nodes.Text("off, %"), nodes.Text("bits")]
+        heads = ["way", *tables, "off, %", "bits"]
         rows = [_row(way, found, tables) for way in shown]
         behind = nodes.paragraph("", "All numbers, with intervals, rates, bytes and seconds: ", classes=["behind"])
         behind += link("CSV", f"{up(self.env)}{MADE}/{name}")
-        return [_table(heads, rows), web(behind)]
+        return [plain([heads, *rows]), web(behind)]
 
 
 class PhotoDistance(SphinxDirective):
@@ -291,36 +288,26 @@ class PhotoDistance(SphinxDirective):
             if not np.isnan(row.best):
                 ahead = MISSING if row.best == 2 else f"{row.ahead:+.1f} [{row.low:+.1f}, {row.high:+.1f}]"
                 cells[-2:] = [f"{row.best:g}", ahead]
-            rows.append([nodes.Text(cell.replace("-", "−")) for cell in cells])
-        return [_table([nodes.Text(head) for head in heads], rows)]
+            rows.append([cell.replace("-", "−") for cell in cells])
+        return [plain([heads, *rows])]
 
 
-def _row(way: str, found: Sequence[Study], tables: dict[str, pd.DataFrame]) -> list[nodes.Node]:
-    cells: list[nodes.Node] = [number_node(Number(way, records.WAYS[way].said), "record")]
+def _row(way: str, found: Sequence[Study], tables: dict[str, pd.DataFrame]) -> list[str | nodes.Node]:
+    cells: list[str | nodes.Node] = [number_node(Number(way, records.WAYS[way].said), "record")]
     there = [table.loc[way] for table in tables.values() if way in table.index]
     for study in found:
         table = tables[study["name"]]
         if way not in table.index:
-            cells.append(nodes.Text(MISSING))
+            cells.append(MISSING)
             continue
-        number = number_node(Number(_cell(table.loc[way]), _hover(study, way)), "record")
+        number = number_node(_accuracy_of(study, way, table.loc[way]), "record")
         best = table.accuracy[table.index.isin(photographs.JUDGED)].max() == table.accuracy[way]
         cells.append(nodes.strong("", "", number) if best else number)
     off, bits = (np.array([row[field] for row in there]) for field in ("off", "bits"))
     masked = not np.isnan(off).all()
-    cells.append(nodes.Text(f"{np.nanmean(off):.1f}" if masked else MISSING))
-    cells.append(nodes.Text(f"{np.nanmean(bits):.2f}" if masked else MISSING))
+    cells.append(f"{np.nanmean(off):.1f}" if masked else MISSING)
+    cells.append(f"{np.nanmean(bits):.2f}" if masked else MISSING)
     return cells
-
-
-def _table(heads: list[nodes.Node], rows: list[list[nodes.Node]]) -> nodes.table:
-    group = nodes.tgroup(cols=len(heads))
-    group += [nodes.colspec(colwidth=1) for _ in heads]
-    for part, lines in ((nodes.thead(), [heads]), (nodes.tbody(), rows)):
-        for line in lines:
-            part += nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in line))
-        group += part
-    return nodes.table("", group, classes=["colwidths-auto", "photo-table"])
 
 
 DRAWN: dict[str, Callable[..., Figure]] = {
@@ -341,11 +328,7 @@ class PhotoFigure(RecordFigure):
     """A figure of the studies by its name; the content is the caption."""
 
     def run(self) -> list[nodes.Node]:
-        name = self.arguments[0]
-        if name not in DRAWN:
-            raise self.error(f"figure must be one of {', '.join(DRAWN)}; got {name!r}")
-        if not self.options.get("alt"):
-            raise self.error(f"figure {name!r} needs an :alt: text that says what it shows")
+        name = self._asked("figure", DRAWN)
         shelf.note(self.env, [*files(), *CODE, Path(figures.STYLE)])
         drawing, named = Drawing(lambda rows, dark: DRAWN[name](dark)), f"photos-{name}"
         self._draw(named, drawing, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -107,11 +107,7 @@ class RecordFigure(SphinxDirective):
     }
 
     def run(self) -> list[nodes.Node]:
-        name = self.arguments[0]
-        if name not in DRAWINGS:
-            raise self.error(f"figure must be one of {', '.join(DRAWINGS)}; got {name!r}")
-        if not self.options.get("alt"):
-            raise self.error(f"figure {name!r} needs an :alt: text that says what it shows")
+        name = self._asked("figure", DRAWINGS)
         drawing, books = DRAWINGS[name], self.env.app.shelf
         chosen = {} if drawing.model == "all" else {"model": drawing.model}
         files = books.files(**chosen) if drawing.model else []
@@ -122,6 +118,15 @@ class RecordFigure(SphinxDirective):
             return [self._absent(name)]
         self._draw(name, drawing, drawing.rows(rows, books.profile) if drawing.model else rows)
         return [self._figure(name, drawing, rows), web(self._behind(name, drawing))]
+
+    def _asked(self, what: str, known: Collection[str]) -> str:
+        """The directive's argument; an error where it is not known, or where no text says what the figure shows."""
+        name: str = self.arguments[0]
+        if name not in known:
+            raise self.error(f"{what} must be one of {', '.join(known)}; got {name!r}")
+        if not self.options.get("alt"):
+            raise self.error(f"figure {name!r} needs an :alt: text that says what it shows")
+        return name
 
     def _draw(self, name: str, drawing: Drawing, rows: pd.DataFrame) -> None:
         folder = self.env.srcdir / MADE

@@ -122,12 +122,16 @@ class RecordSettings(SphinxDirective):
         return [before, tabular_col_spec(spec=spec), plain(make(books)), nodes.raw("", "\\endgroup", format="latex")]
 
 
-def plain(rows: Rows) -> nodes.table:
-    """A table whose first row is its head."""
-    made = [nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in row)) for row in rows]
+def plain(rows: Sequence[Sequence[str | nodes.Node]]) -> nodes.table:
+    """A table of texts or other nodes whose first row is its head."""
+    made = [nodes.row("", *(nodes.entry("", _paragraph(cell)) for cell in row)) for row in rows]
     group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in rows[0]), cols=len(rows[0]))
     group += [nodes.thead("", made[0]), nodes.tbody("", *made[1:])]
     return nodes.table("", group, classes=["settings", "colwidths-auto"])
+
+
+def _paragraph(cell: str | nodes.Node) -> nodes.paragraph:
+    return nodes.paragraph("", cell) if isinstance(cell, str) else nodes.paragraph("", "", cell)
 
 
 class RecordSource(SphinxDirective):

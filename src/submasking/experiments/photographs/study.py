@@ -19,7 +19,7 @@ from submasking.experiments.photographs.trials import run as run_trial
 from submasking.experiments.run import identity_of
 from submasking.files import atomic, identity
 from submasking.learning.probe_search import best_decay
-from submasking.records.photographs import FEW, PROBE, RIVAL, WAYS, chosen
+from submasking.records.photographs import FEW, PROBE, RIVAL, UNLABELLED, WAYS, chosen
 from submasking.records.places import results_folder
 from submasking.tasks import codec
 from submasking.worlds import origin
@@ -201,7 +201,10 @@ class _Log:
                     raise
                 return {"accuracy": FAILED, "failed": str(error)}
 
-        return self.kept(trial.name, attempt)
+        few = [f"{share:g}" for share in sorted(self.place.decays) if share < 100]
+        # a training without labels is judged by a probe for each share that is asked for: another set, another file
+        judged = f"-probed{'-'.join(few)}" if few and trial.way in UNLABELLED else ""
+        return self.kept(f"{trial.name}{judged}", attempt)
 
     def masks(self, *trials: Trial) -> bool:
         """Whether the masks of trials were kept: of a training that went out of bounds there is none."""

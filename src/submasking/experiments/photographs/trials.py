@@ -156,23 +156,24 @@ class Place:
     def training(self, trial: Trial) -> ImageSet:
         """The images that a trial may train on."""
         images = self.images[trial.split][0]
-        if trial.labels == 100:
-            return images
-        return images.subset(label_subset(images.labels, trial.labels, seed=42 + trial.seed))
+        return images.subset(self._shown(trial, trial.labels))
 
     def probe(self, trial: Trial) -> tuple[Tensor, Tensor]:
         """Features of the augmented training images of a trial by the untouched network, and their labels."""
-        views = versions.joined(self.training(trial), self.settings.views, augment.PHOTOS, seed=trial.seed)
-        return self._once("probe", trial, lambda: (self._features(views), views.labels))
+
+        def made() -> tuple[Tensor, Tensor]:
+            views = versions.joined(self.training(trial), self.settings.views, augment.PHOTOS, seed=trial.seed)
+            return self._features(views), views.labels
+
+        return self._once("probe", trial, made)
 
     def judge(self, trial: Trial) -> float:
         """The smallest of `JUDGES` in which each class has a label; 100 where there is none."""
         labels = self.images[trial.split][0].labels
         for share in JUDGES:
-            if int(len(labels) * share / 100) >= len(labels.unique()):
-                shown = labels[label_subset(labels, share, seed=42 + trial.seed)]
-                if len(shown.unique()) == len(labels.unique()):
-                    return share
+            enough = int(len(labels) * share / 100) >= len(labels.unique())
+            if enough and len(labels[self._shown(trial, share)].unique()) == len(labels.unique()):
+                return share
         return 100.0
 
     def probed(self, trunk: nn.Module, trial: Trial, share: float) -> Tensor:
@@ -186,7 +187,7 @@ class Place:
             return seen, self.given(trunk, trial.split, late=True)
 
         train, judged = self._once(key, trial, made)
-        chosen = torch.arange(len(images)) if share == 100 else label_subset(images.labels, share, seed=42 + trial.seed)
+        chosen = self._shown(trial, share)
         every = (torch.arange(count)[:, None] * len(images) + chosen).flatten()
         decay = self.decays.get(share, self.decays[100.0])
         return linear_probe(train[every], images.labels[chosen].repeat(count), judged, decay=decay)[0]
@@ -252,6 +253,11 @@ class Place:
             label=trial.name,
             progress=progress,
         )
+
+    def _shown(self, trial: Trial, share: float) -> Tensor:
+        """Indices of the training images whose labels are shown; all in their order where it is every one."""
+        labels = self.images[trial.split][0].labels
+        return torch.arange(len(labels)) if share == 100 else label_subset(labels, share, seed=42 + trial.seed)
 
     def _features(self, images: ImageSet) -> Tensor:
         return features(self.backbone.trunk, images, self.backbone.normalise)
