@@ -9,11 +9,20 @@ from myst_parser.parsers.mdit import create_md_parser
 
 EXTENSIONS = ("amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath", "smartquotes", "substitution")
 # directives by whether their body is prose; code blocks have none
-PROSE = ("abstract", "important", "invariance-figure", "only", "photo-figure", "record-figure", "record-table")
+PROSE = (
+    "abstract",
+    "analysis-figure",
+    "important",
+    "invariance-figure",
+    "only",
+    "photo-figure",
+    "record-figure",
+    "record-table",
+)
 TITLED = ("admonition", "prf:")  # these have a title
 OTHERS = (
-    "benchmark-table", "bibliography", "eval-rst", "image", "math", "photo-distance", "photo-table", "raw",
-    "record-settings", "record-source", "tuning-table",
+    "analysis-table", "benchmark-table", "bibliography", "eval-rst", "image", "math", "photo-distance", "photo-table",
+    "raw", "record-settings", "record-source", "tuning-table",
 )  # fmt: skip
 GAP = "\N{HORIZONTAL ELLIPSIS}"  # where a role, code or mathematics stands
 

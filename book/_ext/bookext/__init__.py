@@ -9,6 +9,7 @@ pages.py        executed notebooks as pages, and which records were used
 settings.py     tables of models, data sets and hyper-parameters, and {setting}, read from the library
 invariance.py   {invariance}, {invariance-figure}: the invariance experiment
 benchmarks.py   {benchmark-table}, {benchmark}: what make bench measured
+analyses.py     {analysis}, {analysis-table}, {analysis-figure}: what an analysis of many runs found
 photos.py       {photos}, {photo-table}, {photo-figure}: the studies of photographs
 tuning.py       {tuning-table}, {tuning}: the search for learning rates
 rooms.py        the plan of the library
@@ -23,6 +24,7 @@ from __future__ import annotations
 from typing import Any
 
 from bookext import (
+    analyses,
     benchmarks,
     contents,
     grids,
@@ -54,6 +56,7 @@ def setup(app: Any) -> dict[str, Any]:
         theorems,
         benchmarks,
         invariance,
+        analyses,
         photos,
         tuning,
     ):

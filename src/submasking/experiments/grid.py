@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from submasking.experiments.run import Run
 from submasking.records.names import DATASETS, METHODS, MODELS, SELF_SUPERVISED
@@ -18,6 +18,23 @@ ONCE = ("FS-magnitude", "FS-frozen")
 GRID = "grid.json"  # what a whole grid leaves: its seeds, notebooks, commit
 # the model that the grid adapts without labels
 UNLABELLED_MODEL = "rn50-swav"
+
+
+class Reads(NamedTuple):
+    """The runs of the grid that the notebook of an analysis reads.
+
+    Attributes:
+        methods: of the runs; none where it reads no runs.
+        model: whose; "all" for every one.
+        labels: percent of the labels that they saw; none for all.
+    """
+
+    methods: tuple[str, ...]
+    model: str = "all"
+    labels: tuple[float, ...] = ()
+
+
+ANALYSES: dict[str, Reads] = {}
 
 
 def chosen(asked: str, offered: Sequence[str], what: str) -> tuple[str, ...]:
@@ -130,6 +147,8 @@ def notebooks(profile_name: str, seeds: str = "all") -> dict[str, tuple[str, dic
     )
     plan["invariance-rn18-timm"] = ("invariance", {"profile": profile_name, "model": "rn18-timm"})
     plan["compression-all"] = ("compression", {"profile": profile_name, "model": "all", "methods": "FS,SSM"})
+    for name, reads in ANALYSES.items():
+        plan[f"{name}-{reads.model}"] = (name, {"profile": profile_name, "model": reads.model})
     if seeds != "all":
         for name, given in plan.values():
             given |= {} if name == "invariance" else {"seeds": seeds}
@@ -141,22 +160,47 @@ def notebook_runs(stem: str, profile_name: str, seeds: str = "all") -> list[Run]
     name, given = notebooks(profile_name)[stem]
     if name == "compression":
         return storage_runs(profile_name, given["model"], methods=given["methods"], seed=seeds)
+    if name in ANALYSES:
+        return analysed(name, profile_name, given["model"], seeds)
     if name == "submasking":
         return accuracy_runs(profile_name, given["model"], seed=seeds)
     return label_sparsity_runs(profile_name, given["model"], seed=seeds) if name == "label_sparsity" else []
+
+
+def analysed(name: str, profile_name: str, model: str, seeds: str = "all") -> list[Run]:
+    """The runs that an analysis reads: those of the grid's other notebooks that it names, once each.
+
+    Args:
+        name: of the notebook, a key of `ANALYSES`.
+        profile_name: name of a profile with a grid.
+        model: one of the paper's names, or "all".
+        seeds: whole numbers split by commas; "all" is the profile's.
+
+    Raises:
+        ValueError: an unknown model, seeds that are no numbers, or a profile without a grid.
+    """
+    if profile_name == "images":
+        raise ValueError(f"{name} reads the runs of a grid, which profile images has not; pass profile tiny or paper")
+    reads, wanted = ANALYSES[name], chosen(model, MODELS, "model")
+    tasks = [run for other in wanted for run in accuracy_runs(profile_name, other, seed=seeds)]
+    if UNLABELLED_MODEL in wanted:
+        tasks += label_sparsity_runs(profile_name, UNLABELLED_MODEL, seed=seeds)
+    asked = [run for run in tasks if run.method in reads.methods and (not reads.labels or run.labels in reads.labels)]
+    return list(dict.fromkeys(asked))
 
 
 def before(stem: str, profile_name: str) -> list[str]:
     """Notebooks of the grid that must be executed first: those whose records a notebook shares."""
     if stem == f"submasking-{UNLABELLED_MODEL}":
         return [f"label_sparsity-{UNLABELLED_MODEL}"]
-    if not stem.startswith("compression"):
+    reading = ("compression", *ANALYSES)  # they make no runs of their own
+    if notebooks(profile_name)[stem][0] not in reading:
         return []
     shared = set(notebook_runs(stem, profile_name))
     return [
         other
         for other, (name, _) in notebooks(profile_name).items()
-        if name != "compression" and shared & set(notebook_runs(other, profile_name))
+        if name not in reading and shared & set(notebook_runs(other, profile_name))
     ]
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from submasking.experiments import grid
 from submasking.files import atomic
-from submasking.records import results
+from submasking.records import analyses, results
 from submasking.records.names import DATASET_STAND_INS, DATASETS
 from submasking.records.places import REPOSITORY, committed_folder, results_folder
 from submasking.report import figures, frames, storage
@@ -79,6 +79,12 @@ def keep(profile: str = "tiny") -> int:
     for model in {record.model for record in records}:
         for file in set((target / model).rglob("*-seed*.json")) - written:  # of a grid before
             file.unlink()
+    for stem in grid.notebooks(profile):
+        found = analyses.read(source / "records", stem)
+        if found is not None and (old := analyses.stale(found, records)):
+            raise ValueError(f"analysis {stem} must have read the grid's runs, {old[0]} is another: run `make grid`")
+        if found is not None:
+            analyses.write(found, target)
     atomic.write(target / grid.GRID, made.read_text(encoding="utf-8"))
     return len(records)
 
