@@ -158,7 +158,7 @@ def test_a_file_that_is_no_study_is_refused(tmp_path, damage):
 
 def test_rates_see_no_test_image_and_the_last_training_sees_all_others(settings):
     place = trials.Place(settings)
-    (part, apart), (train, test) = place.images["validation"], place.images["test"]
+    (part, apart), (train, test) = place.images("validation"), place.images("test")
     assert (len(part), len(apart), len(train), len(test)) == (16, 4, 20, 12)
     assert apart.labels.bincount().tolist() == [2, 2]
 
@@ -176,8 +176,8 @@ def test_a_folder_of_validation_images_is_used(settings, tmp_path):
         (tmp_path / "photos" / "test" / name).mkdir(parents=True)
         Image.new("RGB", (32, 32)).save(tmp_path / "photos" / "test" / name / "0.png")
     place = trials.Place(settings)
-    assert [len(images) for images in place.images["validation"]] == [20, 12]
-    assert [len(images) for images in place.images["test"]] == [32, 2]
+    assert [len(images) for images in place.images("validation")] == [20, 12]
+    assert [len(images) for images in place.images("test")] == [32, 2]
 
 
 def test_another_setting_or_picture_is_another_study(settings, tmp_path):
@@ -216,13 +216,42 @@ def test_a_training_that_goes_out_of_bounds_is_a_rate_that_is_not_chosen(setting
 
     monkeypatch.setattr(study, "run_trial", failing)
     log = study._Log(trials.Settings(**(vars(settings) | {"tries": 3})), [("FS late", 100.0)], False)
-    rate, tried = study._rates(log, "FS late", 100.0)
+    rate, tried, _ = study._rates(log, "FS late", 100.0)
     assert tried[30.0] == -1
     assert rate == 10.0
     kept = json.loads((log.folder / "FS-late-30-seed0-validation.json").read_text())
     assert kept["failed"] == "loss is nan"
     with pytest.raises(FloatingPointError):
         log.made(trials.Trial("FS late", 30.0, 0, "test"))
+
+
+@pytest.mark.parametrize(
+    ("again", "chosen"),
+    [({30.0: 0.5, 90.0: 0.1}, 30.0), ({30.0: 0.3, 90.0: 0.7}, 90.0), ({30.0: 0.4, 90.0: 0.3}, 30.0)],
+)
+def test_the_best_two_rates_meet_again_with_another_seed(settings, monkeypatch, again, chosen):
+    def run(place, trial, **options):
+        first = {30.0: 0.6, 90.0: 0.7, 10.0: 0.2}
+        return {"accuracy": again[trial.rate] if trial.seed else first[trial.rate]}
+
+    monkeypatch.setattr(study, "run_trial", run)
+    log = study._Log(trials.Settings(**(vars(settings) | {"tries": 3})), [("FS late", 100.0)], False)
+    rate, tried, final = study._rates(log, "FS late", 100.0)
+    assert set(final) == {30.0, 90.0}
+    assert set(tried) == {10.0, 30.0, 90.0}
+    assert rate == chosen
+    assert log.number == log.total - settings.seeds - 1  # all but the probe's search and the last trainings
+
+
+def test_each_seed_sets_other_images_apart(settings):
+    place = trials.Place(settings)
+    apart = [{image.numpy().tobytes() for image in place.images("validation", seed)[1].images} for seed in (0, 1)]
+    assert apart[0] != apart[1]
+    for seed in (0, 1):
+        train, judged = place.images("validation", seed)
+        assert not {image.numpy().tobytes() for image in train.images} & apart[seed]
+        assert len(train) + len(judged) == len(place.images("test")[0])
+    assert place.images("test", 0) is place.images("test", 1)
 
 
 def told(shares, seeds=3, ways=records.MAIN):

@@ -39,7 +39,7 @@ def record(
     found = study.run(settings, ways, shares, progress=progress)
     same = study.curves(settings, progress=progress) if curves else {}
     place = Place(settings)
-    train, test = place.images["test"]
+    train, test = place.images("test")
     once = {field: found[0][field] for field in ONCE}
     if odd := [entry["way"] for entry in found if {field: entry[field] for field in ONCE} != once]:
         raise ValueError(f"every way must be judged on the same images, {odd[0]} was not; move the study's folder away")

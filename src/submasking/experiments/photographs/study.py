@@ -31,7 +31,8 @@ ALIKE = (RIVAL, "FS late", "FS-squared late")  # whose masks, or turned signs, a
 TWICE = 2  # seeds whose masks are kept for that
 FAILED = -1.0  # accuracy of a training that went out of bounds
 Found = dict[str, Any]
-Chosen = tuple[float, dict[float, float]]  # a rate, and what each that was tried gave
+Chosen = tuple[float, dict[float, float], dict[float, float]]  # a rate, what each that was tried gave, and a final
+FINALISTS = 2  # rates that are tried once more, with another seed and, of a folder without any, other validation images
 
 
 def run(
@@ -47,7 +48,8 @@ def run(
 
     Returns:
         One entry for each way, share of the labels and seed: "way", "rate", "seed", "share", what `trials.run` found,
-        and "chosen", pairs of a rate and the accuracy on the validation images.
+        "chosen", pairs of a rate and the accuracy on the validation images, and "final", pairs of each of the best
+        `FINALISTS` and its mean accuracy over two trainings, by which the rate is chosen.
 
     Raises:
         ValueError: the folder, the network or a setting is not what it must be, or an unknown way.
@@ -56,13 +58,14 @@ def run(
     log = _Log(settings, asked, progress)
     found = []
     probes = {share: _decay(log, share) for share in (100.0, *shares)}
-    log.place.decays |= {share: decay for share, (decay, _) in probes.items()}
+    log.place.decays |= {share: decay for share, (decay, *_) in probes.items()}
     for share, probe in probes.items():
         rates = {way: probe if way == PROBE else _rates(log, way, share) for way, of in asked if of == share}
         for seed in range(settings.seeds):
-            for way, (rate, tried) in rates.items():
+            for way, (rate, tried, final) in rates.items():
                 made = log.made(Trial(way, rate, seed, "test", share))
                 told = {"way": way, "rate": rate, "seed": seed, "share": share, "chosen": sorted(tried.items())}
+                told["final"] = sorted(final.items())
                 alone = made.pop("probes", ())  # one training without labels, judged by a probe for each share of them
                 found.append(told | made)
                 found += [told | made | {"share": few, "predictions": given} for few, given in alone]
@@ -159,23 +162,26 @@ def _decay(log: _Log, share: float) -> Chosen:
     trial = Trial(PROBE, 0.0, 0, "validation", share)
 
     def search() -> Found:
-        judged = log.place.images["validation"][1]
-        choice = best_decay(*log.place.probe(trial), log.place.judged("validation"), judged.labels)
+        judged = log.place.images("validation")[1]
+        choice = best_decay(*log.place.probe(trial), log.place.judged(trial), judged.labels)
         shares = [[decay, share] for decay, share in choice.tried.items()]
         return {"decay": choice.decay, "accuracy": choice.tried[choice.decay], "tried": shares, "inside": choice.inside}
 
     found = log.kept("LP-search" if share == 100 else f"LP-search-labels{share:g}", search)
-    return found["decay"], dict(found["tried"])
+    return found["decay"], dict(found["tried"]), {}
 
 
 def _rates(log: _Log, way: str, share: float) -> Chosen:
     tried: dict[float, float] = {}
     if not WAYS[way].rate:  # nothing is learnt but the head
-        return 0.0, tried
+        return 0.0, tried, {}
     while len(tried) < log.place.settings.tries:
         rate = following(tried, WAYS[way].rate)
         tried[rate] = log.made(Trial(way, rate, 0, "validation", share))["accuracy"]
-    return best(tried), tried
+    # one training on few images tells near rates apart by luck: the best ones meet again
+    again = sorted(sorted(tried), key=lambda rate: -tried[rate])[: FINALISTS if len(tried) > 1 else 0]
+    final = {rate: (tried[rate] + log.made(Trial(way, rate, 1, "validation", share))["accuracy"]) / 2 for rate in again}
+    return best(final or tried), tried, final
 
 
 class _Log:
@@ -186,12 +192,13 @@ class _Log:
         self.folder = folder_of(settings)
         searches = len({share for _, share in asked})
         trained = sum(bool(WAYS[way].rate) and way != PROBE for way, _ in asked)
-        self.total = searches + trained * settings.tries + len(asked) * settings.seeds
+        finals = FINALISTS if settings.tries > 1 else 0
+        self.total = searches + trained * (settings.tries + finals) + len(asked) * settings.seeds
         self.number, self.spent, self.timed = 0, 0.0, 0
 
     def made(self, trial: Trial) -> Found:
         """What a trial found, now or before; one whose training went out of bounds has accuracy -1."""
-        mask = self.folder / f"{trial.name}.mask" if trial.seed < TWICE else None
+        mask = self.folder / f"{trial.name}.mask" if trial.seed < (TWICE if trial.split == "test" else 1) else None
 
         def attempt() -> Found:
             try:

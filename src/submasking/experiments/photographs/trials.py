@@ -29,7 +29,7 @@ from submasking.masking.scores import power
 from submasking.masking.selection import resolve
 from submasking.records import predictions
 from submasking.records.names import SELF_SUPERVISED
-from submasking.records.photographs import PROBE, RIVAL, WAYS
+from submasking.records.photographs import PROBE, WAYS
 from submasking.records.profiles import Optimisation, profile
 from submasking.tasks import codec, maskfile
 from submasking.worlds import backbones, folder
@@ -128,6 +128,7 @@ class Place:
     def __init__(self, settings: Settings) -> None:
         self.settings, self.decays = settings, {100.0: WAYS[PROBE].rate}
         self._shared: dict[Any, Any] = {}
+        self._apart: dict[int, tuple[ImageSet, ImageSet]] = {}
         self._views: dict[str, Tensor] = {}
         self._last: tuple[Any, ...] = ()
 
@@ -136,26 +137,40 @@ class Place:
         told = self.settings
         return backbones.load(told.model, "images", weights=told.weights, size=told.size)
 
+    def images(self, split: str, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+        """What is trained on and what is judged: rates see no test image, the last training all others.
+
+        Where the folder has no validation images, each seed sets others of the training images apart.
+        """
+        if split == "test":
+            return self._given["test"]
+        if "validation" in self._given:
+            return self._given["validation"]
+        if seed not in self._apart:
+            train, _ = self._given["test"]
+            apart = torch.ones(len(train), dtype=torch.bool)
+            apart[label_subset(train.labels, CHOOSING, seed=42 + seed)] = False
+            self._apart[seed] = train.subset(~apart), train.subset(apart)
+        return self._apart[seed]
+
     @cached_property
-    def images(self) -> dict[str, tuple[ImageSet, ImageSet]]:
-        """By split what is trained on and what is judged: rates see no test image, the last training all others."""
+    def _given(self) -> dict[str, tuple[ImageSet, ImageSet]]:
+        """By split what the folder itself has; of "test" the training images are all but those of the test."""
         place, size = Path(self.settings.data), self.settings.size
         train = folder.load(place, "train", size, self.settings.images)
         test = folder.load(place, "test", size, self.settings.test_images)
-        if any((place / name).is_dir() for name in folder.FOLDERS["validation"]):
-            validation = folder.load(place, "validation", size, self.settings.test_images)
-            both = ImageSet(
-                torch.cat([train.images, validation.images]), torch.cat([train.labels, validation.labels]),
-                train.classes, train.name,
-            )  # fmt: skip
-            return {"validation": (train, validation), "test": (both, test)}
-        apart = torch.ones(len(train), dtype=torch.bool)
-        apart[label_subset(train.labels, CHOOSING)] = False
-        return {"validation": (train.subset(~apart), train.subset(apart)), "test": (train, test)}
+        if not any((place / name).is_dir() for name in folder.FOLDERS["validation"]):
+            return {"test": (train, test)}
+        validation = folder.load(place, "validation", size, self.settings.test_images)
+        both = ImageSet(
+            torch.cat([train.images, validation.images]), torch.cat([train.labels, validation.labels]),
+            train.classes, train.name,
+        )  # fmt: skip
+        return {"validation": (train, validation), "test": (both, test)}
 
     def training(self, trial: Trial) -> ImageSet:
         """The images that a trial may train on."""
-        images = self.images[trial.split][0]
+        images = self.images(trial.split, trial.seed)[0]
         return images.subset(self._shown(trial, trial.labels))
 
     def probe(self, trial: Trial) -> tuple[Tensor, Tensor]:
@@ -169,7 +184,7 @@ class Place:
 
     def judge(self, trial: Trial) -> float:
         """The smallest of `JUDGES` in which each class has a label; 100 where there is none."""
-        labels = self.images[trial.split][0].labels
+        labels = self.images(trial.split, trial.seed)[0].labels
         for share in JUDGES:
             enough = int(len(labels) * share / 100) >= len(labels.unique())
             if enough and len(labels[self._shown(trial, share)].unique()) == len(labels.unique()):
@@ -178,13 +193,13 @@ class Place:
 
     def probed(self, trunk: nn.Module, trial: Trial, share: float) -> Tensor:
         """Classes of the judged images by a probe on a changed network that saw a share of the labels."""
-        images, count = self.images[trial.split][0], self.settings.views
+        images, count = self.images(trial.split, trial.seed)[0], self.settings.views
         key = f"changed {trial.way} {trial.rate:g}"
 
         def made() -> tuple[Tensor, Tensor]:
             views = versions.joined(images, count, augment.PHOTOS, seed=trial.seed)
             seen = features(trunk, views, self.backbone.normalise)
-            return seen, self.given(trunk, trial.split, late=True)
+            return seen, self.given(trunk, trial, late=True)
 
         train, judged = self._once(key, trial, made)
         chosen = self._shown(trial, share)
@@ -192,23 +207,23 @@ class Place:
         decay = self.decays.get(share, self.decays[100.0])
         return linear_probe(train[every], images.labels[chosen].repeat(count), judged, decay=decay)[0]
 
-    def judged(self, split: str) -> Tensor:
+    def judged(self, trial: Trial) -> Tensor:
         """Features of the images that are judged, by the untouched network."""
-        return self._once("judged", Trial(PROBE, 0.0, 0, split), lambda: self._features(self.images[split][1]))
+        return self._once("judged", _every(trial), lambda: self._features(self.images(trial.split, trial.seed)[1]))
 
     def head(self, trial: Trial) -> nn.Linear:
         """The probe of a trial's images: a new head would need more epochs than these to come so far."""
 
         def made() -> nn.Linear:
             given, labels = self.probe(trial)
-            classes = len(self.images["test"][0].classes)
+            classes = len(self.images("test")[0].classes)
             return probe_head(given, labels, classes, decay=self.decays[trial.labels])
 
         return self._once("head", trial, made)
 
-    def given(self, trunk: nn.Module, split: str, late: bool) -> Tensor:
+    def given(self, trunk: nn.Module, trial: Trial, late: bool) -> Tensor:
         """Features of the images that are judged, by a changed network; what its frozen stages make is kept."""
-        images = self.images[split][1]
+        images = self.images(trial.split, trial.seed)[1]
         if not late:
             return features(trunk, images, self.backbone.normalise)
         parts = Split(trunk, self.settings.from_stage, self.settings.size)
@@ -218,7 +233,7 @@ class Place:
                 [parts.early(self.backbone.normalise(as_float(part))) for part in images.images.split(256)]
             )
 
-        stored = self._once("early", Trial(RIVAL, 0.0, 0, split), early)
+        stored = self._once("early", _every(trial), early)
         trunk.eval()
         with torch.inference_mode():
             return torch.cat([parts.late(part) for part in stored.split(256)])
@@ -256,7 +271,7 @@ class Place:
 
     def _shown(self, trial: Trial, share: float) -> Tensor:
         """Indices of the training images whose labels are shown; all in their order where it is every one."""
-        labels = self.images[trial.split][0].labels
+        labels = self.images(trial.split, trial.seed)[0].labels
         return torch.arange(len(labels)) if share == 100 else label_subset(labels, share, seed=42 + trial.seed)
 
     def _features(self, images: ImageSet) -> Tensor:
@@ -270,12 +285,22 @@ class Place:
         return self._shared[key]
 
     def forget(self, trial: Trial) -> None:
-        """Free the memory of what later trials have no use for: other seeds than this trial's."""
-        kept = {(trial.split, trial.seed), (trial.split, 0)}
-        self._shared = {key: value for key, value in self._shared.items() if key[1:3] in kept}
-        if self._last != (trial.split, trial.seed, trial.labels):
+        """Free the memory of what later trials have no use for: other splits, and on test images other seeds."""
+        several = trial.split == "validation"  # rates are tried with one seed and another by turns
+        self._shared = {
+            key: value
+            for key, value in self._shared.items()
+            if key[1] == trial.split and (several or key[2] in (trial.seed, 0))
+        }
+        now = (trial.split, 0 if several else trial.seed, trial.labels)
+        if self._last != now:
             self._views.clear()
-        self._last = (trial.split, trial.seed, trial.labels)
+        self._last = now
+
+
+def _every(trial: Trial) -> Trial:
+    """A name for what all trials share that are judged on the same images."""
+    return Trial(PROBE, 0.0, trial.seed if trial.split == "validation" else 0, trial.split)
 
 
 def pointwise(preset: str, trunk: nn.Module) -> Select:
@@ -308,10 +333,10 @@ def run(place: Place, trial: Trial, *, progress: bool = False, file: Path | None
         FloatingPointError: the loss is not finite.
     """
     place.forget(trial)
-    judged = place.images[trial.split][1]
+    judged = place.images(trial.split, trial.seed)[1]
     found: dict[str, Any] = {}
     if trial.way == PROBE:
-        given, done = linear_probe(*place.probe(trial), place.judged(trial.split), decay=trial.rate)
+        given, done = linear_probe(*place.probe(trial), place.judged(trial), decay=trial.rate)
         found["converged"] = done
     else:
         adapted = place.trained(trial, progress)
@@ -323,7 +348,7 @@ def run(place: Place, trial: Trial, *, progress: bool = False, file: Path | None
                 found["probes"] = [[share, predictions.pack(classes)] for share, classes in probes.items()]
         else:
             with torch.inference_mode():
-                given = adapted.head(place.given(adapted.trunk, trial.split, WAYS[trial.way].late)).argmax(1)
+                given = adapted.head(place.given(adapted.trunk, trial, WAYS[trial.way].late)).argmax(1)
         found |= {"loss": adapted.history.loss, "seconds": adapted.history.seconds}
         found["why"] = why.told(place.backbone.trunk, adapted)
         if kept := why.kept(place.backbone.trunk, adapted):
@@ -346,7 +371,7 @@ def run(place: Place, trial: Trial, *, progress: bool = False, file: Path | None
 def _whole(place: Place, adapted: Adapted) -> int:
     """Bytes of a task's file: masks, norm statistics, head."""
     assert adapted.masking is not None
-    classes = place.images["test"][0].classes
+    classes = place.images("test")[0].classes
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "task.safetensors"
         expected = place.backbone.preprocessing
