@@ -226,6 +226,10 @@ MISTAKES = {
         ["mask", "{photos}", "--model", MODEL, "--weights", "{weights}", "--out", "x", "--init", "squared"],
         "must have an --lr of its own",
     ),
+    "no rate for held norms": (
+        ["mask", "{photos}", "--model", MODEL, "--weights", "{weights}", "--out", "x", "--norms", "freeze"],
+        "--norms freeze must have an --lr of its own",
+    ),
     "one file": (["compare", "{task}"], "at least two"),
     "no picture": (["predict", "{task}", "{tmp}", "--weights", "{weights}"], "must hold pictures"),
     "not a picture": (["predict", "{task}", "{weights}", "--weights", "{weights}"], "readable picture"),
@@ -274,6 +278,16 @@ def test_a_checkpoint_of_other_settings_is_not_continued(place, tmp_path, capsys
     assert main([*arguments(place, out), "--quiet", "--restart", "--init", "squared", "--lr", "0.1"]) == 0
     assert "start        squared" in capsys.readouterr().out
     assert maskfile.load(out).provenance["recipe"]["init"] == maskfile.load(out).init == "squared"
+
+
+def test_held_norms_store_no_statistics(place, tmp_path):
+    held, free = tmp_path / "held.safetensors", tmp_path / "free.safetensors"
+    common = ["--quiet", "--init", "squared", "--lr", "0.01"]
+    assert main([*arguments(place, held), *common, "--norms", "freeze"]) == 0
+    assert main([*arguments(place, free), *common]) == 0
+    assert maskfile.load(free).state
+    assert not maskfile.load(held).state
+    assert maskfile.load(held).provenance["recipe"]["norms"] == "freeze"
 
 
 @pytest.mark.parametrize(("target", "code"), [("pipe", 0), ("/dev/full", 1)])

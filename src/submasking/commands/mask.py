@@ -30,7 +30,7 @@ from submasking.worlds import folder, libraries
 AFTER = "; the same command goes on after the last whole epoch"  # said when it is interrupted
 SETTINGS = (
     "model", "options", "size", "select", "from_stage", "versions", "epochs", "lr", "head_lr", "warmup", "batch_size",
-    "seed", "rescale", "init", "precision", "head", "bits",
+    "seed", "rescale", "init", "norms", "precision", "head", "bits",
 )  # fmt: skip
 STARTS = ("constant", "magnitude", "squared")  # those that suit a threshold
 
@@ -68,6 +68,9 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rescale", choices=("none", "variance"), default="none", help="see the method's page")
     command.add_argument("--init", choices=STARTS, default="constant",
                          help="start of the scores; squared follows fine-tuning and needs an --lr")  # fmt: skip
+    command.add_argument("--norms", choices=("adapt", "freeze"), default="adapt",
+                         help="statistics of batch norms: they follow the images, or are held, which stores none"
+                         " and needs an --lr some hundred times smaller")  # fmt: skip
     command.add_argument("--epochs", type=int, default=20)
     command.add_argument(
         "--lr", type=float, help="of the scores; none: 50, or 10 for a transformer, but not for a squared start"
@@ -91,10 +94,12 @@ def run(given: argparse.Namespace) -> int:
     if given.size is not None and given.size < 1:
         raise ValueError(f"--size must be at least 1, got {given.size}; leave it out for the network's own")
     given.device = choose(given.device)
-    if given.lr is None and given.init == "squared":
+    if given.lr is None and (given.init == "squared" or given.norms == "freeze"):
+        # the usual rates are for a constant start and statistics that follow: with others they ruin the network
+        named = "--init squared" if given.init == "squared" else "--norms freeze"
         raise ValueError(
-            "--init squared must have an --lr of its own, the usual ones are for the constant start; got none; pass one"
-            " of fine-tuning, such as --lr 0.01"
+            f"{named} must have an --lr of its own, the usual ones are for the constant start and norms that adapt; got"
+            " none; pass one of fine-tuning, such as --lr 0.01"
         )
     backbone = libraries.build(
         given.model,
@@ -113,6 +118,7 @@ def run(given: argparse.Namespace) -> int:
         epochs=given.epochs,
         warmup=given.warmup,
         head_lr=given.head_lr,
+        norms=given.norms,
     )
     checkpoint = given.out.with_name(given.out.name + ".checkpoint")
     if given.restart:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,6 +127,13 @@ def read(folder: Path) -> list[Found]:
 
 
 def _study(path: Path) -> Found:
+    stat = path.stat()
+    return _parsed(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, time: int, size: int) -> Found:
+    """A study, read once for as long as its file stays as it is: a page asks for hundreds of its numbers."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         fits = found["schema"] == SCHEMA and {"name", "model", "settings", "found"} <= set(found)
