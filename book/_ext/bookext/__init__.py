@@ -11,6 +11,7 @@ invariance.py   {invariance}, {invariance-figure}: the invariance experiment
 benchmarks.py   {benchmark-table}, {benchmark}: what make bench measured
 analyses.py     {analysis}, {analysis-table}, {analysis-figure}: what an analysis of many runs found
 photos.py       {photos}, {photo-table}, {photo-figure}: the studies of photographs
+claims.py       {claims}: the claims of the paper and their verdicts
 tuning.py       {tuning-table}, {tuning}: the search for learning rates
 rooms.py        the plan of the library
 offline.py      MathJax from a package instead of from another host
@@ -26,6 +27,7 @@ from typing import Any
 from bookext import (
     analyses,
     benchmarks,
+    claims,
     contents,
     grids,
     invariance,
@@ -57,6 +59,7 @@ def setup(app: Any) -> dict[str, Any]:
         benchmarks,
         invariance,
         analyses,
+        claims,
         photos,
         tuning,
     ):

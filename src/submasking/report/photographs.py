@@ -11,7 +11,7 @@ import pandas as pd
 
 from submasking.records import predictions
 from submasking.records.photographs import POWERS, PROBE, RIVAL, WAYS, runs
-from submasking.report.statistics import LEVEL, Estimate, Sample, difference, estimate, holm
+from submasking.report.statistics import LEVEL, Estimate, Sample, difference, estimate, holm, joined
 
 Study = Mapping[str, Any]
 Row = Mapping[Any, float]
@@ -173,15 +173,8 @@ def together(studies: Sequence[Study], first: str, second: str, share: float = 1
     """
     if len({study["model"] for study in studies}) != 1:
         raise ValueError("studies must be of one network, at least one; others share its test images: ask one by one")
-    samples = [[sample(study, way, share) for study in studies] for way in (first, second)]
-    seeds = set.intersection(*(set(one.values) for each in samples for one in each))
-
-    def joined(each: list[Sample], name: str) -> Sample:
-        right = {seed: np.concatenate([one.right[seed] for one in each]) for seed in sorted(seeds)}
-        values = {seed: float(outcomes.mean()) for seed, outcomes in right.items()}
-        return Sample(values, right, " ".join(one.test for one in each), name=name)
-
-    return difference(*(joined(each, way) for each, way in zip(samples, (first, second), strict=True)))
+    one, other = (joined([sample(study, way, share) for study in studies]) for way in (first, second))
+    return difference(one, other)
 
 
 def sample(study: Study, way: str, share: float = 100.0) -> Sample:

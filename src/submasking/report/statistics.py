@@ -91,6 +91,22 @@ def difference(first: Sample, second: Sample) -> Estimate:
     return _estimate(values, outcomes, first.fixed and second.fixed)
 
 
+def joined(samples: Sequence[Sample]) -> Sample:
+    """Samples of one method on several data sets as one: the test images of all, for the seeds that all have.
+
+    Raises:
+        ValueError: there is none, no seed that all have, or one whose outcomes by image are not known.
+    """
+    seeds = sorted(set.intersection(*(set(one.right) for one in samples))) if samples else []
+    if not seeds:
+        raise ValueError(
+            "samples must have a seed in common with known outcomes by image; there is none, run them again"
+        )
+    right = {seed: np.concatenate([one.right[seed] for one in samples]) for seed in seeds}
+    values = {seed: float(outcomes.mean()) for seed, outcomes in right.items()}
+    return Sample(values, right, " ".join(one.test for one in samples), name=samples[0].name)
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """Adjust p values so that all of them together raise a false alarm in 5 % of all cases at most; nan stays nan.
 
