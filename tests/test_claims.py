@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from submasking.records import photographs as records
 from submasking.records import places, predictions
-from submasking.report import claims
+from submasking.report import answer, claims
 from submasking.report.claims import CLAIMS, HOLDS, NOT, OPEN, PART
 from submasking.report.statistics import Estimate
 
@@ -141,3 +141,20 @@ def test_the_studies_that_the_project_ships_answer_the_claims_on_photographs():
     told = [claims.judged(claim, world)[1] for claim in CLAIMS if claim.photographs]
     assert sum(found.evidence != claims.NOT_RUN for found in told) >= 7
     assert not any("nan" in found.evidence or math.isnan(len(found.evidence)) for found in told)
+
+
+@pytest.mark.parametrize(("share", "beyond"), [(0.6, True), (0.85, False)])
+def test_the_landing_figure_draws_each_network_and_says_what_lies_beyond_its_edge(share, beyond):
+    frame = grid({"LP": 0.8, "FS": share, "FS-squared": 0.9, "FFT": 0.9}, models=("rn18-timm", "vitb32-clip"))
+    studies = [study({"LP": 0.8, "FS late": 0.8, "FS-squared late": 0.9, "FFT late": 0.9})]
+    figure = answer.answer(frame, studies)
+    assert [axes.get_title(loc="left").split(",")[0] for axes in figure.axes] == [
+        "characters and pieces of pictures", "photographs",
+    ]  # fmt: skip
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        "rn18-timm\n(stand-in)", "vitb32-clip\n(stand-in)",
+    ]  # fmt: skip
+    told = [text.get_text() for text in figure.axes[0].texts]
+    assert told == (["−30", "−30"] if beyond else [])
+    with pytest.raises(ValueError, match="run the grid"):
+        answer.answer(pd.DataFrame(), [])

@@ -16,7 +16,10 @@ from sphinx.util.docutils import SphinxDirective
 from bookext import rooms, shelf, tuning
 from bookext.grids import MADE, inline
 from bookext.roles import link, notebook_link, up, web
+from submasking.records import photographs as studies
+from submasking.records import places
 from submasking.records.profiles import profile
+from submasking.report import answer as report_answer
 from submasking.report import figures, verdicts
 from submasking.report import tuning as report_tuning
 
@@ -72,7 +75,14 @@ def _family(name: str, percent: float = 100.0) -> Draw:
     return lambda rows, dark: figures.differences(rows, name, percent, dark=dark)
 
 
+PHOTOGRAPHS = places.committed_folder("photographs")
 DRAWINGS = {
+    "answer": Drawing(
+        lambda rows, dark: report_answer.answer(rows, studies.read(PHOTOGRAPHS), dark=dark),
+        "all",
+        _all_labels,
+        sources=lambda: [*sorted(PHOTOGRAPHS.glob("*/*.json")), Path(report_answer.__file__)],
+    ),
     "figure-1": Drawing(_share(10.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "figure-2": Drawing(_share(100.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "methods": Drawing(figures.methods, "rn18-timm", _all_labels, "submasking-rn18-timm"),

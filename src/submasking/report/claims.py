@@ -117,24 +117,36 @@ def grid_pair(
     def ask(world: World) -> Finding:
         told, parts = [], []
         for model in models:
-            rows = world.frame[world.frame.model == model]
-            rows = verdicts.label_bars(rows, percent) if "+LP" in first + second else rows
-            estimate = _pooled(rows, first, second, metrics, percent, datasets)
-            if estimate is not None:
-                told.append(rule(estimate))
-                parts.append(f"{model}: {points(estimate)}")
+            found = grid_difference(world.frame, model, first, second, percent, metrics, datasets)
+            if found is not None:
+                told.append(rule(found))
+                parts.append(f"{model}: {points(found)}")
         return Finding(over(told), "; ".join(parts) or NOT_RUN)
 
     return ask
 
 
-def _pooled(
-    rows: pd.DataFrame, first: str, second: str, metrics: tuple[str, str], percent: float, datasets: Sequence[str]
-) -> Estimate | None:
-    """The difference over all data sets that have both; None where none has, or no seed is known for all."""
-    if "labels" in rows:
-        alone = rows.labels.isin([0.0]) | (rows.labels == percent)
-        rows = rows[alone]
+def grid_difference(
+    frame: pd.DataFrame, model: str, first: str, second: str, percent: float = 100.0,
+    metrics: tuple[str, str] = ("top1", "top1"), datasets: Sequence[str] = (),
+) -> Estimate | None:  # fmt: skip
+    """One method of the grid minus another, over the test images of all data sets that have both as if they were one.
+
+    Args:
+        frame: see `World`.
+        model: whose runs.
+        first: a method, or a bar of Figure 1 such as "SSM+LP".
+        second: another.
+        percent: share of the labels.
+        metrics: of each.
+        datasets: which; none for all.
+
+    Returns:
+        None where no data set has both, or no seed is known for all.
+    """
+    rows = frame[frame.model == model]
+    bars = "+LP" in first + second
+    rows = verdicts.label_bars(rows, percent) if bars else rows[rows.labels.isin([0.0, percent])]
     both = []
     for dataset in datasets or rows.dataset.unique():
         part = rows[rows.dataset == dataset]
@@ -155,19 +167,22 @@ def photo_pair(first: str, second: str, rule: Callable[[Estimate], str], share: 
 
     def ask(world: World) -> Finding:
         told, parts = [], []
-        for network in dict.fromkeys(study["model"] for study in world.studies):
-            there = [
-                study
-                for study in world.studies
-                if study["model"] == network and {first, second} <= set(photographs.ways(study, share))
-            ]
-            if there:
-                estimate = photographs.together(there, first, second, share)
-                told.append(rule(estimate))
-                parts.append(f"{network}, {_sets(len(there))}: {points(estimate)}")
+        for network, there in having(world.studies, (first, second), share).items():
+            found = photographs.together(there, first, second, share)
+            told.append(rule(found))
+            parts.append(f"{network}, {_sets(len(there))}: {points(found)}")
         return Finding(over(told), "; ".join(parts) or NOT_RUN)
 
     return ask
+
+
+def having(studies: Sequence[Study], ways: Sequence[str], share: float = 100.0) -> dict[str, list[Study]]:
+    """By network the studies that have all of these ways; networks without any are left out."""
+    found: dict[str, list[Study]] = {}
+    for study in studies:
+        if set(ways) <= set(photographs.ways(study, share)):
+            found.setdefault(study["model"], []).append(study)
+    return found
 
 
 def _sets(count: int) -> str:
@@ -197,12 +212,10 @@ def photo_range(
 
     def ask(world: World) -> Finding:
         told, parts = [], []
-        for network in dict.fromkeys(study["model"] for study in world.studies):
-            of = [study for study in world.studies if study["model"] == network and runs(study["found"], way)]
-            values = [number(study, way) for study in of]
-            if values:
-                told.append(HOLDS if all(map(fits, values)) else NOT)
-                parts.append(f"{network}: {form(min(values))} to {form(max(values))} ({_sets(len(values))})")
+        for network, there in having(world.studies, (way,)).items():
+            values = [number(study, way) for study in there]
+            told.append(HOLDS if all(map(fits, values)) else NOT)
+            parts.append(f"{network}: {form(min(values))} to {form(max(values))} ({_sets(len(values))})")
         return Finding(over(told), "; ".join(parts) or NOT_RUN)
 
     return ask
