@@ -4,6 +4,7 @@ The role's words, split by semicolons; a network may be * for all:
 
     accuracy; mobilenetv2_035; cifar10; FS late   mean over the seeds, in percent
     ahead; mobilenetv2_035; FS late; FFT late     difference over the test images of all folders, with interval
+    few; 10; mobilenetv2_035; SSM late; LP        the same with 10 % of the labels
     score; *; FS late; FFT late                   wins, ties and losses over the studies ("1 / 3 / 8")
     verdict; FS late; FFT late                    for each network: ahead, behind, or not told apart
     bits; mobilenetv2_035; FS late                bits of a masked weight, mean over the folders
@@ -76,16 +77,16 @@ def evaluate(text: str, books: Any = None) -> Number:
     if len(words) != count:
         raise ValueError(f"{kind!r} must have {count} words after it, split by semicolons; got {text!r}")
     shown, hover = make(words)
-    return Number(shown.replace("-", "−") if kind == "ahead" else shown, hover, tuple(files()))
+    return Number(shown.replace("-", "−") if kind in ("ahead", "few") else shown, hover, tuple(files()))
 
 
-def _with(ways: Words, network: str = "*") -> list[Study]:
-    """Studies that have all of these ways."""
+def _with(ways: Words, network: str = "*", share: float = 100.0) -> list[Study]:
+    """Studies that have all of these ways, with a share of the labels in percent."""
     if unknown := set(ways) - set(records.WAYS):
         raise ValueError(f"a way must be one of {', '.join(records.WAYS)}; got {min(unknown)!r}")
-    found = [study for study in studies(network) if set(ways) <= set(photographs.ways(study))]
+    found = [study for study in studies(network) if set(ways) <= set(photographs.ways(study, share))]
     if not found:
-        raise ValueError(f"no study of {network} has {' and '.join(ways)}")
+        raise ValueError(f"no study of {network} has {' and '.join(ways)} with {share:g} % of the labels")
     return found
 
 
@@ -98,11 +99,16 @@ def _accuracy(words: Words) -> tuple[str, str]:
     return number.text, number.hover
 
 
-def _ahead(words: Words) -> tuple[str, str]:
+def _ahead(words: Words, share: float = 100.0) -> tuple[str, str]:
     network, first, second = words
-    found = _with([first, second], network)
-    value, low, high = photographs.percent(photographs.together(found, first, second))
-    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]", f"{first} minus {second}, {_where(found)}"
+    found = _with([first, second], network, share)
+    value, low, high = photographs.percent(photographs.together(found, first, second, share))
+    seen = "" if share == 100 else f" with {share:g} % of the labels"
+    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]", f"{first} minus {second}{seen}, {_where(found)}"
+
+
+def _few(words: Words) -> tuple[str, str]:
+    return _ahead(words[1:], float(words[0]))
 
 
 def _compared(first: str, second: str, network: str = "*") -> pd.DataFrame:
@@ -234,6 +240,7 @@ def _accuracy_of(study: Study, way: str, row: Any) -> Number:
 KINDS: dict[str, tuple[int, Callable[[Words], tuple[str, str]]]] = {
     "accuracy": (3, _accuracy),
     "ahead": (3, _ahead),
+    "few": (4, _few),
     "score": (3, _score),
     "verdict": (2, _verdict),
     "bits": (2, _column("bits", "{:.2f}")),
