@@ -1,5 +1,7 @@
 """Build the PDF of the book from the same pages: `python book/pdf.py` writes _build/latex/submasking.pdf.
 
+A copy goes beside the start of the site, where the site is built: a number in it leads to the page of its runs.
+
 Nothing is done where the PDF is there and nothing that it is made from has changed since.
 Where LaTeX is missing it says in one line which packages to install, and ends well: the site needs no LaTeX.
 """
@@ -16,6 +18,7 @@ from pathlib import Path
 BOOK = Path(__file__).resolve().parent
 PROJECT = BOOK.parent
 OUTPUT = PROJECT / "_build" / "latex"
+SITE = PROJECT / "_build" / "html"
 PDF, STAMP = OUTPUT / "submasking.pdf", OUTPUT / "submasking.inputs"
 PROFILE = os.environ.get("SUBMASKING_PROFILE") or "tiny"
 SOURCES = (
@@ -46,6 +49,12 @@ def inputs() -> str:
     return content.hexdigest()
 
 
+def beside_the_site() -> None:
+    """Copy the PDF to where the addresses in it begin."""
+    if (SITE / "index.html").exists():
+        shutil.copyfile(PDF, SITE / PDF.name)
+
+
 def main() -> int:
     """Write LaTeX, then run it; returns an exit status."""
     if missing():
@@ -54,6 +63,7 @@ def main() -> int:
     digest = inputs()
     if PDF.exists() and STAMP.exists() and STAMP.read_text() == digest:
         print(f"The PDF: {PDF.relative_to(PROJECT)} (nothing has changed)")
+        beside_the_site()
         return 0
     STAMP.unlink(missing_ok=True)
     options = ["--builder", "latex", "-W", "--keep-going", "-q"]
@@ -68,6 +78,7 @@ def main() -> int:
         return 1
     STAMP.write_text(digest)
     print(f"The PDF: {PDF.relative_to(PROJECT)}")
+    beside_the_site()
     return 0
 
 

@@ -228,6 +228,7 @@ def test_a_role_shows_its_number_with_origin_in_html(project, mini):
     html = page.build()
     assert page.warnings.getvalue() == ""
     seeds = ", ".join(map(str, SEEDS))
+    assert '<a class="measured record" href="runs/tiny/rn18-timm-dtd.html#FS-100"' in html
     assert f'title="rn18-timm dtd FS top1: mean of n = {len(SEEDS)} runs (seed {seeds})' in html
     assert ">0.66</abbr>" in html
     files = {Path(name).name for name in page.app.env.dependencies["index"]}
@@ -237,6 +238,7 @@ def test_a_role_shows_its_number_with_origin_in_html(project, mini):
 def test_a_role_shows_the_same_number_in_latex(project, mini):
     expected = expressions.evaluate("rn18-timm dtd FS top1", Shelf.load("tiny")).text
     tex = mini("# T\n\nIt is {record}`rn18-timm dtd FS top1`.").build("latex")
+    assert "\\measured{runs/tiny/rn18-timm-dtd.html\\#FS-100}{" in tex
     assert expected.replace("±", "\\(\\pm\\)") in tex or expected in tex.replace("\\sphinxhyphen{}", "-")
 
 

@@ -117,3 +117,19 @@ def test_a_commit_is_of_this_project_or_none(tmp_path, monkeypatch):
     assert re.fullmatch(r"[0-9a-f]{10}", surroundings.commit())
     (project / "_toc.yml").write_text("changed")
     assert re.fullmatch(r"[0-9a-f]{10}\+", surroundings.commit())
+
+
+def test_what_changed_since_a_commit_is_told_or_that_it_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(surroundings, "REPOSITORY", tmp_path)
+    assert surroundings.changed_since("0123456789", ["a"]) is None  # no repository
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "code.py").write_text("1")
+    git(tmp_path, "init")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "one")
+    assert surroundings.changed_since("HEAD", ["a", "b"]) == ()
+    (tmp_path / "b" / "code.py").write_text("2")
+    assert surroundings.changed_since("HEAD", ["a"]) == ()
+    assert surroundings.changed_since("HEAD", ["a", "b"]) == ("b/code.py",)
+    assert surroundings.changed_since("0123456789", ["a"]) is None  # no such commit

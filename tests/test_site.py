@@ -124,8 +124,9 @@ def browser():
 class Visit:
     """A page opened in the browser, with all that went wrong meanwhile."""
 
-    def __init__(self, browser, url, width=1280, scheme="light"):
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    def __init__(self, browser, url, width=1280, scheme="light", touch=False):
+        size = {"width": width, "height": 900}
+        self.context = browser.new_context(viewport=size, color_scheme=scheme, has_touch=touch)
         self.page, self.troubles = self.context.new_page(), []
         home = "://".join(urlsplit(url)[:2])
         note = self.troubles.append
@@ -158,7 +159,8 @@ def names():
         for line in contents.splitlines()
         if line.strip(" -").startswith(("file:", "root:"))
     ]
-    return [name for name in listed if not name.startswith("notebooks/") or name in built.KEPT]
+    made = ["runs/tiny/index", "runs/tiny/rn50-swav-dtd", "runs/benchmarks", "runs/photographs"]
+    return [*(name for name in listed if not name.startswith("notebooks/") or name in built.KEPT), *made]
 
 
 @pytest.mark.parametrize("name", names())
@@ -188,10 +190,44 @@ def test_a_figure_shows_the_twin_of_its_page_with_its_caption(address, browser, 
         assert visit.page.locator("#figure-1 figcaption").is_visible()
 
 
-def test_a_number_tells_where_it_is_from(address, browser):
+@pytest.mark.parametrize("by", ["mouse", "touch", "keyboard"])
+@pytest.mark.parametrize(("where", "told"), [("#table-1 a.ours", "seed"), ("p a.measured.record", "profile tiny")])
+def test_a_number_tells_where_it_is_from_and_leads_there(address, browser, by, where, told):
+    with Visit(browser, f"{address}/results_submasking.html", touch=by == "touch") as visit:
+        number = visit.page.locator(where).first
+        assert told in number.get_attribute("title")
+        if by == "keyboard":
+            number.focus()
+            visit.page.keyboard.press("Enter")
+        else:
+            number.tap() if by == "touch" else number.click()
+        visit.page.wait_for_url("**/runs/tiny/**")
+        visit.page.wait_for_load_state("networkidle")
+        assert visit.page.locator("section.run h1").is_visible()
+        assert visit.troubles == []
+
+
+def test_a_table_of_numbers_is_one_tab_stop_and_arrows_move_in_it(address, browser):
     with Visit(browser, f"{address}/results_submasking.html") as visit:
-        told = visit.page.locator("#table-1 abbr.ours").first.get_attribute("title")
-        assert "seed" in told
+        assert visit.page.locator("#table-1 a.measured[tabindex='0']").count() == 1
+        visit.page.locator("#table-1 a.measured").first.focus()
+        for key in ("ArrowRight", "ArrowDown"):
+            visit.page.keyboard.press(key)
+        assert visit.page.evaluate("document.activeElement.closest('td').cellIndex") == 2
+        assert visit.page.locator("#table-1 a.measured[tabindex='0']").count() == 1
+
+
+def test_all_runs_are_filtered_by_the_address_and_sorted_by_a_head(address, browser):
+    with Visit(browser, f"{address}/runs/tiny/index.html#model=rn18-timm&method=FS") as visit:
+        shown = visit.page.locator("#all-runs tbody tr:visible")
+        count = shown.count()
+        assert f"{count} of" in visit.page.locator("form.filters output").text_content()
+        assert set(shown.locator("td:nth-child(3)").all_text_contents()) == {"FS"}
+        for descending in (False, True):
+            visit.page.locator("#all-runs th button", has_text="top1").click()
+            found = [float(text) for text in shown.locator("td:nth-child(6)").all_text_contents()]
+            assert found == sorted(found, reverse=descending)
+        assert len(found) == count >= 8
 
 
 def test_a_word_is_found(address, browser):

@@ -15,6 +15,9 @@ claims.py       {claims}: the claims of the paper and their verdicts
 tuning.py       {tuning-table}, {tuning}: the search for learning rates
 rooms.py        the plan of the library
 offline.py      MathJax from a package instead of from another host
+addresses.py    where the record behind a number is shown
+runs.py         the pages below runs/: every record, how it was made and how to repeat it
+trust.py        how far a record may be trusted today
 contents.py     which pages this build has
 paper.py        the abstract as the PDF needs it
 theorems.py     theorems, proofs and long tables as the PDF needs them
@@ -37,6 +40,7 @@ from bookext import (
     photos,
     plots,
     roles,
+    runs,
     settings,
     shelf,
     theorems,
@@ -62,6 +66,7 @@ def setup(app: Any) -> dict[str, Any]:
         claims,
         photos,
         tuning,
+        runs,
     ):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

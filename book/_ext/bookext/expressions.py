@@ -27,7 +27,7 @@ from pathlib import Path
 import pandas as pd
 
 from bookext.shelf import COMMAND, HOME, Shelf
-from submasking.records.names import DATASETS, METHODS, SELF_SUPERVISED
+from submasking.records.names import DATASETS, METHODS
 from submasking.records.profiles import PROFILES
 from submasking.report import storage, tables, verdicts
 from submasking.report.tables import MISSING, Cell
@@ -142,7 +142,8 @@ def _cell(term: Term, shelf: Shelf) -> Cell:
 
 
 def _files(term: Term, shelf: Shelf) -> list[Path]:
-    wanted = {"model": term.model, "method": term.method}
+    labels = _labels(term.method, term.labels)
+    wanted: dict[str, str | float] = {"model": term.model, "method": term.method, "labels": labels}
     if term.dataset != "*":
         wanted["dataset"] = term.dataset
     return shelf.files(**wanted)
@@ -236,7 +237,7 @@ def _more(words: list[str], shelf: Shelf) -> Number:
 
 def _labels(method: str, labels: float | None) -> float:
     """The share of the labels that is meant where none is named: all, or none for a method without."""
-    return labels if labels is not None else 0.0 if method in SELF_SUPERVISED else 100.0
+    return labels if labels is not None else tables.all_labels(method)
 
 
 def _seen(words: list[str], shelf: Shelf) -> Number:

@@ -9,12 +9,12 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
-from bookext import shelf
+from bookext import addresses, shelf
 from bookext.expressions import Number
-from bookext.roles import link, notebook_link, number_node, up, web
+from bookext.roles import latex_link, link, notebook_link, number_node, up, web
 from submasking.records.profiles import profile
 from submasking.report import tables
-from submasking.report.tables import HERE, Cell, Table
+from submasking.report.tables import HERE, Cell, Query, Table
 
 MADE = "_static/made"
 
@@ -36,11 +36,11 @@ class RecordTable(SphinxDirective):
             made = tables.build(self.arguments[0], books.frame, books.reported, profile(books.profile))
         except ValueError as error:
             raise self.error(str(error)) from error
-        models = {query.model for query, _ in made.cells() if query.source == HERE}
-        shelf.note(self.env, [file for model in sorted(models) for file in books.files(model=model)])
+        asked = sorted({(query.model, query.method) for query, _ in made.cells() if query.source == HERE})
+        shelf.note(self.env, [file for model, method in asked for file in books.files(model=model, method=method)])
         target = f"table-{made.spec.number}.csv"
         write(self.env, target, made.csv())
-        node = table_node(made)
+        node = table_node(made, self.env)
         node.insert(0, nodes.title("", "", *self._caption(made)))
         self.add_name(node)
         self.set_source_info(node)
@@ -96,21 +96,30 @@ def sample(made: Table, books: shelf.Shelf) -> str:
     )
 
 
-def cell_children(cell: Cell) -> list[nodes.Node]:
-    """A number with n as a subscript, and its origin for a reader who points at it."""
-    node = number_node(Number(cell.text(), cell.provenance()), "ours" if cell.origin == HERE else "reported")
+def address(query: Query, cell: Cell, profile_name: str) -> str:
+    """Where the runs of a cell are shown; "" for a number of a paper and for a missing one."""
+    if query.source != HERE or cell.missing:
+        return ""
+    labels = tables.all_labels(query.method)
+    return addresses.of_run(profile_name, query.model, query.dataset, query.method, labels).address
+
+
+def cell_children(cell: Cell, address: str) -> list[nodes.Node]:
+    """A number with n as a subscript, its origin for a reader who points at it, and the way to its runs."""
+    node = number_node(Number(cell.text(), cell.provenance()), "ours" if cell.origin == HERE else "reported", address)
     if cell.n is not None and not cell.missing:
         node += nodes.subscript("", str(cell.n))
     return [node]
 
 
-def table_node(made: Table) -> record_table:
-    width = len(made.spec.columns) + 1
+def table_node(made: Table, env: Any) -> record_table:
+    width, profile_name = len(made.spec.columns) + 1, env.app.shelf.profile
     group = nodes.tgroup(cols=width)
     group += [nodes.colspec(colwidth=1, stub=1 if not number else 0) for number in range(width)]
     group += nodes.thead("", *_head(made))
-    group += nodes.tbody("", *_body(made, width))
-    return record_table("", group, classes=["record-table", "colwidths-auto"], latex=made.latex())
+    group += nodes.tbody("", *_body(made, width, profile_name))
+    latex = made.latex(lambda query, cell: latex_link(env, address(query, cell, profile_name)))
+    return record_table("", group, classes=["record-table", "colwidths-auto"], latex=latex)
 
 
 def entry(children: list[nodes.Node], **attributes: Any) -> nodes.entry:
@@ -127,16 +136,18 @@ def _head(made: Table) -> list[nodes.row]:
     return [upper, nodes.row("", *(entry([nodes.Text(name)]) for _, name in made.spec.columns))]
 
 
-def _body(made: Table, width: int) -> list[nodes.row]:
+def _body(made: Table, width: int, profile_name: str) -> list[nodes.row]:
     rows = []
     for group, lines in made.body:
         kind = "ours" if group.source == HERE else "reported"
         if group.title:
             title = entry([nodes.emphasis("", group.title)], morecols=width - 1)
             rows.append(nodes.row("", title, classes=["rows-title"]))
-        for label, cells in lines:
+        for (label, cells), (_, queries) in zip(lines, group.rows, strict=True):
             row = nodes.row("", entry([nodes.Text(label)]), classes=[f"rows-{kind}"])
-            row += [entry(cell_children(cell), classes=["gap"] if edge else []) for cell, edge in _edges(made, cells)]
+            for query, (cell, edge) in zip(queries, _edges(made, cells), strict=True):
+                shown = cell_children(cell, address(query, cell, profile_name))
+                row += entry(shown, classes=["gap"] if edge else [])
             rows.append(row)
     return rows
 

@@ -10,17 +10,18 @@ from docutils import nodes
 from sphinx.addnodes import only
 from sphinx.util.docutils import ReferenceRole, SphinxRole
 
-from bookext import expressions, shelf
+from bookext import addresses, expressions, shelf
 from bookext.expressions import Number
 
 
 class measured(nodes.inline):  # noqa: N801  (docutils names its nodes so)
-    """A number that tells where it is from when it is pointed at."""
+    """A number that tells where it is from when it is pointed at, and leads there where there is a record."""
 
 
-def number_node(number: Number, kind: str) -> measured:
+def number_node(number: Number, kind: str, address: str = "") -> measured:
+    """A number; without an address it leads to the records among its files."""
     node = measured(number.text, number.text, classes=["measured", kind])
-    node["hover"] = number.hover
+    node["hover"], node["address"] = number.hover, address or addresses.of_files(number.files)
     return node
 
 
@@ -82,19 +83,40 @@ def notebook_link(env: Any, stem: str) -> list[nodes.Node]:
 
 
 def _html_visit(self: Any, node: measured) -> None:
-    self.body.append(self.starttag(node, "abbr", "", title=node["hover"], tabindex="0"))
+    if not node["address"]:
+        self.body.append(self.starttag(node, "abbr", "", title=node["hover"]))
+        return
+    up = "../" * self.builder.current_docname.count("/")
+    self.body.append(self.starttag(node, "a", "", title=node["hover"], href=up + node["address"]))
 
 
 def _html_depart(self: Any, node: measured) -> None:
-    self.body.append("</abbr>")
+    self.body.append("</a>" if node["address"] else "</abbr>")
+
+
+def _latex_visit(self: Any, node: measured) -> None:
+    self.body.append(f"{latex_link(self.builder.env, node['address'])}{{")
+
+
+def _latex_depart(self: Any, node: measured) -> None:
+    self.body.append("}")
 
 
 def _plain(self: Any, node: measured) -> None:
     """The number alone."""
 
 
+def latex_link(env: Any, address: str) -> str:
+    """The macro of a number that leads to an address of the site, without the number; "" without an address.
+
+    Without `html_baseurl` the address is relative to the PDF: a copy lies beside the start of the site (`book/pdf.py`).
+    """
+    whole = f"{env.config.html_baseurl}{address}".translate({ord(sign): f"\\{sign}" for sign in "#&%"})
+    return f"\\measured{{{whole}}}" if address else ""
+
+
 def setup(app: Any) -> None:
-    app.add_node(measured, html=(_html_visit, _html_depart), latex=(_plain, _plain), text=(_plain, _plain))
+    app.add_node(measured, html=(_html_visit, _html_depart), latex=(_latex_visit, _latex_depart), text=(_plain, _plain))
     app.add_role("record", NumberRole("record", expressions.evaluate))
     app.add_role("reported", NumberRole("reported", expressions.quote))
     app.add_role("notebook", NotebookRole())

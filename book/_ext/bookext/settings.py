@@ -14,9 +14,9 @@ from docutils import nodes
 from sphinx.addnodes import tabular_col_spec
 from sphinx.util.docutils import SphinxDirective
 
-from bookext import shelf
+from bookext import addresses, shelf
 from bookext.expressions import Number
-from bookext.roles import NumberRole
+from bookext.roles import NumberRole, link, up
 from bookext.shelf import Shelf
 from submasking.records import profiles
 from submasking.records.names import DATASET_STAND_INS, MODEL_STAND_INS, MODELS
@@ -140,7 +140,10 @@ class RecordSource(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         books = self.env.app.shelf
         shelf.note(self.env, books.files())
-        return [nodes.note("", nodes.paragraph("", source(books)), classes=["records"])]
+        told = nodes.paragraph("", source(books))
+        if books.records and self.env.app.builder.format == "html":
+            told += [nodes.Text(" "), link("All runs", f"{up(self.env)}{addresses.table(books.profile)}.html")]
+        return [nodes.note("", told, classes=["records"])]
 
 
 def source(books: Shelf) -> str:

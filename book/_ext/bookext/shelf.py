@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 from sphinx.errors import ExtensionError
-from sphinx.util import logging
 
 from submasking.experiments import grid
 from submasking.records import places, results
@@ -19,7 +18,6 @@ from submasking.records.profiles import PROFILES, profile
 from submasking.records.results import Record
 from submasking.report import frames, storage
 
-logger = logging.getLogger(__name__)
 COMMAND = "make book"
 PROFILE = "SUBMASKING_PROFILE"  # of the environment: show the records of this profile
 HOME = "tiny"  # the profile that the text was written for
@@ -37,13 +35,18 @@ class Shelf:
 
     @classmethod
     def load(cls, profile: str) -> Shelf:
+        """The records of a profile.
+
+        Raises:
+            ExtensionError: a record is stale, so that a number made of it would be.
+        """
         folder = places.book_folder(profile)
         records, stale = grid.own(profile, results.read(folder), grid.made_with(folder))
         if stale:
-            logger.warning(
-                "%d records have another recipe than their runs have now, first %s: run `%s`, and `make records` for"
-                " those that the project ships", len(stale), stale[0].path, COMMAND
-            )  # fmt: skip
+            raise ExtensionError(
+                f"a record must have the recipe that its run has now; {len(stale)} have another, first {stale[0].path}:"
+                f" run `{COMMAND}`, and `make records` for those that the project ships"
+            )
         return cls(profile, folder, records, frames.reported())
 
     @property

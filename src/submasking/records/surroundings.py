@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +18,13 @@ PACKAGES = ("submasking", "torch", "torchvision", "timm", "open_clip_torch", "nu
 
 def surroundings(device: str = "cpu") -> dict[str, Any]:
     """The fields of a record that say where and when it was made."""
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"versions": versions, "device": device, "commit": commit(), "created": created}
+    return {"versions": packages(), "device": device, "commit": commit(), "created": created}
+
+
+def packages() -> dict[str, str]:
+    """Versions of Python and of the packages that a run depends on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def commit() -> str:
@@ -32,6 +37,15 @@ def commit() -> str:
         return _git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def changed_since(commit: str, folders: Sequence[str]) -> tuple[str, ...] | None:
+    """Files below folders of the project that differ from those at a commit; None where that cannot be looked up."""
+    try:
+        _git("cat-file", "-e", f"{commit}^{{commit}}")
+        return tuple(_git("diff", "--name-only", commit, "--", *folders).splitlines())
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _git(*words: str) -> str:

@@ -10,7 +10,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -153,8 +153,12 @@ class Table:
             writer.writerow([*identity, *numbers, count, " ".join(map(str, cell.seeds))])
         return text.getvalue()
 
-    def latex(self) -> str:
-        """The body as a LaTeX tabular with the rules of booktabs; captions belong to the page."""
+    def latex(self, link: Callable[[Query, Cell], str] = lambda query, cell: "") -> str:
+        """The body as a LaTeX tabular with the rules of booktabs; captions belong to the page.
+
+        Args:
+            link: what stands before a number, as the first half of a macro that takes the number; "" for nothing.
+        """
         heads, width = [group for group, _ in self.spec.columns], len(self.spec.columns) + 1
         gap = "@{\\hskip 1.4em}"
         kinds = "".join(
@@ -165,7 +169,9 @@ class Table:
             lines.append("\\midrule")
             if group.title:
                 lines += [f"\\multicolumn{{{width}}}{{l}}{{\\itshape {group.title}}} \\\\", "\\addlinespace[2pt]"]
-            lines += [" & ".join([label, *map(_latex_cell, cells)]) + " \\\\" for label, cells in rows]
+            for (label, cells), (_, queries) in zip(rows, group.rows, strict=True):
+                texts = [_latex_cell(cell, link(query, cell)) for query, cell in zip(queries, cells, strict=True)]
+                lines.append(" & ".join([label, *texts]) + " \\\\")
         return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
 
@@ -186,10 +192,11 @@ def _heads(spec: Spec) -> list[str]:
     return [" & ".join(upper) + " \\\\", " ".join(rules), names]
 
 
-def _latex_cell(cell: Cell) -> str:
+def _latex_cell(cell: Cell, link: str) -> str:
     count = "" if cell.n is None or cell.missing else f"\\textsubscript{{{cell.n}}}"
     narrow = re.sub(r"\b0\.", ".", cell.text())  # eight columns on a page
-    return narrow.replace(MISSING, "--").replace("±", "$\\pm$") + count
+    shown = narrow.replace(MISSING, "--").replace("±", "$\\pm$")
+    return (f"{link}{{{shown}}}" if link else shown) + count
 
 
 def build(number: str, frame: pd.DataFrame, reported: pd.DataFrame, plan: Profile) -> Table:
@@ -237,7 +244,7 @@ def measured(
     """
     if metric not in frame:
         return Cell()
-    share = labels if labels is not None else (0.0 if method in SELF_SUPERVISED else 100.0)
+    share = all_labels(method) if labels is None else labels
     asked = {"model": model, "dataset": dataset, "method": method, "labels": share}
     rows = frame
     for column, value in asked.items():
@@ -250,6 +257,11 @@ def measured(
     flag, seeds = converged(metric), tuple(int(seed) for seed in rows.seed)
     early = int((rows[flag] == 0).sum()) if flag in rows else 0
     return Cell(float(values.mean()), spread, len(values), seeds, DIGITS.get(metric, 3), unconverged=early)
+
+
+def all_labels(method: str) -> float:
+    """The share of the labels, in percent, that a method is meant to see where none is named: all, or none."""
+    return 0.0 if method in SELF_SUPERVISED else 100.0
 
 
 def quoted(reported: pd.DataFrame, query: Query) -> Cell:
