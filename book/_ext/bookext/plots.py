@@ -169,11 +169,12 @@ class RecordFigure(SphinxDirective):
         return f" Profile {books.profile}, {whose}, n = {rows.seed.nunique()} seeds."
 
     def _behind(self, name: str, drawing: Drawing) -> nodes.paragraph:
-        root = f"{up(self.env)}{MADE}/{name}-light"
+        up_to = up(self.env)
         line = nodes.paragraph("", "", classes=["behind"])
         if drawing.notebook:
             line += [nodes.Text("Behind this figure: "), *notebook_link(self.env, drawing.notebook), nodes.Text("; ")]
-        line += [nodes.Text("as "), link("SVG", f"{root}.svg"), nodes.Text(", "), link("PDF", f"{root}.pdf")]
+        line += [nodes.Text("as "), link("SVG", f"{up_to}_images/{name}-light.svg"), nodes.Text(", ")]
+        line += [link("PDF", f"{up_to}{MADE}/{name}-light.pdf")]
         return line
 
     def _absent(self, name: str) -> nodes.Node:
@@ -206,6 +207,12 @@ def _latex_visit(self: Any, node: picture) -> None:
     raise nodes.SkipNode
 
 
+def _once(app: Any, config: Any) -> None:
+    """Pictures are copied as images of pages, so the copy among the static files would be a second one."""
+    config.exclude_patterns = [*config.exclude_patterns, "made/*.svg"]
+
+
 def setup(app: Any) -> None:
+    app.connect("config-inited", _once)
     app.add_node(picture, html=(_html_visit, _html_depart), latex=(_latex_visit, None))
     app.add_directive("record-figure", RecordFigure)

@@ -190,6 +190,7 @@ def documents(books: Shelf) -> dict[str, list[tuple[str, Path]]]:
 def described(file: Path) -> list[tuple[str, str]]:
     """What the head of a record says: all that is no list and no table, so when, where and with which settings."""
     content = json.loads(file.read_text(encoding="utf-8"))
+    content.pop("judged", None)  # labels of images, packed
     plain = [(name, value) for name, value in _flat(content, depth=1) if not isinstance(value, list | dict)]
     return [(name, _text(value)) for name, value in plain if value not in ("", None) and len(str(value)) < 200]
 
@@ -208,9 +209,9 @@ def pages(app: Any) -> Iterator[Page]:
         context = {"title": f"All runs of profile {books.profile}", "profile": books.profile, "records": books.records}
         yield rendered(addresses.table(books.profile), "all_runs.html", context | {"place": _place, "labels": labels})
     for name, sections in documents(app.shelf).items():
-        for _, file in sections:
-            atomic.write(target / name / file.name, file.read_text(encoding="utf-8"))
-        rows = [(section, file, described(file)) for section, file in sections]
+        for section, file in sections:
+            atomic.write(target / name / f"{section}.json", file.read_text(encoding="utf-8"))
+        rows = [(section, described(file)) for section, file in sections]
         yield rendered(name, "documents.html", {"title": f"Records: {name.partition('/')[2]}", "rows": rows})
 
 
