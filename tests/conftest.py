@@ -1,6 +1,7 @@
 """Shared by all tests: one thread, hypothesis profiles, results in a temporary folder, never the project's own."""
 
 import os
+import shutil
 
 # before torch is imported: tests run side by side
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,6 +13,24 @@ settings.register_profile("dev", deadline=None, max_examples=25, suppress_health
 settings.register_profile("ci", parent=settings.get_profile("dev"), max_examples=50, derandomize=True)
 settings.register_profile("intense", parent=settings.get_profile("dev"), max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+REQUIRED = os.environ.get("SUBMASKING_REQUIRE_BROWSER") == "1"
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        if REQUIRED:
+            pytest.fail("no chromium on this machine, and SUBMASKING_REQUIRE_BROWSER=1 asks for one")
+        pytest.skip("no chromium on this machine (on Debian or Ubuntu: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 import functools
 import http.server
-import os
-import shutil
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,9 +10,6 @@ from urllib.parse import unquote, urlsplit
 import built
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-REQUIRED = os.environ.get("SUBMASKING_REQUIRE_BROWSER") == "1"
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WIDTHS = (1280, 390)
 
 
@@ -100,25 +95,11 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address(html):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html.parent)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield f"http://127.0.0.1:{server.server_port}/{html.name}"  # below a path, as sites of projects are
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        if REQUIRED:
-            pytest.fail("no chromium on this machine, and SUBMASKING_REQUIRE_BROWSER=1 asks for one")
-        pytest.skip("no chromium on this machine (on Debian or Ubuntu: apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 class Visit:
@@ -240,3 +221,44 @@ def test_the_downloads_of_a_table_and_a_figure_are_there(html):
     made = Path(html / "_static" / "made")
     assert (made / "table-1.csv").stat().st_size > 1000
     assert (made / "figure-1-light.pdf").read_bytes().startswith(b"%PDF")
+
+
+READY = """(mask) => {
+  const page = document.getElementById("live-page");
+  const told = page.querySelector(".live-status").textContent;
+  return page.dataset.state === "ready" && told.endsWith(`the mask of ${mask}.`);
+}"""
+
+
+def answer(page, mask):
+    """What the live page says once it has predicted with a mask."""
+    page.wait_for_function(READY, arg=mask, timeout=120_000)
+    return page.locator("[data-part=answer]").inner_text()
+
+
+@pytest.mark.parametrize(("place", "width", "scheme"), [("server", 390, "dark"), ("folder", 1280, "light")])
+def test_the_live_page_is_used_by_keyboard_alone(html, address, browser, place, width, scheme):
+    base = address if place == "server" else html.as_uri()
+    with Visit(browser, f"{base}/live.html", width, scheme) as visit:
+        page, press = visit.page, visit.page.keyboard.press
+        assert answer(page, "digits").startswith("DIGIT")
+        page.focus("[name=image]:checked")
+        press("ArrowRight")
+        assert page.locator("[name=image]:checked").get_attribute("value") == "cifar10 1"
+        page.focus("[name=task]:checked")
+        press("ArrowRight")
+        assert "one of digits: this task has no class for it" in answer(page, "cyrillic")
+        assert "kB" in page.locator("[data-part=file]").inner_text()
+        page.focus("[name=layer]:checked")
+        press("ArrowDown")
+        assert (
+            page.locator("[data-part=legend]").inner_text().startswith("layer1.0.conv3: a row for each of 64 filters")
+        )
+        page.focus("[data-part=drawing]")
+        for key in ("Space", *["ArrowDown"] * 8, "Space"):
+            press(key)
+        assert page.locator("[name=image]:checked").get_attribute("value") == "drawn"
+        assert answer(page, "cyrillic").startswith("CYRILLIC")
+        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(overflow) <= 0
+        assert visit.troubles == []

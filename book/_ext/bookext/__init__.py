@@ -18,6 +18,7 @@ offline.py      MathJax from a package instead of from another host
 addresses.py    where the record behind a number is shown
 runs.py         the pages below runs/: every record, how it was made and how to repeat it
 trust.py        how far a record may be trusted today
+live.py         the data of the live page
 contents.py     which pages this build has
 paper.py        the abstract as the PDF needs it
 theorems.py     theorems, proofs and long tables as the PDF needs them
@@ -34,6 +35,7 @@ from bookext import (
     contents,
     grids,
     invariance,
+    live,
     offline,
     pages,
     paper,
@@ -67,6 +69,7 @@ def setup(app: Any) -> dict[str, Any]:
         photos,
         tuning,
         runs,
+        live,
     ):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,7 @@
 """Keep a finished grid as the records that the project ships: `python -m submasking.experiments.keep` (`make records`).
 
-Copies results/tiny/records to book/records/tiny and writes the table and the picture of the README from them.
+Copies results/tiny/records to book/records/tiny, writes the table and the picture of the README from them, and keeps
+what the live page shows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from submasking.experiments import grid
+from submasking.experiments import grid, live
 from submasking.files import atomic
 from submasking.records import analyses, results
 from submasking.records.names import DATASET_STAND_INS, DATASETS
@@ -99,6 +100,7 @@ def main() -> int:
         update_readme(REPOSITORY / "README.md", frame)
         picture = figures.methods(frame[(frame.model == MODEL) & (frame.labels == 100)])
         figures.save(picture, REPOSITORY / "book" / "images" / "methods.png")
+        live.keep()
     except ValueError as error:
         print(f"records: {error}", file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ from pathlib import Path
 _SOURCE = Path(__file__).resolve().parents[3]
 # the project's folder; where the library is installed on its own, the current folder
 REPOSITORY = _SOURCE if (_SOURCE / "_toc.yml").exists() else Path.cwd()
+LIVE = REPOSITORY / "book" / "live" / "data"  # the backbone, masks and images of the book's live page
 
 
 def results_folder(profile: str) -> Path:

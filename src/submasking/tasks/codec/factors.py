@@ -77,7 +77,8 @@ class Factors:
         shift = 2.0 ** (_RIGHT - top)
         right = np.rint(image.astype(np.float64) * shift)
         rows, width = self.layout.rows, self.layout.width
-        noise = self._squares / (rows * width) * (math.sqrt(rows) + math.sqrt(width)) ** 2
+        size = math.sqrt(rows) + math.sqrt(width)
+        noise = self._squares / (rows * width) * (size * size)  # a power is not rounded alike everywhere
         kept = np.rint(signal(right.T @ right, NOISE * noise * (shift * 2**_NORM) ** 2) * 4096)
         return left, np.rint(right @ kept / 4096).astype(kind), 1 / (shift * 4**_NORM * ONE)
 
