@@ -99,6 +99,7 @@ def test_a_task_is_decoded_bit_for_bit_and_predicts_what_python_predicts(page, t
     task, images = maskfile.load(LIVE / f"{name}.safetensors"), rendered(name)
     record = results.read_one(committed_folder("tiny") / results.record_path("rn50-timm", name, "FS", 100, 0))
     assert images.fingerprint() == record.test["images"]
+    assert task.score["top1"] == record.metrics["top1"]
     chosen = images.images[:COUNT]
     found = page.evaluate(TASK, [file(name), text(chosen.numpy().tobytes())])
     masks = task.masks(trunk.state_dict())
@@ -111,6 +112,16 @@ def test_a_task_is_decoded_bit_for_bit_and_predicts_what_python_predicts(page, t
     with torch.no_grad():
         wanted = task.head()(masked.eval()((as_float(chosen) - mean) / std))
     torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-4)
+
+
+def test_the_images_shown_are_the_first_of_each_test_set(rendered):
+    content = container.read(LIVE / "images.safetensors")
+    shown = packing.unpacked(content.description["images"], content.tensors["values"].numpy().tobytes())
+    assert sorted(shown) == TASKS
+    for task in content.description["tasks"]:
+        images, count = rendered(task["name"]), len(task["labels"])
+        assert torch.equal(shown[task["name"]], images.images[:count])
+        assert task["labels"] == images.labels[:count].tolist()
 
 
 TASK = """async ([text, images]) => {

@@ -7,7 +7,7 @@
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
   const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
   const shown = { pixels: null, label: null, task: null, layer: "layer1.0.conv2.weight" };
-  const tasks = {}; // those that were unpacked
+  const unpacking = {}, tasks = {}; // promises of tasks, and those that were unpacked
   let backbone, set;
 
   live.files = {};
@@ -58,7 +58,7 @@
     const started = performance.now();
     const weights = Object.fromEntries(Object.keys(description.mask.tensors).map((key) => [key, backbone[key]]));
     const off = await live.decode(opened.parts.mask, weights, (done, all) => {
-      say(`Decoding the mask of ${title(name)}: layer ${done} of ${all} …`, "decoding");
+      if (shown.task === name) say(`Decoding the mask of ${title(name)}: layer ${done} of ${all} …`, "decoding");
       return new Promise((resolve) => setTimeout(resolve));
     });
     const seconds = (performance.now() - started) / 1000, beside = await live.beside(opened);
@@ -74,7 +74,7 @@
   async function choose(name) {
     shown.task = name;
     try {
-      tasks[name] ??= await unpack(name);
+      tasks[name] = await (unpacking[name] ??= unpack(name));
     } catch (error) {
       say(error.message, "failed");
       throw error;

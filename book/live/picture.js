@@ -19,7 +19,8 @@
     const rows = shape[0], width = values.length / rows;
     canvas.width = width;
     canvas.height = rows;
-    const found = new ImageData(width, rows), most = Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / values.length) * 2;
+    const found = new ImageData(width, rows);
+    const most = 2 * Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
     values.forEach((value, k) => {
       const light = off[k] ? 0 : 0.35 + 0.65 * Math.min(Math.abs(value) / most, 1);
       const colour = value > 0 ? [255, 176, 84] : [104, 176, 255];
@@ -27,6 +28,9 @@
       found.data[4 * k + 3] = 255;
     });
     canvas.getContext("2d").putImageData(found, 0, 0);
+    // points that are smaller than the screen's are mixed, not left out
+    const fits = width <= canvas.clientWidth && rows <= canvas.clientHeight;
+    canvas.style.imageRendering = fits ? "pixelated" : "auto";
   };
 
   /* A canvas to draw on; calls `changed` with the network's pixels. */
@@ -51,7 +55,8 @@
 
     place(event) {
       const box = this.canvas.getBoundingClientRect();
-      return [event.clientX - box.left, event.clientY - box.top].map((value, k) => (value * this.canvas.width) / [box.width, box.height][k]);
+      const scale = this.canvas.width / box.width;
+      return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
     }
 
     key(event) {
