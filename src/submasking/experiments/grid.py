@@ -34,7 +34,10 @@ class Reads(NamedTuple):
     labels: tuple[float, ...] = ()
 
 
-ANALYSES: dict[str, Reads] = {}
+ANALYSES: dict[str, Reads] = {
+    "layer_sparsity": Reads(("FS", "FS-squared", "SSM", "SSM-squared"), labels=(0.0, 100.0)),
+    "correlations": Reads(("ZS", "LP", "FS", "FS-squared", "FFT"), labels=(100.0,)),
+}
 
 
 def chosen(asked: str, offered: Sequence[str], what: str) -> tuple[str, ...]:
