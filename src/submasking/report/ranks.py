@@ -47,9 +47,13 @@ def correlation(first: NDArray[np.number], second: NDArray[np.number]) -> NDArra
     """Spearman's rank correlation along the last axis, ties share their rank; nan where a side has one value only."""
     ranks = [stats.rankdata(side, axis=-1) for side in (first, second)]
     one, other = (side - side.mean(-1, keepdims=True) for side in ranks)
-    product = np.asarray((one * other).sum(-1), dtype=float)
-    size = np.sqrt((one**2).sum(-1) * (other**2).sum(-1))
-    return np.divide(product, size, out=np.full(product.shape, math.nan), where=size > 0)
+    return _share((one * other).sum(-1), (one**2).sum(-1) * (other**2).sum(-1))
+
+
+def _share(product: NDArray[np.float64], squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A product over the largest that it could be; nan where that is 0."""
+    product = np.asarray(product, dtype=float)
+    return np.divide(product, np.sqrt(squares), out=np.full(product.shape, math.nan), where=squares > 0)
 
 
 def ranked(measure: Table, outcome: Table, less: Table | None = None, draws: int = DRAWS) -> Ranked:
@@ -87,9 +91,12 @@ def ranked(measure: Table, outcome: Table, less: Table | None = None, draws: int
 def deals(measure: Table, outcome: Table, less: Table | None = None) -> NDArray[np.float64]:
     """The mean correlation for every way to deal the outcomes out among the data sets, in one order for all calls."""
     orders = np.array(list(itertools.permutations(range(measure.shape[1]))))
-    if less is None:  # ranks go along with what is dealt out
-        outcome = stats.rankdata(outcome, axis=-1)
     found = np.zeros(len(orders))
-    for one, other, taken in zip(measure, outcome, np.zeros_like(outcome) if less is None else less, strict=True):
-        found += correlation(np.broadcast_to(one, orders.shape), other[orders] - taken)
+    if less is not None:
+        for one, other, taken in zip(measure, outcome, less, strict=True):
+            found += correlation(np.broadcast_to(one, orders.shape), other[orders] - taken)
+        return found / len(measure)
+    for pair in zip(measure, outcome, strict=True):  # ranks go along with what is dealt out: ranked once, not each time
+        first, second = (ranks - ranks.mean() for ranks in map(stats.rankdata, pair))
+        found += _share(second[orders] @ first, (first**2).sum() * (second**2).sum())
     return found / len(measure)

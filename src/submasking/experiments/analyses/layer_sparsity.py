@@ -121,7 +121,11 @@ def layers(model: str, records: Iterable[Record]) -> list[Layer]:
     first = {record.backbone["weights"]: record for record in reversed(records)}
     trunks = [backbones.load(model, record.profile, seed=record.seed).trunk for record in first.values()]
     tensors = [dict(trunk.named_parameters()) for trunk in trunks]
-    masked = [name for name in tensors[0] if name in records[0].layers]
+    return layers_of(tensors, [name for name in tensors[0] if name in records[0].layers])
+
+
+def layers_of(tensors: Sequence[Mapping[str, Tensor]], masked: Sequence[str]) -> list[Layer]:
+    """What these tensors are, from their names in the network's order and their values in each of its backbones."""
     return [
         _layer(name, place / max(len(masked) - 1, 1), [weights[name].detach() for weights in tensors])
         for place, name in enumerate(masked)
