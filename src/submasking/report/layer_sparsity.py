@@ -130,13 +130,13 @@ def sentence(tables: Tables) -> str:
     said = []
     for (model, method), rows in stages[stages.sort == "weights"].groupby(["model", "method"], sort=False):
         first, last = rows.iloc[0], rows.iloc[-1]
-        of = orders[(orders.model == model) & (orders.method == method)].set_index("property")
-        depth, count, size = (_number(of.value[name]) for name in ("depth", "weights", "size"))
+        of = orders[(orders.model == model) & (orders.method == method)].iloc[0]
+        depth, count, size = (_number(of[name]) for name in ("depth", "weights", "size"))
         pairs = alike[(alike.model == model) & (alike.method == method) & (alike.between == "data sets")]
         said.append(
             f"- **{model}, {method}** ({first.sets} data sets, seeds: {first.seeds}): {100 * first.value:.1f} % of the"
             f" weights go in {first.stage}, {100 * last.value:.1f} % in {last.stage}. Rank correlation of sparsity over"
-            f" {of['layers'].iloc[0]} layers, mean over the data sets: with depth {depth}, with the number of weights"
+            f" {of['layers']} layers, mean over the data sets: with depth {depth}, with the number of weights"
             f" {count}, with their size {size}"
             + "".join(f"; between two data sets {_number(value)}" for value in pairs.value)
             + "."

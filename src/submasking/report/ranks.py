@@ -78,7 +78,7 @@ def ranked(measure: Table, outcome: Table, less: Table | None = None, draws: int
     count = measure.shape[1]
     each = correlation(measure, outcome - taken)
     dealt = deals(measure, outcome, less)
-    value, chance = float(each.mean()), float(dealt.mean())
+    value, chance = float(each.mean()), round(float(dealt.mean()), 9) + 0.0
     far = np.abs(dealt - chance) >= abs(value - chance) - 1e-9
     drawn = np.random.default_rng(0).integers(count, size=(draws, count))
     again = correlation(measure[:, drawn], (outcome - taken)[:, drawn]).mean(0)

@@ -91,7 +91,8 @@ def tables(tasks: Sequence[Run], records: Sequence[Record]) -> Tables:
     Returns:
         "tensors": each masked tensor of each network and method, with its sparsity on each data set; "kinds", "stages"
         and "sorts" (weights and biases): share of the weights of a group that go; "orders": rank correlation, over the
-        layers, of sparsity with depth, number and size of the weights; "alike": between data sets, seeds and methods;
+        layers, of sparsity with depth, number and size of the weights, and of the last two; "alike": between data sets,
+        seeds and methods;
         "attention": query, key and value apart, of the first seed, where a network has them.
     """
     found: Tables = {name: [] for name in ("tensors", "kinds", "stages", "sorts", "orders", "alike", "attention")}
@@ -107,7 +108,7 @@ def tables(tasks: Sequence[Run], records: Sequence[Record]) -> Tables:
             found["tensors"] += [label | row for row in _tensors(known, by_set)]
             for name, of in (("kinds", "kind"), ("stages", "stage"), ("sorts", "")):
                 found[name] += [label | row for row in grouped(known, by_set, of)]
-            found["orders"] += [label | row for row in _orders(known, by_set)]
+            found["orders"].append(label | _orders(known, by_set))
             found["alike"] += [label | row for row in _alike(part, known)]
         both: Row = {"model": model, "seeds": None}
         found["alike"] += [both | row for row in _methods(known, profiles)]
@@ -181,14 +182,15 @@ def grouped(known: Sequence[Layer], by_set: Mapping[str, NDArray[np.float64]], o
         yield label | {"sort": key[1], "weights": int(counts[there].sum())} | _interval(shares)
 
 
-def _orders(known: Sequence[Layer], by_set: Mapping[str, NDArray[np.float64]]) -> Iterable[Row]:
-    """Rank correlation over the layers' weights, biases left out, on each data set."""
+def _orders(known: Sequence[Layer], by_set: Mapping[str, NDArray[np.float64]]) -> Row:
+    """Rank correlation over the layers' weights, biases left out, mean over the data sets."""
     there = np.array([not layer.bias for layer in known])
     of = {name: np.array([getattr(layer, name) for layer in known])[there] for name in PROPERTIES}
+    row: Row = {"layers": int(there.sum()), "sets": len(by_set)}
     for name, measure in of.items():
-        values = [float(ranks.correlation(measure, rates[there])) for rates in by_set.values()]
-        label: Row = {"property": name, "layers": int(there.sum())}
-        yield label | _interval(values) | {"with_weights": float(ranks.correlation(measure, of["weights"]))}
+        found = _interval(float(ranks.correlation(measure, rates[there])) for rates in by_set.values())
+        row |= {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+    return row | {"weights_size": float(ranks.correlation(of["weights"], of["size"]))}
 
 
 def _alike(records: Sequence[Record], known: Sequence[Layer]) -> Iterable[Row]:
