@@ -103,12 +103,12 @@ def _put(
     bank: Bank, masked: dict[str, nn.Parameter], buffers: dict[str, Tensor], random: torch.Generator, name: str
 ) -> None:
     """Add a task of random masks, with norm buffers and a head of its own."""
-    masks = {key: _drawn(weights.numel(), random).view(weights.shape) for key, weights in masked.items()}
+    masks = {key: drawn(weights.numel(), random).view(weights.shape) for key, weights in masked.items()}
     head = linear_head(int(bank.model.num_features), CLASSES, seed=0) if buffers else None  # type: ignore[arg-type]
     bank.put(name, masks, state={key: value.clone() for key, value in buffers.items()}, head=head)
 
 
-def _drawn(count: int, random: torch.Generator) -> Tensor:
+def drawn(count: int, random: torch.Generator) -> Tensor:
     """Return a random mask: positions that are off are drawn, not a number for every weight, which would take long."""
     mask = torch.ones(count, dtype=torch.bool)
     mask[torch.randint(count, (int(OFF * count),), generator=random)] = False

@@ -19,5 +19,5 @@ def test_tasks_cost_a_bit_per_weight_with_buffers_and_head():
 
 
 def test_made_up_tasks_switch_off_about_the_share_that_is_said():
-    drawn = bank._drawn(100_000, torch.Generator().manual_seed(0))
+    drawn = bank.drawn(100_000, torch.Generator().manual_seed(0))
     assert 0.9 * bank.OFF < 1 - drawn.float().mean().item() <= bank.OFF

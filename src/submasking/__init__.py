@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from submasking.tasks.bank import Bank
     from submasking.tasks.maskfile import MaskFileError, TaskFile
     from submasking.tasks.rounding import round_off
+    from submasking.tasks.shelf import Shelf
 
 __version__ = "0.1.0"
 # what an engineer imports, and the module that it comes from
@@ -35,6 +36,7 @@ _FROM = {
     "MaskSGDInBackward": "masking.in_backward",
     "Masking": "masking.handle",
     "Monitor": "masking.monitor",
+    "Shelf": "tasks.shelf",
     "TaskFile": "tasks.maskfile",
     "Threshold": "masking.criteria",
     "TopK": "masking.criteria",
@@ -55,6 +57,7 @@ __all__ = [
     "MaskSGDInBackward",
     "Masking",
     "Monitor",
+    "Shelf",
     "TaskFile",
     "Threshold",
     "TopK",
