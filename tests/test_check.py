@@ -1,7 +1,6 @@
 """`submasking check`: what is here and missing, one step of what is here, hours; and its page in the book."""
 
 import json
-import math
 import re
 import shutil
 from dataclasses import replace
@@ -14,9 +13,9 @@ import timm
 import torch
 
 from submasking.commands.cli import main
+from submasking.experiments import cost, grid
 from submasking.learning.backbone import Backbone
 from submasking.records.names import DATASETS, MODELS
-from submasking.records.profiles import PAPER
 from submasking.worlds.paper import effort, inventory, models, remote, weights
 from submasking.worlds.paper.data import catalogue
 from submasking.worlds.paper.data.load import load
@@ -85,6 +84,8 @@ def test_people_read_the_same(here, capsys):
     assert "20 files are missing" in text
     assert all(network.file.name in text for network in weights.NETWORKS.values())
     assert "of unknown size" in text
+    kept = sum(map(cost.kept_bytes, grid.runs("paper")))
+    assert f"{len(grid.runs('paper'))} runs, which leave task files of {remote.words(kept)} at most" in text
     assert "disk: at least" in text  # for what has an unknown size
 
 
@@ -139,22 +140,6 @@ def test_a_step_that_fails_is_a_fault_and_the_others_are_taken(here, monkeypatch
     assert found["faults"] == ["rn50-timm cannot be run: out of memory"]
     assert len([step for step in found["steps"] if "seconds" in step]) == 5
     assert found["hours"] is None
-
-
-def test_the_hours_are_those_of_a_count_by_hand():
-    got = effort.hours(dict.fromkeys(MODELS, 3600.0))
-    batches = {name: math.ceil(one.images("train") / 64) for name, one in catalogue.SETS.items()}
-    every = sum(batches.values())
-    # rn18-timm and rn50-swav: FS and FFT 150 epochs each; vitb32-clip: FS 32, FFT as the others
-    assert got["tables"] == pytest.approx(every * (150 + 150 + 150 + 150 + 32 + 150))
-    few = sum(300 * math.ceil(int(catalogue.SETS[name].images("train") * 0.1) / 64) for name in PAPER.sparse_datasets)
-    none = sum(300 * batches[name] for name in PAPER.sparse_datasets) * (2 * 224**2 + 6 * 96**2) / 224**2
-    assert got["figures"] == pytest.approx(few + none)
-
-
-def test_hours_need_a_step_of_every_model():
-    with pytest.raises(ValueError, match="rn50-timm is missing"):
-        effort.hours({"rn18-timm": 1.0})
 
 
 def test_a_device_that_is_not_here_is_one_line(here, capsys):

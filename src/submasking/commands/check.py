@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from submasking.commands.options import add_device, add_json
+from submasking.experiments import cost, grid
 from submasking.learning.backbone import Backbone
 from submasking.learning.device import choose
 from submasking.worlds.paper import effort, models, places
@@ -47,8 +48,11 @@ def run(given: argparse.Namespace) -> int:
         raise ValueError(f"--batch-size must be at least 2, got {given.batch_size}; the paper uses {effort.BATCH}")
     device = choose(given.device)
     items = inventory(progress=not given.json)
+    runs = grid.runs(given.profile)
     found: dict[str, Any] = {
         "profile": given.profile,
+        "runs": len(runs),
+        "kept": sum(map(cost.kept_bytes, runs)),
         "files": [asdict(item) for item in items],
         "disk": _disk(items),
         "device": _device(device),
@@ -59,7 +63,7 @@ def run(given: argparse.Namespace) -> int:
         found["steps"] = list(_steps(items, device, given.batch_size))
         seconds = _by_model(found["steps"])
         if len(seconds) == len(NETWORKS):
-            found["hours"] = effort.hours(seconds, given.batch_size)
+            found["hours"] = cost.hours(seconds, given.batch_size)
     found["faults"] = _faults(found)
     print(json.dumps(found, indent=2) if given.json else "\n".join(_text(found)))
     return 1 if found["faults"] else 0
@@ -171,6 +175,7 @@ def _text(found: dict[str, Any]) -> Iterator[str]:
     for disk in found["disk"]:
         need = f"{'at least ' if unknown else ''}{words(disk['need'])}"
         yield f"disk: {need} to be written, {words(disk['free'])} free ({', '.join(disk['folders'])})"
+    yield f"{found['runs']} runs, which leave task files of {words(found['kept'])} at most"
     device = found["device"]
     memory = f", {words(device['memory'])}; the authors ask for {words(GPU_BYTES)}" if device["memory"] else ""
     yield f"device: {device['name']}{memory}"
