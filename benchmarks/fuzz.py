@@ -107,15 +107,19 @@ def lying(content: bytes, other: bytes, dice: random.Random, folder: Path) -> by
         coded[dice.randrange(len(coded))] ^= 1 << dice.randrange(8)
         tensors[part] = container.as_tensor(bytes(coded[: dice.choice((None, None, dice.randrange(len(coded))))]))
     else:
-        holder: Any = description
-        while True:
-            key = dice.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
-            if not isinstance(holder[key], dict | list) or not holder[key] or dice.random() < 0.3:
-                break
-            holder = holder[key]
-        holder[key] = dice.choice(HOSTILE)
+        replace_one(description, dice.choice(HOSTILE), dice)
     container.write(path, description, tensors)
     return path.read_bytes()
+
+
+def replace_one(holder: Any, value: Any, dice: random.Random) -> None:
+    """Put a value in place of one that is drawn, at any depth of dictionaries and lists."""
+    while True:
+        key = dice.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+        if not isinstance(holder[key], dict | list) or not holder[key] or dice.random() < 0.3:
+            break
+        holder = holder[key]
+    holder[key] = value
 
 
 DAMAGES: dict[str, Callable[..., bytes]] = {
@@ -177,7 +181,7 @@ def measure(files: int = FILES, seed: int = 0) -> list[dict[str, Any]]:
         folder, model = Path(name), network()
         tasks = [original(folder / str(k), k) for k in range(2)]
         wholes = [((folder / str(k)).read_bytes(), task) for k, task in enumerate(tasks)]
-        resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MEMORY, limit[1]))
+        resource.setrlimit(resource.RLIMIT_AS, (address_space() + MEMORY, limit[1]))
         try:
             for number in range(files):
                 start = time.process_time()
@@ -199,5 +203,6 @@ def _row(kind: str, counts: Counter[tuple[str, str]], longest: float) -> dict[st
     return {"damage": kind, "files": sum(found.values()), **found, "longest_ms": round(1000 * longest, 1)}
 
 
-def _address_space() -> int:
+def address_space() -> int:
+    """Bytes that this process has reserved."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

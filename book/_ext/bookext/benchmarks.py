@@ -122,6 +122,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("another task", "read as another task", "{:,}".format),
         ("longest_ms", "longest, ms", "{:.0f}".format),
     ),
+    "readers": (
+        ("reader", "kind of file", str),
+        ("files", "files", "{:,}".format),
+        ("refused", "refused", "{:,}".format),
+        ("read", "read", "{:,}".format),
+        ("longest_ms", "longest, ms", "{:.0f}".format),
+    ),
     "cost_steps": (
         ("model", "network", str),
         ("weights", "masked weights", "{:,}".format),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,11 @@ from submasking.tasks.rounding import round_off
 from submasking.worlds import libraries
 
 _HEAD, _KEY = "head.", "submasking.task"
+_KINDS: dict[type, tuple[str, ...]] = {
+    dict: ("backbone", "preprocessing", "score", "provenance"),
+    list: ("masked", "trained", "classes"),
+    str: ("rescale",),
+}
 ROUNDED = 2**-20  # relative: what theta / alpha may differ by from machine to machine
 
 
@@ -68,12 +74,7 @@ def _bake(given: argparse.Namespace) -> None:
 
 def _back(given: argparse.Namespace) -> None:
     tensors, metadata = store.read(given.file)
-    if _KEY not in metadata:
-        raise ValueError(
-            f"with --back the file must be a checkpoint that `submasking apply` has baked; {given.file} is none; leave"
-            " --back out for a mask file"
-        )
-    kept = json.loads(metadata[_KEY])
+    kept = _described(given.file, metadata)
     wanted = kept["preprocessing"]
     network = libraries.build(
         kept["backbone"]["architecture"], given.weights, options=kept["backbone"]["options"], size=wanted.get("size")
@@ -106,6 +107,39 @@ def _back(given: argparse.Namespace) -> None:
     )
 
 
+def _described(file: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """What `_bake` wrote beside the tensors; a file that comes from elsewhere may hold anything there."""
+    if _KEY not in metadata:
+        raise ValueError(
+            f"with --back the file must be a checkpoint that `submasking apply` has baked; {file} is none; leave"
+            " --back out for a mask file"
+        )
+    try:
+        kept: dict[str, Any] = {"trained": []} | dict(json.loads(metadata[_KEY]))
+        wrong = _wrong(kept)
+    except (ValueError, TypeError, RecursionError) as error:
+        kept, wrong = {}, str(error)
+    if wrong:
+        raise ValueError(
+            f"{file} must say what `submasking apply` has written beside its tensors, but that is damaged ({wrong});"
+            " bake the task again"
+        )
+    return kept
+
+
+def _wrong(kept: dict[str, Any]) -> str:
+    """The first entry that is missing or of another kind; "" where there is none."""
+    wanted = [(name, kind) for kind, names in _KINDS.items() for name in names]
+    odd = [name for name, kind in wanted if not isinstance(kept.get(name), kind)]
+    if not odd:
+        backbone = kept["backbone"]
+        odd = [name for name in ("architecture", "weights") if not isinstance(backbone.get(name), str)]
+        odd += [] if isinstance(backbone.get("options"), dict) else ["options"]
+        lists = ("masked", "trained", "classes")
+        odd += [name for name in lists if not all(isinstance(each, str) for each in kept[name])]
+    return f"{odd[0]} is missing or of another kind" if odd else ""
+
+
 def _require_same_names(file: Path, tensors: dict[str, Tensor], now: dict[str, Tensor]) -> None:
     odd = [name for name in {**tensors, **now} if name not in tensors or name not in now]
     odd += [name for name in tensors if name in now and tensors[name].shape != now[name].shape]
@@ -133,6 +167,8 @@ def _require_same(file: Path, tensors: dict[str, Tensor], now: dict[str, Tensor]
 def _linear(head: dict[str, Tensor]) -> torch.nn.Linear | None:
     if not head:
         return None
+    if head.keys() - {"weight", "bias"} or "weight" not in head or head["weight"].dim() != 2:
+        raise ValueError(f"the head of a baked checkpoint must be a linear layer, got {sorted(head)}; bake it again")
     classes, width = head["weight"].shape
     linear = torch.nn.Linear(width, classes, bias="bias" in head)
     linear.load_state_dict(head)

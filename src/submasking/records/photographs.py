@@ -137,7 +137,7 @@ def _parsed(path: Path, time: int, size: int) -> Found:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         fits = found["schema"] == SCHEMA and {"name", "model", "settings", "found"} <= set(found)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         fits = False
     if not fits:
         raise ValueError(f"{path} must be a study of photographs of form {SCHEMA}; make it again, or take it away")

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 
 LARGEST = 2**16  # classes; ImageNet-21k has a third of them
+MOST = 2**26  # bytes unpacked, two for each image: a few letters of a record could else fill the memory
 IMAGES, LABELS = "images", "labels"  # what a record keeps of its test set
 
 
@@ -31,8 +32,11 @@ def unpack(text: str) -> list[int]:
         ValueError: the text is not what `pack` makes.
     """
     try:
-        planes = zlib.decompress(base64.b64decode(text, validate=True))
-    except (binascii.Error, zlib.error, ValueError) as error:
+        inflater = zlib.decompressobj()
+        planes = inflater.decompress(base64.b64decode(text, validate=True), MOST)
+        if not inflater.eof:
+            raise ValueError(f"it is cut off, or longer than {MOST} bytes")
+    except (binascii.Error, zlib.error, ValueError, TypeError) as error:
         raise ValueError(f"packed classes must be zlib in base64 ({error}); run the experiment again") from error
     count, odd = divmod(len(planes), 2)
     if odd:

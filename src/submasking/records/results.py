@@ -7,7 +7,7 @@ import math
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from submasking.files import atomic
 from submasking.records import predictions
@@ -97,7 +97,7 @@ def read_one(path: Path) -> Record:
         values = json.loads(path.read_text(encoding="utf-8"))
         record = Record(**values)
         validate(record)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a valid record ({error}); move it away and run its experiment again"
         ) from error
@@ -124,7 +124,15 @@ def read(folder: Path) -> list[Record]:
 
 
 def validate(record: Record) -> None:
-    """ValueError where a record breaks the schema: version, labels, metrics that are no finite numbers, predictions."""
+    """ValueError where a record breaks the schema: kinds, names that lead elsewhere, labels, metrics, predictions."""
+    for name, hint in get_type_hints(Record).items():
+        value, kind = getattr(record, name), get_origin(hint) or hint
+        if not isinstance(value, (int, float) if kind is float else kind) or (isinstance(value, bool)):
+            raise ValueError(f"{name} must be of kind {kind.__name__}, got {type(value).__name__}")
+    for name in ("model", "dataset", "method", "variant"):  # which make its path
+        value = getattr(record, name)
+        if "/" in value or "\0" in value or value in (".", "..") or not (value or name == "variant"):
+            raise ValueError(f"{name} must be a name and no path, got {value!r}")
     if record.schema != SCHEMA:
         raise ValueError(f"schema must be {SCHEMA}, got {record.schema}")
     if not 0 <= record.labels <= 100:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from submasking.files import atomic
@@ -36,17 +37,17 @@ def card(task: TaskFile) -> str:
     front = [FRONT, "tags: [submasking, image-classification]"]
     if task.provenance.get("dataset"):
         front.append(f"datasets: [{json.dumps(str(task.provenance['dataset']))}]")
-    sizes = task.sizes()
+    sizes, backbone = task.sizes(), {name: _plain(str(value)) for name, value in task.backbone.items()}
     lines = [
         *front,
         "---",
         "",
-        f"# A task on {task.backbone['architecture'] or 'a frozen backbone'}",
+        f"# A task on {backbone['architecture'] or 'a frozen backbone'}",
         "",
         f"{len(task.classes)} classes. The file holds which weights of the backbone are switched off"
         f" ({sizes['coded_bytes']:,} bytes), its adapted norm buffers ({sizes['buffers_bytes']:,}) and the head"
-        f" ({sizes['head_bytes']:,}); the backbone itself ({task.backbone['weights'] or 'weights without a name'},"
-        f" fingerprint `{task.backbone['fingerprint']}`) is not in it.",
+        f" ({sizes['head_bytes']:,}); the backbone itself ({backbone['weights'] or 'weights without a name'},"
+        f" fingerprint `{backbone['fingerprint']}`) is not in it.",
         "",
         "```python",
         "from submasking import hub",
@@ -57,8 +58,14 @@ def card(task: TaskFile) -> str:
         "```",
     ]
     lines += ["", "| measure | value |", "|---|---|"] if task.score else []
-    lines += [f"| {name} | {value:.4f} |" for name, value in task.score.items()]
+    lines += [f"| {_plain(name)} | {value:.4f} |" for name, value in task.score.items()]
     return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text of a file as one line of Markdown that is nothing but text: no markup, link or HTML."""
+    line = " ".join(text.split())
+    return re.sub(r"[\\`*\[\]<>|!#&]", lambda found: f"&#{ord(found[0])};", line)
 
 
 def pull(source: str | Path, *, revision: str | None = None) -> TaskFile:

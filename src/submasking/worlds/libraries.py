@@ -21,8 +21,14 @@ from submasking.worlds import efficientnet_lite, folder, networks, packaged, pre
 from submasking.worlds.paper.weights import PROMPT
 
 DEFAULT_SIZE = 224
+LARGEST_SIZE = 4096  # a network tries itself on one image of the size; a mask file may name any
 HEADS = ("auto", "linear", "text")
 _VISUAL = "visual."  # before the names of a CLIP's image network
+# of timm and torchvision: they lead to other files and addresses, and options may come with a stranger's mask file
+ELSEWHERE = (
+    "cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_model_args",
+    "weights", "weights_backbone",
+)  # fmt: skip
 LIBRARIES = ("timm", "torchvision", "open_clip")
 
 
@@ -43,7 +49,7 @@ def build(
             `submasking.worlds.recipes.ARCHITECTURES`.
         weights: weights file; None asks the library for the pretrained ones, which may download them, or takes those
             of the package that brings EfficientNet-Lite0.
-        options: passed to the constructor of timm or torchvision.
+        options: passed to the constructor of timm or torchvision; none that says where weights come from.
         size: side of the images in pixels; None takes the architecture's.
         mean: per channel, of images in [0, 1]; None takes the architecture's.
         std: likewise.
@@ -58,6 +64,15 @@ def build(
         raise ValueError(f"head must be one of {', '.join(HEADS)}; got {head!r}")
     library, _, name = architecture.rpartition(":")
     _require_known(library, name)
+    if size is not None and (type(size) is not int or not 0 < size <= LARGEST_SIZE):
+        raise ValueError(
+            f"the size of images must be a whole number of pixels from 1 to {LARGEST_SIZE:,}, got {size!r}; take the"
+            " architecture's"
+        )
+    if leading := [option for option in options or {} if option in ELSEWHERE]:
+        raise ValueError(
+            f"options must be of the network, {leading[0]!r} says where weights come from; name a file of weights"
+        )
     given, refused = dict(options or {}), None
     for attempt in (given, *(given | more for more in _sizes(library, name, size))):
         try:

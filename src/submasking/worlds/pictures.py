@@ -33,6 +33,12 @@ BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 Say = Callable[[str], object]
 
 
+def formats() -> list[str]:
+    """Kinds of files that are decoded here. Pillow would give some of the others to a program: EPS to Ghostscript."""
+    Image.init()
+    return [kind for kind in Image.ID if kind not in NOT_DECODED]
+
+
 def suffixes() -> frozenset[str]:
     """Endings of names, as ".jpg", in lower case, of the files that the installed decoder reads."""
     known = Image.registered_extensions().items()
@@ -63,7 +69,7 @@ def rendered(path: Path, *, say: Say = lambda _: None) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large pictures, where our limit counts, and of broken metadata
             # not by its path: Pillow would map it into memory, and scramble a TIFF that lies on its side
-            with path.open("rb") as file, Image.open(file) as picture:
+            with path.open("rb") as file, Image.open(file, formats=formats()) as picture:
                 return _read(picture, lambda odd: say(f"{path}, {odd}"))
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path} must have at most {MAX_PIXELS:,} pixels ({error}); scale it down") from error

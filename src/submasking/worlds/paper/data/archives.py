@@ -13,7 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 LARGEST = 200_000_000  # bytes of one picture's file; the largest of SUN397 has under 30 million
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
+DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
+    RuntimeError,  # of a zip archive that asks for a password
+)  # fmt: skip
 
 
 def pictures(place: Path, inside: str, wanted: Mapping[str, int]) -> Iterator[tuple[int, str, bytes]]:

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torchvision.transforms import v2
 
-from submasking.worlds.pictures import MAX_PIXELS
+from submasking.worlds.pictures import MAX_PIXELS, formats
 
 RENDERINGS = ("whole", "centre")
 USUAL = {"train": "whole", "test": "centre"}
@@ -30,7 +30,7 @@ def decoded(content: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of broken metadata, and of large pictures, where our limit counts
-            with Image.open(io.BytesIO(content)) as picture:
+            with Image.open(io.BytesIO(content), formats=formats()) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise ValueError(f"it has {picture.width:,} x {picture.height:,} pixels")
                 return picture.convert("RGB")
