@@ -37,6 +37,8 @@ class Reads(NamedTuple):
 ANALYSES: dict[str, Reads] = {
     "layer_sparsity": Reads(("FS", "FS-squared", "SSM", "SSM-squared"), labels=(0.0, 100.0)),
     "correlations": Reads(("ZS", "LP", "FS", "FS-squared", "FFT"), labels=(100.0,)),
+    "ablations": Reads(("LP", "FS", "FS-squared", "FS-magnitude"), labels=(100.0,)),
+    "cascade": Reads(("SSM",), UNLABELLED_MODEL),
 }
 
 
