@@ -129,15 +129,15 @@ class Budget:
         return [(dataset, seed) for seed in self.seeds for dataset in self.datasets]
 
 
-def analyse(profile_name: str, model: str, budget: Budget) -> Analysis:
+def analyse(profile_name: str, model: str, budget: Budget, seeds: str = "all") -> Analysis:
     """Train the variants, read the runs, compare.
 
     Args:
         profile_name: name of a profile with a grid.
         model: whose runs are read for the comparison of networks; "all" for every one.
         budget: see there.
+        seeds: of the runs that are read, whole numbers split by commas; "all" is the profile's.
     """
-    seeds = ",".join(map(str, budget.seeds))
     records = keeping.records_of(
         run for run in keeping.tasks(NAME, profile_name, model, seeds) if run.dataset in budget.datasets
     )
@@ -174,6 +174,7 @@ def variants(profile_name: str, budget: Budget) -> keeping.Tables:
         "variants": _table(judged, rates, budget, [each.name for each in VARIANTS], PLAIN, "top1"),
         "prototypes": _table(judged, rates, budget, list(PROTOTYPES), "as many", "lp"),
         "by_set": _by_set(judged, budget),
+        "budget": [{"epochs": budget.epochs, "tries": budget.tries, "n": len(budget.pairs)}],
     }
     return tables | ({"rates": tried} if tried else {})
 
