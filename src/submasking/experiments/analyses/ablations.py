@@ -170,7 +170,7 @@ def variants(profile_name: str, budget: Budget) -> keeping.Tables:
         for name, way in ways.items():
             told = world.told(name, rates[name], dataset, seed, "test")
             judged[name, dataset, seed] = trials.find(told, partial(way, rates[name], dataset, seed, "test"))
-    tables = {
+    tables: keeping.Tables = {
         "variants": _table(judged, rates, budget, [each.name for each in VARIANTS], PLAIN, "top1"),
         "prototypes": _table(judged, rates, budget, list(PROTOTYPES), "as many", "lp"),
         "by_set": _by_set(judged, budget),
