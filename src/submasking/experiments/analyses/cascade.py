@@ -139,7 +139,8 @@ def routed(embedded: Embedded, experts: int, seed: int) -> Routes:
         seed: of the mixture's start.
     """
     n, width = embedded.train.shape
-    seen = PCA(min(COMPONENTS, n - 1, width), random_state=seed).fit(embedded.train.numpy())
+    components = max(min(COMPONENTS, n // (2 * experts), width), 1)  # few images cannot fill many dimensions
+    seen = PCA(components, random_state=seed).fit(embedded.train.numpy())
     mixture = GaussianMixture(experts, random_state=seed)
     mixture.fit(seen.transform(embedded.train.numpy()))
     return Routes(*(torch.from_numpy(mixture.predict(seen.transform(each.numpy()))) for each in embedded))
