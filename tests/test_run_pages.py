@@ -78,9 +78,9 @@ def test_the_runs_of_a_number_are_shown_one_by_one(books, text):
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("rn18-timm * FS sparsity", "runs/tiny/index.html#model=rn18-timm&method=FS&labels=100"),
+        ("rn18-timm * FS sparsity", "runs/tiny/index.html?model=rn18-timm&method=FS&labels=100"),
         ("rn18-timm dtd FS top1 - rn18-timm dtd LP top1", "runs/tiny/rn18-timm-dtd.html#FS-100"),
-        ("score rn18-timm FS LP top1", "runs/tiny/index.html#model=rn18-timm&labels=100"),
+        ("score rn18-timm FS LP top1", "runs/tiny/index.html?model=rn18-timm&labels=100"),
     ],
 )
 def test_a_number_of_several_experiments_leads_to_all_they_share(books, text, address):

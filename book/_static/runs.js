@@ -1,4 +1,4 @@
-// The table of all runs: filtered by its first columns and by the address (#model=...&method=...), sorted by its heads.
+// The table of all runs: filtered by its first columns and by the address (?model=...&method=...), sorted by its heads.
 "use strict";
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -22,7 +22,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   function read() {
-    const asked = new URLSearchParams(location.hash.slice(1));
+    const asked = new URLSearchParams(location.search);
     for (const select of form.querySelectorAll("select")) {
       select.value = asked.get(select.name) ?? "";
       if (select.selectedIndex < 0) select.value = "";
@@ -53,16 +53,15 @@ document.addEventListener("DOMContentLoaded", () => {
   form.hidden = false;
   form.addEventListener("change", () => {
     const asked = [...new FormData(form)].filter(([, value]) => value);
-    history.replaceState(null, "", asked.length ? `#${new URLSearchParams(asked)}` : location.pathname);
+    history.replaceState(null, "", asked.length ? `?${new URLSearchParams(asked)}` : location.pathname);
     filter();
   });
-  window.addEventListener("hashchange", read);
   read();
 });
 
 // One tab stop for a table of numbers; arrows go from number to number.
 document.addEventListener("DOMContentLoaded", () => {
-  for (const table of document.querySelectorAll("table.record-table")) {
+  for (const table of document.querySelectorAll("table")) {
     const links = [...table.querySelectorAll("a.measured")];
     links.forEach((link, number) => (link.tabIndex = number ? -1 : 0));
     table.addEventListener("keydown", (event) => {

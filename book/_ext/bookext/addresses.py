@@ -76,7 +76,7 @@ def of_places(several: Iterable[Place]) -> str:
     shared = set(found[0].fields).intersection(*(each.fields for each in found))
     asked = "&".join(f"{name}={value}" for name, value in found[0].fields if (name, value) in shared)
     profile = found[0].page.split("/")[1]
-    return f"{table(profile)}.html" + (f"#{asked}" if asked else "")
+    return f"{table(profile)}.html" + (f"?{asked}" if asked else "")
 
 
 def _parts(file: Path) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from docutils import nodes
 from matplotlib.figure import Figure
 from sphinx.util.docutils import SphinxDirective
 
-from bookext import shelf
+from bookext import addresses, shelf
 from bookext.expressions import Number
 from bookext.grids import MADE, write
 from bookext.plots import Drawing, RecordFigure
@@ -307,7 +307,8 @@ def _row(way: str, found: Sequence[Study], tables: dict[str, pd.DataFrame]) -> l
         if way not in table.index:
             cells.append(MISSING)
             continue
-        number = number_node(_accuracy_of(study, way, table.loc[way]), "record")
+        address = addresses.document("photographs", study["model"], study["name"]).address
+        number = number_node(_accuracy_of(study, way, table.loc[way]), "record", address)
         best = table.accuracy[table.index.isin(photographs.JUDGED)].max() == table.accuracy[way]
         cells.append(nodes.strong("", "", number) if best else number)
     off, bits = (np.array([row[field] for row in there]) for field in ("off", "bits"))
