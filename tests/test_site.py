@@ -200,6 +200,7 @@ def test_a_table_of_numbers_is_one_tab_stop_and_arrows_move_in_it(address, brows
 
 def test_all_runs_are_filtered_by_the_address_and_sorted_by_a_head(address, browser):
     with Visit(browser, f"{address}/runs/tiny/index.html?model=rn18-timm&method=FS") as visit:
+        visit.page.wait_for_selector("form.filters:visible")
         shown = visit.page.locator("#all-runs tbody tr:visible")
         count = shown.count()
         assert f"{count} of" in visit.page.locator("form.filters output").text_content()
