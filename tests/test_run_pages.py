@@ -150,3 +150,14 @@ def test_the_panel_names_versions_that_are_not_those_of_the_build(books):
     assert machine.state == "open"
     assert "torch 1.0 (here 2." in machine.said
     assert "elsewhere" in machine.said
+
+
+def test_a_document_is_described_in_a_few_lines_and_has_a_file_of_its_own():
+    found = runs.documents(Shelf.load("tiny"))
+    assert {"runs/benchmarks", "runs/photographs"} <= set(found)
+    for page, sections in found.items():
+        assert len({section for section, _ in sections}) == len(sections), page
+        for _, file in sections:
+            said = dict(runs.described(file))
+            assert "created" in said
+            assert len(said) < 60

@@ -190,7 +190,8 @@ def documents(books: Shelf) -> dict[str, list[tuple[str, Path]]]:
 def described(file: Path) -> list[tuple[str, str]]:
     """What the head of a record says: all that is no list and no table, so when, where and with which settings."""
     content = json.loads(file.read_text(encoding="utf-8"))
-    content.pop("judged", None)  # labels of images, packed
+    for name in ("judged", "runs"):  # labels of images, packed; every run that an analysis read
+        content.pop(name, None)
     plain = [(name, value) for name, value in _flat(content, depth=1) if not isinstance(value, list | dict)]
     return [(name, _text(value)) for name, value in plain if value not in ("", None) and len(str(value)) < 200]
 
