@@ -39,6 +39,8 @@ ANALYSES: dict[str, Reads] = {
     "correlations": Reads(("ZS", "LP", "FS", "FS-squared", "FFT"), labels=(100.0,)),
     "ablations": Reads(("LP", "FS", "FS-squared", "FS-magnitude"), labels=(100.0,)),
     "cascade": Reads(("SSM",), UNLABELLED_MODEL),
+    "task_similarity": Reads(("FS",), "rn18-timm", (100.0,)),
+    "retraining": Reads(("FS", "FS-squared", "SSM"), "all", (100.0, 0.0)),
 }
 
 

@@ -171,7 +171,7 @@ def supervised(task: Run, progress: bool) -> Found:
     few, bank_images = _labelled(task, train, task.labels), _images(task, "bank")
     labelled = train.subset(few)
     start, off = _thinned(task, backbone) if task.method == "FS-random" else (backbone, {})
-    adapted = _adapted(task, start, labelled, progress)
+    adapted = learn(task, start, labelled, progress)
     seen = labelled if bank_images is train else bank_images.subset(few)
     bank, queries = (_measured(task, adapted.trunk, each) for each in (seen, test))
     adapted.trunk.cpu()
@@ -190,7 +190,7 @@ def self_supervised(task: Run, progress: bool) -> Found:
     chosen = profile(task.profile)
     backbone = _backbone(task)
     train, test = (_images(task, split) for split in ("train", "test"))
-    adapted = _adapted(task, backbone, train, progress)
+    adapted = learn(task, backbone, train, progress)
     bank, queries = (_measured(task, adapted.trunk, _images(task, split)) for split in ("bank", "test"))
     adapted.trunk.cpu()
     given, solved = {"knn": nearest_neighbours(bank, train.labels, queries, k=chosen.neighbours)}, {}
@@ -210,10 +210,22 @@ def _learns(method: str) -> str:
     return method if method in LEARNS else method.partition("-")[0]
 
 
-def _adapted(task: Run, backbone: Backbone, images: ImageSet, progress: bool) -> Adapted:
-    """Adapt as the run's profile says; an interrupted run goes on from its checkpoint."""
+def learn(
+    task: Run, backbone: Backbone, images: ImageSet, progress: bool, *, epochs: int = 0, **others: Any
+) -> Adapted:
+    """Adapt as the run's profile says; an interrupted run goes on from its checkpoint.
+
+    Args:
+        task: the run, which says how.
+        backbone: what is adapted.
+        images: what to.
+        progress: show the progress.
+        epochs: another number of them; 0 takes the profile's.
+        others: what else `submasking.learning.adapt.adapt` is told, for a training that is not the run's own.
+    """
     chosen = profile(task.profile)
     plan = chosen.method(task.method, task.model, task.labels)
+    plan = replace(plan, epochs=epochs or plan.epochs)
     if chosen.same_steps and task.labels:
         plan = replace(plan, epochs=round(plan.epochs * 100 / task.labels))
     protocol = chosen.protocol or Protocol()
@@ -230,9 +242,9 @@ def _adapted(task: Run, backbone: Backbone, images: ImageSet, progress: bool) ->
         swav=chosen.swav,
         batch_size=chosen.batch_size,
         seed=task.seed,
-        checkpoint=task.checkpoint_file,
         label=str(task),
         progress=progress,
+        **({"checkpoint": task.checkpoint_file} | others),
     )
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from submasking.learning import augment
@@ -88,6 +89,7 @@ def adapt(
     rescale: str = "none",
     init: str | float | Init = "",
     criterion: Criterion | None = None,
+    masks: Mapping[str, Bool[Tensor, "*shape"]] | None = None,
     head: nn.Linear | None = None,
     rates: str = "step",
     precision: str = "float32",
@@ -95,6 +97,7 @@ def adapt(
     device: str = "cpu",
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 10.0,
+    on_epoch: Callable[[int, Masking | None], None] | None = None,
     label: str = "",
     progress: bool = True,
 ) -> Adapted:
@@ -121,6 +124,8 @@ def adapt(
         rescale: "none" or "variance", of masks.
         init: start of the scores of masks, see `submasking.masking.masks.mask`; "" takes the plan's.
         criterion: which scores switch a weight off, such as `submasking.TopK(0.5)`; None is the threshold 0.
+        masks: where masks start instead, those of another task: scores of 1 above the threshold where a weight is on, 1
+            below where it is off, as `Masking.load_masks` sets them.
         head: with labels, where the head starts, such as a probe of the untouched network; it stays as it is. None
             takes a new one, or CLIP's text head.
         rates: whether learning rates change with every "step" or every "epoch"; the first epoch of a warm-up has a rate
@@ -130,6 +135,7 @@ def adapt(
         device: where to train; trunk and head stay there.
         checkpoint: where it goes on from; see `submasking.learning.train.fit`, also for the last three.
         checkpoint_seconds: see there.
+        on_epoch: called after each epoch with its index and the handle of the masks.
         label: see there.
         progress: see there.
 
@@ -171,6 +177,10 @@ def adapt(
     masking, optimizers = learnable(
         trunk, METHODS[method], plan, select=chosen, criterion=criterion, rescale=rescale, init=init, seed=seed
     )
+    if masks is not None:
+        if masking is None:
+            raise ValueError(f"masks must be None for {method}, which learns none; leave them out")
+        masking.load_masks(masks)
     if swav is not None and method in SELF_SUPERVISED:
         network = computed(trunk, precision, device)
         made = _unlabelled(network, backbone, images, swav, plan, style, batch_size, seed, device)
@@ -221,7 +231,9 @@ def adapt(
         | ({"first head": fingerprint(head.state_dict())} if head is not None else {})
         | ({"rates": rates} if rates != "step" else {})
         | ({"precision": precision} if precision != "float32" else {})
-        | ({"criterion": repr(criterion)} if criterion is not None else {}),
+        | ({"criterion": repr(criterion)} if criterion is not None else {})
+        | ({"first masks": fingerprint(masks)} if masks is not None else {}),
+        on_epoch=None if on_epoch is None else lambda epoch: on_epoch(epoch, masking),
         label=label,
         progress=progress,
     )
