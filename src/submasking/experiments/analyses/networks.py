@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from submasking.experiments import methods
@@ -18,8 +18,10 @@ from submasking.learning.backbone import Backbone
 from submasking.learning.batches import as_float
 from submasking.learning.evaluate import features
 from submasking.learning.images import ImageSet
+from submasking.learning.probe import linear_probe
 from submasking.records.places import results_folder
 from submasking.tasks import maskfile
+from submasking.tasks.fingerprint import fingerprint
 from submasking.worlds import backbones, datasets
 
 Masks = dict[str, Bool[Tensor, "..."]]
@@ -79,18 +81,25 @@ def once(task: Run, how: Mapping[str, Any], make: Callable[[], Tensors]) -> Tens
     return made
 
 
-def features_under(
-    task: Run, masks: Mapping[str, Bool[Tensor, "..."]], train: ImageSet, test: ImageSet
-) -> tuple[Tensor, Tensor]:
-    """Features of training and test images by a run's backbone under masks; its norms' statistics are the images' own.
+def probed(task: Run, masks: Masks) -> Int[Tensor, " n"]:
+    """Class of each test image by a linear probe on a run's backbone under masks, kept like a training.
+
+    The statistics of the norms are those of the run's own training images, unaugmented.
 
     Args:
-        task: whose backbone.
+        task: whose backbone and images.
         masks: by parameter name; none leaves the weights as they are.
-        train: images that the statistics of norms are taken of, unaugmented.
-        test: others.
     """
-    backbone = backbone_of(task)
+    train, test = (images_of(task, split) for split in ("train", "test"))
+
+    def make() -> Tensors:
+        bank, queries = _features(backbone_of(task), masks, train, test)
+        return {"classes": linear_probe(bank, train.labels, queries)[0]}
+
+    return once(task, {"probe": fingerprint(masks)}, make)["classes"]
+
+
+def _features(backbone: Backbone, masks: Masks, train: ImageSet, test: ImageSet) -> tuple[Tensor, Tensor]:
     trunk = copy.deepcopy(backbone.trunk)
     with torch.no_grad():
         for name, mask in masks.items():

@@ -18,9 +18,8 @@ from submasking.experiments.analyses import networks
 from submasking.experiments.analyses.keeping import Tables
 from submasking.experiments.analyses.networks import Masks, Tensors
 from submasking.experiments.run import Run
-from submasking.learning.probe import linear_probe
 from submasking.masking.handle import Masking
-from submasking.records.analyses import Row
+from submasking.records.analyses import Cell, Row
 from submasking.records.profiles import profile
 from submasking.report import statistics
 from submasking.report.statistics import Estimate, Sample
@@ -54,7 +53,8 @@ def tables(tasks: Iterable[Run], trained: Sequence[Run], repeats: int) -> Tables
         found["layers"] += by_layer(task, [masks[-1] for masks in along], same[-1])
         right[task.dataset], shares = judged(task, [masks[-1] for masks in along])
         found["consensus"] += compared(task.dataset, right[task.dataset], shares)
-    found["summary"] = summary(right)
+    found["summary"] = summary(right, found["consensus"])
+    found["means"], found["along"] = means(found["overlap"]), along_means(found["epochs"])
     return found
 
 
@@ -181,7 +181,7 @@ def drawn(masks: Masks, seed: int = 0) -> Masks:
 
 def judged(task: Run, masks: Sequence[Masks]) -> tuple[dict[str, Sample], dict[str, float]]:
     """How a new probe does on the backbone under masks, by what they are, and their shares of weights that are off."""
-    train, test = (networks.images_of(task, split) for split in ("train", "test"))
+    test = networks.images_of(task, "test")
     every = agreed(masks, len(masks))
     asked: dict[str, Sequence[Masks]] = {
         SINGLE: masks, "all agree": [every], "most agree": [agreed(masks, len(masks) // 2 + 1)],
@@ -191,8 +191,7 @@ def judged(task: Run, masks: Sequence[Masks]) -> tuple[dict[str, Sample], dict[s
     for what, several in asked.items():
         right = {}
         for number, each in enumerate(several):
-            bank, queries = networks.features_under(task, each, train, test)
-            right[number] = (linear_probe(bank, train.labels, queries)[0] == test.labels).numpy()
+            right[number] = (networks.probed(task, each) == test.labels).numpy()
         values = {number: float(one.mean()) for number, one in right.items()}
         samples[what] = Sample(values, right, test.fingerprint(), len(several) == 1, f"{what} on {task.dataset}")
         shares[what] = float(np.mean([share_off(each) if each else 0.0 for each in several]))
@@ -211,7 +210,45 @@ def compared(dataset: str, samples: Mapping[str, Sample], shares: Mapping[str, f
     return rows
 
 
-def summary(samples: Mapping[str, Mapping[str, Sample]]) -> list[Row]:
+def means(rows: list[Row]) -> list[Row]:
+    """Overlap by model and method, mean over the data sets with its interval over them."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((str(row["model"]), str(row["method"])), []).append(row)
+    found: list[Row] = []
+    for (model, method), part in groups.items():
+        told: Row = {"model": model, "method": method, "sets": len(part)}
+        for column in ("pairs", "other_pairs"):
+            told[column] = sum(int(row[column] or 0) for row in part)
+        for column in ("beyond_tensor", "beyond_size", "other_backbone", "overlap", "expected"):
+            told |= _interval(column, [row[column] for row in part])
+        found.append(told)
+    return found
+
+
+def along_means(rows: list[Row]) -> list[Row]:
+    """Overlap after each epoch, mean and interval over the data sets; `more` is same images less other ones."""
+    found: list[Row] = []
+    for epoch in dict.fromkeys(row["epoch"] for row in rows):
+        part = [row for row in rows if row["epoch"] == epoch]
+        more: list[Cell] = [float(row["same_images"] or 0) - float(row["other_images"] or 0) for row in part]
+        told: Row = {"epoch": epoch, "sets": len(part), **_interval("more", more)}
+        for column in ("same_images", "other_images", "own_end", "off"):
+            told |= _interval(column, [row[column] for row in part])
+        found.append(told)
+    return found
+
+
+def _interval(name: str, values: Sequence[Cell]) -> Row:
+    """A mean with its 95 % interval as three cells; None where there is no number."""
+    known = {place: float(value) for place, value in enumerate(values) if value is not None}
+    if not known:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    one = statistics.estimate(Sample(known))
+    return {name: one.value, f"{name}_low": number(one.low), f"{name}_high": number(one.high)}
+
+
+def summary(samples: Mapping[str, Mapping[str, Sample]], rows: list[Row]) -> list[Row]:
     """How far each kind of mask is ahead of that of one training, mean and interval over data sets, Holm's p."""
     sets = list(samples.values())
     found = {
@@ -221,10 +258,11 @@ def summary(samples: Mapping[str, Mapping[str, Sample]]) -> list[Row]:
         for what in sets[0] if what != SINGLE
     }  # fmt: skip
     held = statistics.holm([one.p for one in found.values()])
+    off = {what: float(np.mean([float(row["off"] or 0) for row in rows if row["what"] == what])) for what in sets[0]}
     return [
         {
-            "what": what, "ahead": one.value, "low": number(one.low), "high": number(one.high), "holm": number(p),
-            "sets": len(sets),
+            "what": what, "off": off[what], "off_of_one": off[SINGLE], "ahead": one.value, "low": number(one.low),
+            "high": number(one.high), "holm": number(p), "sets": len(sets),
         }
         for (what, one), p in zip(found.items(), held, strict=True)
     ]  # fmt: skip

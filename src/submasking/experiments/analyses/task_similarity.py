@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +20,15 @@ from submasking.experiments.analyses.keeping import Tables
 from submasking.experiments.analyses.networks import Masks, Tensors
 from submasking.experiments.run import Run
 from submasking.learning.evaluate import accuracy, features
-from submasking.learning.probe import linear_probe
 from submasking.records.analyses import Row
+from submasking.records.names import DATASET_STAND_INS
 from submasking.report import pairs, statistics
 from submasking.tasks.similarity import similarity
+from submasking.worlds import sets
 
 MEASURES = ("masks", "masks_by_tensor", "closeness", "distance")  # of a pair, as the columns of table `pairs`
 PREDICTORS = ("masks", "masks_by_tensor", "closeness", "density")  # of a transfer; the last looks at the source only
+SAME = "same_kind"  # both sets show pictures, or both characters
 OUTCOMES = ("probe", "start")
 
 
@@ -57,6 +58,7 @@ def tables(tasks: Iterable[Run], *, again: int, epochs: int) -> Tables:
             found["targets"], found["transfer"] = transfer(runs, masks, moved, epochs)
     found["agreement"] = agreements(found["pairs"], {seed: next(iter(by_seed[seed].values())) for seed in by_seed})
     found["prediction"] = predictions(found["transfer"])
+    found["means"] = means(found["pairs"])
     return found
 
 
@@ -131,8 +133,8 @@ def transfer(
     gains: list[Row] = []
     for target, run in runs.items():
         print(f"transfer to {target}", flush=True)
-        none = (probed(run, {}), started(run, None, "", epochs))
-        own = probed(run, masks[target])
+        none = (_right(run, networks.probed(run, {})), started(run, None, "", epochs))
+        own = _right(run, networks.probed(run, masks[target]))
         targets.append({"target": target, "probe": none[0], "own_probe": own, "start": none[1], "epochs": epochs})
         for source in (name for name in runs if name != target):
             near = similarity(masks[source], masks[target], networks.weights_of(run, masks[target]))
@@ -142,17 +144,10 @@ def transfer(
                 "masks_by_tensor": similarity(masks[source], masks[target]).corrected,
                 "closeness": closeness(moved[source], moved[target])[0],
                 "density": 1 - off / sum(mask.numel() for mask in masks[source].values()),
-                "probe": probed(run, masks[source]) - none[0],
+                "probe": _right(run, networks.probed(run, masks[source])) - none[0],
                 "start": started(run, masks[source], source, epochs) - none[1],
             })  # fmt: skip
     return targets, gains
-
-
-def probed(task: Run, masks: Masks | dict[str, Any]) -> float:
-    """Accuracy of a linear probe on a run's backbone under masks."""
-    train, test = (networks.images_of(task, split) for split in ("train", "test"))
-    bank, queries = networks.features_under(task, masks, train, test)
-    return accuracy(linear_probe(bank, train.labels, queries)[0], test.labels)
 
 
 def started(task: Run, masks: Masks | None, source: str, epochs: int) -> float:
@@ -166,7 +161,11 @@ def started(task: Run, masks: Masks | None, source: str, epochs: int) -> float:
         with torch.inference_mode():
             return {"classes": made.head(queries).argmax(1)}
 
-    return accuracy(networks.once(task, {"start": source, "epochs": epochs}, make)["classes"], test.labels)
+    return _right(task, networks.once(task, {"start": source, "epochs": epochs}, make)["classes"])
+
+
+def _right(task: Run, classes: Tensor) -> float:
+    return accuracy(classes, networks.images_of(task, "test").labels)
 
 
 def matrix(rows: list[Row], column: str, between: tuple[str, str] = ("first", "second")) -> pairs.Matrix:
@@ -182,6 +181,33 @@ def matrix(rows: list[Row], column: str, between: tuple[str, str] = ("first", "s
     return made
 
 
+def kind_of(dataset: str) -> str:
+    """What the images of a data set's stand-in show: "pictures" or "characters"."""
+    return "pictures" if isinstance(sets.BY_NAME[DATASET_STAND_INS[dataset][0]], sets.Patches) else "characters"
+
+
+def means(rows: list[Row]) -> list[Row]:
+    """Each measure of each seed, mean over all pairs and by what the two sets show, with the range."""
+    groups: dict[tuple[int, str], list[Row]] = {}
+    for row in rows:
+        shown = " and ".join(sorted(kind_of(str(row[key])) for key in ("first", "second")))
+        for kinds in ("all", shown):
+            groups.setdefault((int(row["seed"] or 0), kinds), []).append(row)
+    found: list[Row] = []
+    for (seed, kinds), part in groups.items():
+        for name in (*MEASURES, "overlap"):
+            pairs_by = {float(row[name] or 0): f"{row['first']} and {row['second']}" for row in part}
+            if part[0][name] is None:
+                continue
+            low, high = min(pairs_by), max(pairs_by)
+            found.append({
+                "seed": seed, "kinds": kinds, "measure": name, "pairs": len(part),
+                "mean": float(np.mean([float(row[name] or 0) for row in part])), "low": low, "high": high,
+                "least": pairs_by[low], "most": pairs_by[high],
+            })  # fmt: skip
+    return found
+
+
 def agreements(rows: list[Row], some: Mapping[int, Run]) -> list[Row]:
     """How far masks and fine-tuning order pairs of tasks alike within each seed, and each measure in two seeds."""
     of = {seed: [row for row in rows if row["seed"] == seed] for seed in some}
@@ -190,10 +216,13 @@ def agreements(rows: list[Row], some: Mapping[int, Run]) -> list[Row]:
         for seed in of if of[seed][0]["closeness"] is not None
         for first in ("masks", "masks_by_tensor") for second in ("closeness", "distance")
     ]  # fmt: skip
+    asked += [(seed, seed, name, SAME) for seed in of for name in MEASURES[:3] if of[seed][0][name] is not None]
     for seed, other in itertools.combinations(of, 2):
         asked += [(seed, other, name, name) for name in MEASURES if None not in (of[seed][0][name], of[other][0][name])]
     found: list[Row] = []
     for seed, other, first, second in asked:
+        if second == SAME:
+            of[other] = [row | {SAME: kind_of(str(row["first"])) == kind_of(str(row["second"]))} for row in of[other]]
         sign = -1 if second == "distance" and first != second else 1  # a distance is the other way round
         agreed = pairs.agreement(matrix(of[seed], first), sign * matrix(of[other], second))
         found.append({
