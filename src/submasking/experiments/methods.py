@@ -92,7 +92,7 @@ def _measured(task: Run, trunk: nn.Module, images: ImageSet) -> Tensor:
     return features(trunk, images, _backbone(task).normalise, device=device(task.profile))
 
 
-def _labelled(task: Run, train: ImageSet, percent: float) -> Tensor:
+def with_labels(task: Run, train: ImageSet, percent: float) -> Tensor:
     """Indices of a share of the images, whose labels may be seen; the paper's seed 42 belongs to seed 0."""
     protocol = profile(task.profile).protocol
     if protocol is not None and percent == 100:
@@ -145,7 +145,7 @@ def zero_shot(task: Run, progress: bool) -> Found:
     backbone = _backbone(task)
     train, test = (_images(task, split) for split in ("bank", "test"))  # nothing is trained on: no other rendering
     bank, queries = _frozen_features(task)
-    chosen = _labelled(task, train, task.labels)
+    chosen = with_labels(task, train, task.labels)
     k = profile(task.profile).neighbours
     neighbours = nearest_neighbours(bank[chosen], train.labels[chosen], queries, k=k)
     return _describe(task, backbone, train, test) | _judge(test, {"knn": neighbours})
@@ -156,7 +156,7 @@ def linear(task: Run, progress: bool) -> Found:
     backbone = _backbone(task)
     train, test = (_images(task, split) for split in ("bank", "test"))  # nothing is trained on: no other rendering
     bank, queries = _frozen_features(task)
-    chosen = _labelled(task, train, task.labels)
+    chosen = with_labels(task, train, task.labels)
     classes, done = linear_probe(bank[chosen], train.labels[chosen], queries)
     found = _describe(task, backbone, train, test) | _judge(test, {"top1": classes})
     found["metrics"][converged("top1")] = float(done)
@@ -168,7 +168,7 @@ def supervised(task: Run, progress: bool) -> Found:
     chosen = profile(task.profile)
     backbone = _backbone(task)
     train, test = (_images(task, split) for split in ("train", "test"))
-    few, bank_images = _labelled(task, train, task.labels), _images(task, "bank")
+    few, bank_images = with_labels(task, train, task.labels), _images(task, "bank")
     labelled = train.subset(few)
     start, off = _thinned(task, backbone) if task.method == "FS-random" else (backbone, {})
     adapted = learn(task, start, labelled, progress)
@@ -195,7 +195,7 @@ def self_supervised(task: Run, progress: bool) -> Found:
     adapted.trunk.cpu()
     given, solved = {"knn": nearest_neighbours(bank, train.labels, queries, k=chosen.neighbours)}, {}
     for percent in chosen.label_percents:
-        few, name = _labelled(task, train, percent), f"lp@{percent:g}"
+        few, name = with_labels(task, train, percent), f"lp@{percent:g}"
         given[name], done = linear_probe(bank[few], train.labels[few], queries)
         solved[converged(name)] = float(done)
     found = _judge(test, given)

@@ -132,7 +132,13 @@ def _read(profile_name: str, dataset: str, split: str, seed: int) -> ImageSet:
 
 
 def learn(task: Run, **others: Any) -> methods.Adapted:
-    """Train a run once more, with other masks, images or seeds where they are told, see `methods.learn`."""
+    """Train a run of a method with labels once more, on other images or from other masks where they are told.
+
+    Args:
+        task: the run.
+        others: `images` to see instead of its own; the rest as in `methods.learn`.
+    """
     images = others.pop("images", None)
     train = images_of(task, "train") if images is None else images
+    train = train.subset(methods.with_labels(task, train, task.labels))  # in the order of the grid's own training
     return methods.learn(task, backbone_of(task), train, False, checkpoint=None, **others)

@@ -79,6 +79,8 @@ def overlaps(tasks: Sequence[Run]) -> list[Row]:
         found: dict[bool, list[tuple[float, ...]]] = {True: [], False: []}
         for first, second in itertools.combinations(runs, 2):
             same = networks.same_backbone(first, second)
+            if not same and found[same]:
+                continue  # one pair is check enough
             found[same].append(_alike(masks[first], masks[second], networks.weights_of(first, masks[first])))
         means = {same: np.mean(values, 0) if values else [None] * 5 for same, values in found.items()}
         rows.append({
