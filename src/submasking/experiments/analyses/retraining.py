@@ -27,6 +27,7 @@ from submasking.tasks.similarity import similarity
 
 SINGLE = "one training"  # what the others are compared with
 NONE = "no mask"
+SEEDS = 2  # of a backbone, as many masks are compared: to read one takes longer than to compare two
 
 
 def tables(tasks: Iterable[Run], trained: Sequence[Run], repeats: int) -> Tables:
@@ -64,7 +65,7 @@ def again(task: Run, number: int) -> Run:
 
 
 def overlaps(tasks: Sequence[Run]) -> list[Row]:
-    """A row for each model, method and data set: overlap of seeds with one backbone, and with two for comparison.
+    """A row for each model, method and data set: overlap of the first seeds with one backbone, and with another's.
 
     Those with one seed are left out where others have more.
     """
@@ -73,23 +74,22 @@ def overlaps(tasks: Sequence[Run]) -> list[Row]:
         groups.setdefault((task.model, task.method, task.dataset), []).append(task)
     rows: list[Row] = []
     for (model, method, dataset), runs in groups.items():
-        if len(runs) > 1:
+        same = [run for run in runs if networks.same_backbone(runs[0], run)][:SEEDS]
+        other = [run for run in runs if not networks.same_backbone(runs[0], run)][:1]
+        read = [*same, *other] if len(same + other) > 1 else []
+        if read:
             print(f"masks of {model} {method} {dataset}", flush=True)
-        masks = {run: networks.masks_of(run) for run in runs} if len(runs) > 1 else {}
-        found: dict[bool, list[tuple[float, ...]]] = {True: [], False: []}
-        for first, second in itertools.combinations(runs, 2):
-            same = networks.same_backbone(first, second)
-            if not same and found[same]:
-                continue  # one pair is check enough
-            found[same].append(_alike(masks[first], masks[second], networks.weights_of(first, masks[first])))
-        means = {same: np.mean(values, 0) if values else [None] * 5 for same, values in found.items()}
+        masks = {run: networks.masks_of(run) for run in read}
+        weights = networks.weights_of(runs[0], masks[runs[0]]) if read else {}
+        alike = [_alike(masks[a], masks[b], weights) for a, b in itertools.combinations(same, 2)]
+        means = np.mean(alike, 0) if alike else [None] * 5
+        check = _alike(masks[same[0]], masks[other[0]], weights)[0] if other else None
         rows.append({
-            "model": model, "method": method, "dataset": dataset, "seeds": len(runs), "pairs": len(found[True]),
-            "beyond_tensor": means[True][0], "beyond_size": means[True][1], "overlap": means[True][2],
-            "expected": means[True][3], "z": means[True][4], "other_pairs": len(found[False]),
-            "other_backbone": means[False][0],
+            "model": model, "method": method, "dataset": dataset, "seeds": len(same), "pairs": len(alike),
+            "beyond_tensor": means[0], "beyond_size": means[1], "overlap": means[2], "expected": means[3],
+            "z": means[4], "other_pairs": len(other), "other_backbone": check,
         })  # fmt: skip
-    return [row for row in rows if row["seeds"] != 1] or rows
+    return [row for row in rows if row["pairs"] or row["other_pairs"]] or rows
 
 
 def _alike(first: Masks, second: Masks, weights: Tensors) -> tuple[float, ...]:
