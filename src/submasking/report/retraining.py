@@ -61,13 +61,15 @@ def layers(tables: Tables) -> Figure:
 
 @themed
 def consensus(tables: Tables) -> Figure:
-    """Accuracy of a probe under each kind of mask, a panel for each data set."""
+    """Accuracy of a probe under each kind of mask, a panel for each data set; intervals are those of `ahead`."""
     rows = pd.DataFrame(tables["consensus"])
     figure, panels = _panels(list(rows.dataset.unique()), height=1.9)
     for axes, (_, part) in zip(panels, rows.groupby("dataset", sort=False), strict=False):
         shown = part.set_index("what").loc[list(KINDS)]
         for place, (kind, colour) in enumerate(KINDS.items()):
-            axes.plot(100 * shown.accuracy[kind], place, "o", color=colour, markersize=6)
+            row = 100 * shown.loc[kind, ["accuracy", "ahead", "low", "high"]].astype(float)
+            wide = [[row.ahead - row.low], [row.high - row.ahead]] if row.notna().all() else None
+            axes.errorbar(row.accuracy, place, xerr=wide, fmt="o", color=colour, markersize=6, capsize=2, elinewidth=1)
         axes.set_yticks(range(len(KINDS)), list(KINDS))
         axes.set_ylim(len(KINDS) - 0.5, -0.5)
         axes.grid(True, axis="x")

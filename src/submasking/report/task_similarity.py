@@ -16,7 +16,7 @@ from submasking.report.statistics import LEVEL
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 SMALL = 8.5  # points; on a phone nine pixels
 NAMES = {
-    "masks": "masks", "masks_by_tensor": "masks by tensor", "closeness": "closeness of fine-tuned weights",
+    "masks": "masks", "masks by layer": "masks by layer", "closeness": "closeness of fine-tuned weights",
     "distance": "distance of fine-tuned weights", "density": "weights that the source keeps",
 }  # fmt: skip
 OUTCOMES = {"probe": "a new classifier under the source's mask", "start": "masks that start from the source's"}
@@ -42,7 +42,8 @@ def matrices(tables: Tables) -> Figure:
         for row in pairs.to_dict("records"):
             places = sorted((names.index(row["first"]), names.index(row["second"])), reverse=lower)
             square[tuple(places)] = row[column]
-        low, high = min(0.0, float(np.nanmin(square))), float(np.nanmax(square))
+        low, high = float(np.nanmin(square)), float(np.nanmax(square))
+        low -= (high - low) / 3  # the palest tint still stands out from the page
         image = axes.imshow(square, cmap=colours, vmin=low, vmax=high)
         for (place, other), value in np.ndenumerate(square):
             if not np.isnan(value):
@@ -109,14 +110,14 @@ def sentence(tables: Tables) -> str:
     """What came out, in words."""
     pairs, found = _first(tables), pd.DataFrame(tables["agreement"])
     tasks, seed = int(found.tasks.iloc[0]), found.seed.iloc[0]
-    inside = found[(found.seed == seed) & (found.other == seed) & (found["second"] == "closeness")].set_index("first")
-    by_size, by_tensor = (inside.loc[name].squeeze() for name in ("masks", "masks_by_tensor"))
+    inside = found[(found.seed == seed) & (found.sets == "all") & (found["second"] == "closeness")].set_index("first")
+    by_size, by_tensor = (inside.loc[name].squeeze() for name in ("masks", "masks by layer"))
     ordered = pairs.sort_values("masks").to_dict("records")
     return "\n\n".join((
-        f"Masks of two tasks share {pairs.masks.mean():.1%} of what they could beyond chance (by tensor "
+        f"Masks of two tasks share {pairs.masks.mean():.1%} of what they could beyond chance (by layer alone "
         f"{pairs.masks_by_tensor.mean():.1%}), most {_pair(ordered[-1])}, least {_pair(ordered[0])}.",
         f"They order the {len(pairs)} pairs of {tasks} tasks {_said(by_size)} as the closeness of fine-tuned weights"
-        f" does (by tensor: {_said(by_tensor)}).",
+        f" does (by layer alone: {_said(by_tensor)}).",
         " ".join(_predicted(tables, outcome) for outcome in OUTCOMES),
     ))  # fmt: skip
 
@@ -134,7 +135,7 @@ def _said(row: Any) -> str:
 
 
 def _predicted(tables: Tables, outcome: str) -> str:
-    rows = [row for row in tables["prediction"] if row["outcome"] == outcome and row["holm"] is not None]
+    rows = [row for row in tables["prediction"] if row["outcome"] == outcome and row["sets"] == "all" and row["holm"]]
     gains = pd.DataFrame(tables["transfer"])[outcome]
     clear = [f"{NAMES[row['predictor']]} ({row['value']:+.2f})" for row in rows if row["holm"] < LEVEL]
     told = (

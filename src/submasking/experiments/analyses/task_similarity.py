@@ -22,12 +22,15 @@ from submasking.experiments.run import Run
 from submasking.learning.evaluate import accuracy, features
 from submasking.records.analyses import Row
 from submasking.records.names import DATASET_STAND_INS
+from submasking.records.profiles import profile
 from submasking.report import pairs, statistics
 from submasking.tasks.similarity import similarity
 from submasking.worlds import sets
 
 MEASURES = ("masks", "masks_by_tensor", "closeness", "distance")  # of a pair, as the columns of table `pairs`
 PREDICTORS = ("masks", "masks_by_tensor", "closeness", "density")  # of a transfer; the last looks at the source only
+ALL, CHARACTERS = "all", "characters"  # sets that are compared
+WORDS = {"masks_by_tensor": "masks by layer", "same_kind": "same kind"}  # of columns, where a table names them
 SAME = "same_kind"  # both sets show pictures, or both characters
 OUTCOMES = ("probe", "start")
 
@@ -46,8 +49,8 @@ def tables(tasks: Iterable[Run], *, again: int, epochs: int) -> Tables:
     by_seed: dict[int, dict[str, Run]] = {}
     for task in tasks:
         by_seed.setdefault(task.seed, {})[task.dataset] = task
-    tuned = list(by_seed)[: max(again, 1)]
-    found: Tables = {"pairs": [], "layers": [], "agreement": []}
+    tuned, kinds = list(by_seed)[: max(again, 1)], {name: kind_of(run) for name, run in by_seed[min(by_seed)].items()}
+    found: Tables = {"pairs": []}
     for seed, runs in by_seed.items():
         print(f"pairs of seed {seed}", flush=True)
         masks = {name: networks.masks_of(run) for name, run in runs.items()}
@@ -56,9 +59,11 @@ def tables(tasks: Iterable[Run], *, again: int, epochs: int) -> Tables:
         if seed == tuned[0]:
             found["layers"] = layers(runs, masks, moved)
             found["targets"], found["transfer"] = transfer(runs, masks, moved, epochs)
-    found["agreement"] = agreements(found["pairs"], {seed: next(iter(by_seed[seed].values())) for seed in by_seed})
-    found["prediction"] = predictions(found["transfer"])
-    found["means"] = means(found["pairs"])
+    found["means"] = means(found["pairs"], kinds)
+    found["agreement"] = agreements(found["pairs"], kinds)
+    found["steady"] = steady(found["pairs"], {seed: next(iter(runs.values())) for seed, runs in by_seed.items()})
+    found["gains"] = gains(found["transfer"], kinds)
+    found["prediction"] = predictions(found["transfer"], kinds)
     return found
 
 
@@ -130,7 +135,7 @@ def transfer(
     without a mask. "start": masks of the target learnt for a few epochs from the source's, less the same from none.
     """
     targets: list[Row] = []
-    gains: list[Row] = []
+    made: list[Row] = []
     for target, run in runs.items():
         print(f"transfer to {target}", flush=True)
         none = (_right(run, networks.probed(run, {})), started(run, None, "", epochs))
@@ -139,7 +144,7 @@ def transfer(
         for source in (name for name in runs if name != target):
             near = similarity(masks[source], masks[target], networks.weights_of(run, masks[target]))
             off = sum(int((~mask).sum()) for mask in masks[source].values())
-            gains.append({
+            made.append({
                 "source": source, "target": target, "masks": near.corrected,
                 "masks_by_tensor": similarity(masks[source], masks[target]).corrected,
                 "closeness": closeness(moved[source], moved[target])[0],
@@ -147,7 +152,7 @@ def transfer(
                 "probe": _right(run, networks.probed(run, masks[source])) - none[0],
                 "start": started(run, masks[source], source, epochs) - none[1],
             })  # fmt: skip
-    return targets, gains
+    return targets, made
 
 
 def started(task: Run, masks: Masks | None, source: str, epochs: int) -> float:
@@ -181,70 +186,116 @@ def matrix(rows: list[Row], column: str, between: tuple[str, str] = ("first", "s
     return made
 
 
-def kind_of(dataset: str) -> str:
-    """What the images of a data set's stand-in show: "pictures" or "characters"."""
-    return "pictures" if isinstance(sets.BY_NAME[DATASET_STAND_INS[dataset][0]], sets.Patches) else "characters"
+def kind_of(task: Run) -> str:
+    """What the images of a run show: "characters" or "pictures"; outside the embedded world it is "pictures"."""
+    stand_in = sets.BY_NAME[DATASET_STAND_INS[task.dataset][0]]
+    embedded = not profile(task.profile).photographs
+    return CHARACTERS if embedded and not isinstance(stand_in, sets.Patches) else "pictures"
 
 
-def means(rows: list[Row]) -> list[Row]:
+def means(rows: list[Row], kinds: Mapping[str, str]) -> list[Row]:
     """Each measure of each seed, mean over all pairs and by what the two sets show, with the range."""
     groups: dict[tuple[int, str], list[Row]] = {}
     for row in rows:
-        shown = " and ".join(sorted(kind_of(str(row[key])) for key in ("first", "second")))
-        for kinds in ("all", shown):
-            groups.setdefault((int(row["seed"] or 0), kinds), []).append(row)
+        shown = " and ".join(sorted(kinds[str(row[key])] for key in ("first", "second")))
+        for group in (ALL, shown):
+            groups.setdefault((int(row["seed"] or 0), group), []).append(row)
     found: list[Row] = []
-    for (seed, kinds), part in groups.items():
+    for (seed, group), part in groups.items():
         for name in (*MEASURES, "overlap"):
             pairs_by = {float(row[name] or 0): f"{row['first']} and {row['second']}" for row in part}
             if part[0][name] is None:
                 continue
             low, high = min(pairs_by), max(pairs_by)
             found.append({
-                "seed": seed, "kinds": kinds, "measure": name, "pairs": len(part),
+                "seed": seed, "kinds": group, "measure": WORDS.get(name, name), "pairs": len(part),
                 "mean": float(np.mean([float(row[name] or 0) for row in part])), "low": low, "high": high,
                 "least": pairs_by[low], "most": pairs_by[high],
             })  # fmt: skip
     return found
 
 
-def agreements(rows: list[Row], some: Mapping[int, Run]) -> list[Row]:
-    """How far masks and fine-tuning order pairs of tasks alike within each seed, and each measure in two seeds."""
-    of = {seed: [row for row in rows if row["seed"] == seed] for seed in some}
-    asked = [
-        (seed, seed, first, second)
-        for seed in of if of[seed][0]["closeness"] is not None
-        for first in ("masks", "masks_by_tensor") for second in ("closeness", "distance")
-    ]  # fmt: skip
-    asked += [(seed, seed, name, SAME) for seed in of for name in MEASURES[:3] if of[seed][0][name] is not None]
-    for seed, other in itertools.combinations(of, 2):
-        asked += [(seed, other, name, name) for name in MEASURES if None not in (of[seed][0][name], of[other][0][name])]
+def agreements(rows: list[Row], kinds: Mapping[str, str]) -> list[Row]:
+    """How far masks and fine-tuning order pairs of tasks alike, of each seed that was fine-tuned; Holm over all rows.
+
+    Asked of all sets and of those with characters alone, lest two kinds of images be all that both see.
+    """
     found: list[Row] = []
-    for seed, other, first, second in asked:
-        if second == SAME:
-            of[other] = [row | {SAME: kind_of(str(row["first"])) == kind_of(str(row["second"]))} for row in of[other]]
-        sign = -1 if second == "distance" and first != second else 1  # a distance is the other way round
-        agreed = pairs.agreement(matrix(of[seed], first), sign * matrix(of[other], second))
+    for seed in dict.fromkeys(row["seed"] for row in rows if row["closeness"] is not None):
+        part = [
+            row | {SAME: kinds[str(row["first"])] == kinds[str(row["second"])]} for row in rows if row["seed"] == seed
+        ]
+        asked = list(itertools.product(("masks", "masks_by_tensor"), ("closeness", "distance", SAME)))
+        for group, chosen in groups_of(part, kinds, ("first", "second")).items():
+            for first, second in [*asked, ("closeness", SAME)]:
+                if second == SAME and group != ALL:
+                    continue
+                sign = -1 if second == "distance" else 1  # a distance is the other way round
+                agreed = pairs.agreement(matrix(chosen, first), sign * matrix(chosen, second))
+                found.append({
+                    "seed": seed, "sets": group, "first": WORDS.get(first, first),
+                    "second": WORDS.get(second, second), **plain(agreed), "pairs": len(chosen),
+                })  # fmt: skip
+    return corrected(found)
+
+
+def groups_of(rows: list[Row], kinds: Mapping[str, str], between: tuple[str, str]) -> dict[str, list[Row]]:
+    """All rows, and those between sets with characters where these are enough to be compared, but not all."""
+    of = [row for row in rows if all(kinds[str(row[key])] == CHARACTERS for key in between)]
+    enough = len({row[between[0]] for row in of} | {row[between[1]] for row in of}) >= pairs.LEAST
+    return {ALL: rows} | ({CHARACTERS: of} if enough and len(of) < len(rows) else {})
+
+
+def steady(rows: list[Row], some: Mapping[int, Run]) -> list[Row]:
+    """How far overlap of masks orders pairs of tasks alike in two seeds: mean over pairs of seeds, and their range."""
+    of = {seed: [row for row in rows if row["seed"] == seed] for seed in some}
+    found: list[Row] = []
+    for name, same in itertools.product(("masks", "masks_by_tensor"), (True, False)):
+        values = [
+            pairs.agreement(matrix(of[seed], name), matrix(of[other], name)).value
+            for seed, other in itertools.combinations(some, 2)
+            if networks.same_backbone(some[seed], some[other]) == same
+        ]
+        mean, low, high = (float(np.mean(values)), min(values), max(values)) if values else (None, None, None)
         found.append({
-            "seed": seed, "other": other, "same_backbone": networks.same_backbone(some[seed], some[other]),
-            "first": first, "second": second, **plain(agreed), "pairs": len(of[seed]),
+            "measure": WORDS.get(name, name), "backbone": "the same" if same else "another",
+            "pairs_of_seeds": len(values), "value": mean, "low": low, "high": high,
         })  # fmt: skip
     return found
 
 
-def predictions(rows: list[Row]) -> list[Row]:
-    """Which sources are the better ones for a target: rank correlation of each measure with each outcome."""
-    between = ("source", "target")
-    found: list[Row] = [
+def gains(rows: list[Row], kinds: Mapping[str, str]) -> list[Row]:
+    """Mean gain of each outcome over all sources and targets, and by what both show; how many are above nought."""
+    groups: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        for outcome in OUTCOMES:
+            shown = f"{kinds[str(row['source'])]} to {kinds[str(row['target'])]}"
+            for group in (ALL, shown):
+                groups.setdefault((outcome, group), []).append(float(row[outcome] or 0))
+    return [
         {
-            "outcome": outcome,
-            "predictor": name,
-            **plain(pairs.agreement(matrix(rows, name, between), matrix(rows, outcome, between), by_target=True)),
+            "outcome": outcome, "sets": group, "pairs": len(values), "mean": float(np.mean(values)), "low": min(values),
+            "high": max(values), "above": sum(value > 0 for value in values),
         }
-        for outcome in OUTCOMES for name in PREDICTORS
+        for (outcome, group), values in groups.items()
     ]  # fmt: skip
-    held = statistics.holm([math.nan if row["p"] is None else float(row["p"]) for row in found])
-    return [row | {"holm": None if math.isnan(p) else p} for row, p in zip(found, held, strict=True)]
+
+
+def predictions(rows: list[Row], kinds: Mapping[str, str]) -> list[Row]:
+    """Which sources are the better ones for a target: rank correlation of each measure with each outcome."""
+    between, found = ("source", "target"), []
+    for group, chosen in groups_of(rows, kinds, between).items():
+        for outcome, name in itertools.product(OUTCOMES, PREDICTORS):
+            first, second = (matrix(chosen, column, between) for column in (name, outcome))
+            agreed = plain(pairs.agreement(first, second, by_target=True))
+            found.append({"sets": group, "outcome": outcome, "predictor": WORDS.get(name, name), **agreed})
+    return corrected(found)
+
+
+def corrected(rows: list[Row]) -> list[Row]:
+    """Rows with Holm's p, over all of them."""
+    held = statistics.holm([math.nan if row["p"] is None else float(row["p"]) for row in rows])
+    return [row | {"holm": None if math.isnan(p) else p} for row, p in zip(rows, held, strict=True)]
 
 
 def plain(agreed: pairs.Agreement) -> Row:
