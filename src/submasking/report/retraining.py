@@ -34,6 +34,7 @@ def epochs(tables: Tables) -> Figure:
         for column, (label, colour, mark) in LOOKS.items():
             axes.plot(part.epoch, part[column], marker=mark, markersize=4, color=colour, label=label)
         axes.set_xticks(part.epoch)
+        axes.set_ylim(bottom=min(0.0, *rows[list(LOOKS)].min()))
     figure.supxlabel("epoch", fontsize=9.5)
     figure.supylabel("overlap beyond chance", fontsize=9.5)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left")
