@@ -306,8 +306,7 @@ class Bank:
             raise ValueError("guessing needs tasks with a head; the bank has none; add them with one")
         found = {}
         for name in names:
-            log_p = self.logits(name, images).log_softmax(1)
-            found[name] = float(-(log_p.exp() * log_p).sum(1).mean() / np.log(max(log_p.shape[1], 2)))
+            found[name] = float(doubt(self.logits(name, images)).mean())
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
     def union(self, names: Sequence[str]) -> dict[str, Bool[Tensor, "..."]]:
@@ -367,6 +366,12 @@ class Bank:
             there = ", ".join(list(self.tasks)[:10]) or "none"
             raise ValueError(f"the task must be in the bank, {name!r} is not; there are: {there}")
         return self.tasks[name]
+
+
+def doubt(logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
+    """Entropy of the softmax of each image over that of a uniform guess among the classes, in [0, 1]."""
+    log_p = logits.log_softmax(1)
+    return -(log_p.exp() * log_p).sum(1) / float(np.log(max(log_p.shape[1], 2)))
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:
