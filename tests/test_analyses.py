@@ -112,9 +112,17 @@ def test_it_is_made_once(tmp_path, monkeypatch):
     assert first.versions
     keeping.kept("layers", "tiny", "all", RECORDS, {"a": 2}, make)
     assert len(calls) == 2
+
+
+def test_the_book_shows_what_is_kept_if_it_read_these_runs_and_maybe_more(tmp_path, monkeypatch):
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
+    made = keeping.kept("layers", "tiny", "all", RECORDS, {"a": 2}, lambda: {"shares": TABLE})
     monkeypatch.setenv(results.READ_ONLY, "1")
-    with pytest.raises(FileNotFoundError, match="run its notebook"):
-        keeping.kept("layers", "tiny", "all", RECORDS, {"a": 3}, make)
+    assert keeping.kept("layers", "tiny", "all", RECORDS[:2], {"a": 1}, dict) == made
+    others = [*RECORDS[:2], replace(RECORDS[2], recipe={"lr": 7})]
+    for name, records in (("layers", others), ("others", RECORDS)):
+        with pytest.raises(FileNotFoundError, match="run its notebook"):
+            keeping.kept(name, "tiny", "all", records, {"a": 2}, dict)
 
 
 def test_the_book_refuses_an_analysis_of_other_runs_than_it_shows(tmp_path):

@@ -68,7 +68,7 @@ def test_norm_statistics_keep_four_bits_more(bits, seed):
 def test_whatever_a_buffer_holds_is_rounded_or_left(values, digits):
     given_values = torch.tensor(values)
     value = given_values.clone()
-    moved = rounding._to_digits(value, digits)
+    moved = rounding.to_digits(value, digits)
     assert torch.equal(value.isnan(), given_values.isnan())
     assert torch.equal(value.isinf(), given_values.isinf())
     normal = given_values.isfinite() & (given_values.abs() >= 2.0**-126)

@@ -41,6 +41,7 @@ ANALYSES: dict[str, Reads] = {
     "cascade": Reads(("SSM",), UNLABELLED_MODEL),
     "task_similarity": Reads(("FS",), "rn18-timm", (100.0,)),
     "retraining": Reads(("FS", "FS-squared", "SSM"), "all", (100.0, 0.0)),
+    "equal_storage": Reads(("FS", "FS-squared"), labels=(100.0,)),
     "many_tasks": Reads(("FS",), "rn18-timm", (100.0,)),
 }
 

@@ -62,12 +62,18 @@ def weights_report(
         "weights_zstd_bytes": of the weights. "weights_delta_bytes": of their bits XOR those of the backbone, all
         first bytes before all second ones and so on, by zstd.
     """
-    after, before = (_float32(weights, sorted(tuned)) for weights in (tuned, backbone))
-    content = after.tobytes()
-    planes = np.ascontiguousarray((after.view(np.uint32) ^ before.view(np.uint32)).view(np.uint8).reshape(-1, 4).T)
-    sizes = {"raw": len(content)} | compressed(content, quick=True)
-    sizes["delta"] = compressed(planes.tobytes(), quick=True)["zstd"]
+    content = _float32(tuned, sorted(tuned)).tobytes()
+    sizes = {"raw": len(content)} | compressed(content, quick=True) | {"delta": difference_bytes(tuned, backbone)}
     return {f"weights_{name}_bytes": float(size) for name, size in sizes.items()}
+
+
+def difference_bytes(
+    tuned: Mapping[str, Float[Tensor, "*shape"]], backbone: Mapping[str, Float[Tensor, "*shape"]]
+) -> int:
+    """Bytes of fine-tuned weights as their difference to the backbone, bit for bit, see `weights_report`."""
+    after, before = (_float32(weights, sorted(tuned)) for weights in (tuned, backbone))
+    planes = np.ascontiguousarray((after.view(np.uint32) ^ before.view(np.uint32)).view(np.uint8).reshape(-1, 4).T)
+    return len(zstandard.compress(planes.tobytes(), 3))
 
 
 def _float32(weights: Mapping[str, Tensor], names: list[str]) -> NDArray[np.float32]:

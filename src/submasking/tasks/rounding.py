@@ -91,15 +91,15 @@ def _rounded(masking: Masking, head: nn.Module | None, bits: int) -> Rounding:
     parameters, trained, buffers = dict(masking.model.named_parameters()), [0.0], [0.0]
     for name, value in own_state(masking).items():
         if name in parameters:
-            trained.append(_to_multiples(value, bits))
+            trained.append(to_multiples(value, bits))
         elif value.is_floating_point():
-            buffers.append(_to_digits(value, bits + BUFFERS))
+            buffers.append(to_digits(value, bits + BUFFERS))
     held = {} if head is None else dict(head.named_parameters())
-    of_head = {name: _to_multiples(value, bits) for name, value in held.items()}
+    of_head = {name: to_multiples(value, bits) for name, value in held.items()}
     return Rounding(bits, of_head.get("weight", 0.0), of_head.get("bias", 0.0), max(trained), max(buffers))
 
 
-def _to_multiples(value: Tensor, bits: int) -> float:
+def to_multiples(value: Tensor, bits: int) -> float:
     """Round to multiples of a power of two; how far any number has moved."""
     exact = value.detach().cpu().double()
     size = float(exact.square().mean().sqrt()) if exact.numel() else 0.0
@@ -110,7 +110,7 @@ def _to_multiples(value: Tensor, bits: int) -> float:
     return float((value.detach().cpu().double() - exact).abs().max())
 
 
-def _to_digits(value: Tensor, digits: int) -> float:
+def to_digits(value: Tensor, digits: int) -> float:
     """Round to so many binary digits; how far any number has moved, relative to itself."""
     exact = value.detach().cpu().double()
     mantissa, exponent = torch.frexp(exact)

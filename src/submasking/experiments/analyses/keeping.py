@@ -43,14 +43,20 @@ def kept(
         parameters: all that decides what comes out beside the records; plain values.
         make: returns the tables.
 
+    Where SUBMASKING_READ_ONLY is set (the book's build computes nothing) one is read too that read more runs or asked
+    for more: its parameters say what it was made with.
+
     Raises:
-        FileNotFoundError: it is not known and SUBMASKING_READ_ONLY is set (the book's build computes nothing).
+        FileNotFoundError: there is none, and SUBMASKING_READ_ONLY is set.
     """
     asked = Analysis(name, profile, model, dict(parameters), analyses.read_by(records), {})
     folder = results_folder(profile) / "records"
     if (found := analyses.known(folder, asked)) is not None:
         return found
     if os.environ.get(results.READ_ONLY):
+        shipped = analyses.read(folder, asked.stem)
+        if shipped is not None and asked.runs.items() <= shipped.runs.items():
+            return shipped
         raise FileNotFoundError(
             f"no analysis {asked.stem} of these runs in {folder}: run its notebook first (make book)"
         )

@@ -1,0 +1,309 @@
+"""Accuracy against bytes per task: masks, fine-tuning and small adapters, everything counted that a task must store."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from submasking.experiments import grid
+from submasking.experiments.analyses import keeping, rivals
+from submasking.experiments.analyses.forms import BITS, EXACT, ROUNDED, SIGNS, Task, norm_statistics, stored
+from submasking.experiments.methods import STYLES, device
+from submasking.experiments.run import Run
+from submasking.files import atomic, identity
+from submasking.learning.adapt import adapt
+from submasking.learning.backbone import Backbone
+from submasking.learning.batches import as_float
+from submasking.learning.evaluate import accuracy, features
+from submasking.learning.images import ImageSet
+from submasking.learning.probe_search import probe_head
+from submasking.masking.norms import recalibrate
+from submasking.records import predictions
+from submasking.records.analyses import Analysis, Row
+from submasking.records.names import DATASETS
+from submasking.records.places import results_folder
+from submasking.records.profiles import profile
+from submasking.report import verdicts
+from submasking.tasks import maskfile
+from submasking.tasks.packing import packed
+from submasking.tasks.rounding import round_off
+from submasking.tasks.taskfile import own_state
+from submasking.worlds import backbones, datasets
+
+NAME = "equal_storage"
+MODELS = ("rn18-timm", "vitb32-clip")
+MASKS, MASK = ("FS", "FS-squared"), "FS"
+PROBE, TUNED = "LP", "FFT"
+EVERY = "all"  # the mean over the data sets
+USUAL = "10 bits"  # the form in which ways are compared
+COMPARED = (USUAL, "4 bits", "coarse", "coarser", "coarsest", SIGNS)
+FORMS = {
+    PROBE: (EXACT, USUAL),
+    TUNED: (EXACT, *ROUNDED, SIGNS),
+    "LoRA": (EXACT, USUAL, "4 bits"),
+    "one-bit LoRA": (USUAL,),
+}
+WAYS = (PROBE, *rivals.RIVALS, TUNED)
+SEARCH_SET, SEARCH_SEED = "dtd", 100  # a draw of training images that no run of the grid has
+SEARCH_EPOCHS = 2  # at most: to tell a rate that is too low or too high from the others a third is enough
+DECAY = 0.01
+SIZES = ("learned_bytes", "beside_bytes", "bytes")
+
+
+def analyse(profile_name: str, model: str, dataset: str, seeds: str, repeats: int, tries: int) -> Analysis:
+    """The analysis, made where it is not known.
+
+    Args:
+        profile_name: "tiny" or "smoke".
+        model: of `MODELS`, split by commas, or "all".
+        dataset: of the paper's names, split by commas.
+        seeds: of the grid.
+        repeats: so many of them, from the first on, are read and trained on.
+        tries: rates that validation images are asked about for each rival; 1 takes the rate that they chose before.
+
+    Raises:
+        ValueError: an unknown model or data set, repeats or tries below 1, or a profile without validation images.
+    """
+    if profile(profile_name).protocol is not None:
+        raise ValueError(
+            f"{NAME} chooses rates on validation images, which profile {profile_name} has not; pass profile tiny"
+        )
+    models = grid.chosen(model, MODELS, "model")
+    names = grid.chosen(dataset, DATASETS, "dataset")
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}; 2 give an interval")
+    tasks = [run for run in keeping.tasks(NAME, profile_name, model, seeds) if run.model in models]
+    first = sorted({run.seed for run in tasks})[:repeats]
+    tasks = [run for run in tasks if run.dataset in names and run.seed in first]
+    tasks.sort(key=lambda run: run.seed)
+    given = {"dataset": dataset, "seeds": seeds, "repeats": repeats, "tries": tries, "ways": list(WAYS)}
+    return keeping.kept(NAME, profile_name, model, keeping.records_of(tasks), given, lambda: _tables(tasks, tries))
+
+
+def _tables(tasks: Sequence[Run], tries: int) -> keeping.Tables:
+    """All that is measured: first rates, then every way on every data set and seed."""
+    rates: list[Row] = []
+    chosen: dict[tuple[str, str], float] = {}
+    for model in dict.fromkeys(run.model for run in tasks):
+        found = _rates(tasks[0].profile, model, tries)
+        rates += found
+        chosen |= {(model, str(row["way"])): float(row["rate"] or 0) for row in found if row["chosen"]}
+    measured: list[dict[str, Any]] = []
+    for run in tasks:
+        measured += [_identity(run, run.method) | form for form in _masks(run)]
+        if run.method != MASK:
+            continue
+        for way in WAYS:
+            found = _trial(run, way, chosen.get((run.model, way), 0.0), "test")
+            measured += [_identity(run, way) | form for form in found]
+    for form in measured:
+        form["method"] = f"{form['way']}, {form['form']}"
+        form["right"] = {"top1": np.array(predictions.unpack(form["packed"]), dtype=bool)}
+    frame = pd.DataFrame(measured)
+    return {"points": _points(frame), "pairs": _pairs(frame), "rates": rates, "settings": [_settings(tasks[0], tries)]}
+
+
+def _identity(run: Run, way: str) -> dict[str, Any]:
+    return {"model": run.model, "dataset": run.dataset, "seed": run.seed, "way": way}
+
+
+def _settings(run: Run, tries: int) -> Row:
+    plan = profile(run.profile).method(TUNED, run.model)
+    return {
+        "tries": tries, "epochs": plan.epochs, "search_epochs": SEARCH_EPOCHS, "head_lr": rivals.HEAD_LR,
+        "rank": rivals.RANK, "rank_of_one_bit": rivals.RANK_OF_ONE_BIT, "bits": BITS,
+    }  # fmt: skip
+
+
+def _rates(profile_name: str, model: str, tries: int) -> list[Row]:
+    """For each rival the rates that were tried and what they gave on validation images; one of them is chosen."""
+    rows: list[Row] = []
+    run = Run(profile_name, model, SEARCH_SET, MASK, 100.0, SEARCH_SEED)
+    for way, rival in rivals.RIVALS.items():
+        centre = rival.rates[_loaded(profile_name, model, SEARCH_SEED).preset]
+        found: dict[float, float | None] = dict.fromkeys(rivals.ladder(centre, tries))
+        for rate in found if tries > 1 else ():
+            (form, *_) = _trial(run, way, rate, "validation")
+            found[rate] = form["top1"]
+        best = max(found, key=lambda rate: found[rate] or 0.0)
+        rows += [
+            {"model": model, "way": way, "rate": rate, "accuracy": right, "chosen": rate == best}
+            for rate, right in sorted(found.items())
+        ]
+    return rows
+
+
+def _masks(run: Run) -> Iterator[dict[str, Any]]:
+    """A stored mask as it is, and with head and statistics in fewer bits."""
+    backbone = _loaded(run.profile, run.model, run.seed)
+    file, trunk = maskfile.load(run.mask_file), copy.deepcopy(backbone.trunk)
+    masking, head, sizes = file.apply(trunk), file.head(), file.sizes()
+    assert head is not None  # the small world's heads are linear
+    test = _images(run.profile, run.dataset, "test", 0)
+    coded, beside = sizes["coded_bytes"], sizes["buffers_bytes"] + sizes["head_bytes"]
+    yield _form(EXACT, coded, beside) | _judged(trunk, head, backbone, test)
+    round_off(masking, head, bits=BITS)
+    beside = len(packed(own_state(masking))) + len(packed(dict(head.named_parameters())))
+    yield _form(USUAL, coded, beside) | _judged(trunk, head, backbone, test)
+
+
+def _form(form: str, learned: int, beside: int) -> dict[str, Any]:
+    return {"form": form, "learned_bytes": learned, "beside_bytes": beside, "bytes": learned + beside}
+
+
+def _judged(trunk: nn.Module, head: nn.Module, backbone: Backbone, images: ImageSet) -> dict[str, Any]:
+    with torch.inference_mode():
+        classes = head(features(trunk, images, backbone.normalise)).argmax(1)
+    right = (classes == images.labels).int().tolist()
+    return {"top1": accuracy(classes, images.labels), "packed": predictions.pack(right), "test": images.fingerprint()}
+
+
+def _trial(run: Run, way: str, rate: float, split: str) -> list[dict[str, Any]]:
+    """All forms of one way on one data set with one seed, read where it has been tried with these settings."""
+    chosen = profile(run.profile)
+    settings = {
+        "recipe": run.recipe(), "way": way, "rate": rate, "split": split, "decay": DECAY,
+        "rival": {name: value for name, value in asdict(rivals.RIVALS[way]).items() if name != "rates"}
+        if way in rivals.RIVALS
+        else str(chosen.method(TUNED, run.model)),
+        "plan": [rivals.HEAD_LR, rivals.WARMUP, chosen.method(TUNED, run.model).epochs, SEARCH_EPOCHS],
+        "forms": _forms(way),
+    }  # fmt: skip
+    stem = f"{way.replace(' ', '-')}-{run.seed}-{split}-{identity.short(settings)}.json"
+    file = results_folder(run.profile) / NAME / run.model / run.dataset / stem
+    if file.exists():
+        return json.loads(Path(file).read_text(encoding="utf-8"))
+    found = list(_measured(run, way, rate, split))
+    atomic.write(file, json.dumps(found))
+    told = "  ".join(f"{form['form']} {form['top1']:.3f} in {form['bytes']:,} bytes" for form in found)
+    print(f"{run.model} {run.dataset} {way} rate {rate:g} seed {run.seed} {split}: {told}", flush=True)
+    return found
+
+
+def _forms(way: str) -> tuple[str, ...]:
+    return FORMS.get(way, (EXACT, USUAL))
+
+
+def _measured(run: Run, way: str, rate: float, split: str) -> Iterator[dict[str, Any]]:
+    backbone = _loaded(run.profile, run.model, run.seed)
+    train, test = _images(run.profile, run.dataset, "train", run.seed), _images(run.profile, run.dataset, split, 0)
+    task = _learned(run, way, rate, backbone, train)
+    batches = [backbone.normalise(as_float(part)) for part in train.images.split(256)]
+    for form, size in stored(task, _forms(way), lambda trunk: _settle(trunk, batches)):
+        yield _form(form, *size) | _judged(task.trunk, task.head, backbone, test)
+
+
+def _settle(trunk: nn.Module, batches: Sequence[torch.Tensor]) -> None:
+    if norm_statistics(trunk):
+        recalibrate(trunk, batches)
+
+
+def _learned(run: Run, way: str, rate: float, backbone: Backbone, train: ImageSet) -> Task:
+    chosen, where = profile(run.profile), device(run.profile)
+    if way == PROBE:
+        given = features(backbone.trunk, train, backbone.normalise)
+        head = probe_head(given, train.labels, len(train.classes), decay=DECAY)
+        return Task(backbone.trunk, head, (), {}, follows=False)
+    style, label = STYLES[chosen.photographs, True], f"{run.model} {run.dataset} {way} {rate:g}"
+    plan = chosen.method(TUNED, run.model)
+    epochs = min(plan.epochs, SEARCH_EPOCHS) if run.seed == SEARCH_SEED else plan.epochs
+    if way == TUNED:
+        one_bit = False
+        adapted = adapt(backbone, train, TUNED, plan, style=style, batch_size=chosen.batch_size, seed=run.seed,
+                        device=where, label=label, progress=False)  # fmt: skip
+    else:
+        rival = rivals.RIVALS[way]
+        one_bit = rival.one_bit
+        adapted = rivals.learned(
+            backbone, train, rival, rate, epochs=epochs, batch_size=chosen.batch_size, style=style,
+            seed=run.seed, device=where, label=label,
+        )  # fmt: skip
+    trunk = adapted.trunk.cpu()
+    names = tuple(name for name, weights in trunk.named_parameters() if weights.requires_grad)
+    there = dict(backbone.trunk.named_parameters())
+    assert adapted.head is not None  # with labels
+    return Task(trunk, adapted.head.cpu(), names, {name: there[name] for name in names if name in there}, one_bit)
+
+
+def _points(frame: pd.DataFrame) -> list[Row]:
+    """Accuracy and bytes of each way in each form on each data set, and over the sets; who is on a front."""
+    rows: list[Row] = []
+    for model, part in frame.groupby("model", sort=False):
+        found = verdicts.intervals(part)
+        sizes = part.groupby(["dataset", "method"], sort=False)[list(SIZES)].mean()
+        for row in _rows(found):
+            rows.append(_named(str(model), row["method"], row["dataset"]) | {
+                "accuracy": row["value"], "low": _known(row["low"]), "high": _known(row["high"]),
+                "seeds": row["seeds"], "images": row["images"],
+            } | {name: round(float(sizes[name][(row["dataset"], row["method"])])) for name in SIZES})  # fmt: skip
+        for method in found.method.unique():
+            of = [row for row in rows if row["model"] == model and f"{row['way']}, {row['form']}" == method]
+            rows.append(_named(str(model), method, EVERY) | {
+                "accuracy": fmean(float(row["accuracy"] or 0) for row in of), "low": None, "high": None,
+                "seeds": of[0]["seeds"], "images": sum(int(row["images"] or 0) for row in of),
+            } | {name: round(fmean(int(row[name] or 0) for row in of)) for name in SIZES})  # fmt: skip
+    for row in rows:
+        row["front"] = not any(_beats(other, row) for other in rows)
+    return rows
+
+
+def _named(model: str, method: str, dataset: str) -> Row:
+    way, _, form = method.rpartition(", ")
+    return {"model": model, "dataset": dataset, "way": way, "form": form}
+
+
+def _beats(one: Row, other: Row) -> bool:
+    """Whether one is at least as accurate in no more bytes, and better in one of the two."""
+    if (one["model"], one["dataset"]) != (other["model"], other["dataset"]):
+        return False
+    ahead = float(one["accuracy"] or 0) - float(other["accuracy"] or 0)
+    saved = int(other["bytes"] or 0) - int(one["bytes"] or 0)
+    return ahead >= 0 and saved >= 0 and ahead + saved > 0
+
+
+def _pairs(frame: pd.DataFrame) -> list[Row]:
+    """Masks against every other way, both with numbers of few bits; Holm over all comparisons of a model."""
+    rows: list[Row] = []
+    for model, part in frame.groupby("model", sort=False):
+        others = [
+            f"{way}, {form}" for way in WAYS for form in (USUAL, "4 bits", "coarse", SIGNS) if form in _forms(way)
+        ]
+        found = verdicts.compare(part, [(f"{MASK}, {USUAL}", other) for other in others])
+        sizes = part.groupby(["dataset", "method"])["bytes"].mean()
+        for row in _rows(found):
+            times = sizes[(row["dataset"], row["second"])] / sizes[(row["dataset"], row["first"])]
+            rows.append(_named(str(model), row["second"], row["dataset"]) | {
+                "ahead": row["value"], "low": _known(row["low"]), "high": _known(row["high"]),
+                "holm": _known(row["holm"]), "clear": bool(row["clear"]), "times": float(times),
+            })  # fmt: skip
+    return rows
+
+
+def _rows(found: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+@lru_cache(maxsize=2)
+def _loaded(profile_name: str, model: str, seed: int) -> Backbone:
+    return backbones.load(model, profile_name, seed=seed)
+
+
+@lru_cache(maxsize=4)
+def _images(profile_name: str, dataset: str, split: str, seed: int) -> ImageSet:
+    return datasets.load(profile_name, dataset, split, seed)
