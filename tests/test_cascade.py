@@ -98,3 +98,5 @@ def test_a_cascade_is_judged_kept_drawn_and_told(tmp_path):
 def test_a_budget_out_of_range_is_refused(change):
     with pytest.raises(ValueError, match="epochs must be at least 1 and experts at least 2"):
         replace(Budget(("cifar10",), (0,)), **change)
+    with pytest.raises(ValueError, match="let repeats be 1 or more"):
+        Budget(("cifar10",), ())

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from submasking.records.photographs import FEW, POWERS, PROBE, RIVAL, UNLABELLED, runs
 from submasking.report.figures import COLOURS, WIDTH, themed
 from submasking.report.photographs import Study, percent, sample, table, ways
-from submasking.report.statistics import difference, estimate
+from submasking.report.statistics import difference
 
 SHORT = {
     "mobilenetv2_035": "MobileNetV2 0.35", "mobilenetv2_100": "MobileNetV2", "efficientnet-lite0": "EfficientNet-Lite0",
@@ -25,8 +25,9 @@ LOOKS = {
     "FS-squared late": ("masks, squared start", "#009E73", "^"),
     "FS-squared all": ("masks, squared start", "#009E73", "^"),
     "FS-squared-held late": ("squared, statistics held", "#CC79A7", "v"),
-    "SSM late": ("masks without labels + probe", COLOURS["SSM"], "v"),
-    "SSFT late": ("fine-tuning without labels + probe", "#999999", "P"),
+    "SSM late": ("no labels, constant start", COLOURS["SSM"], "v"),
+    "SSM-squared late": ("no labels, squared start", "#CC79A7", "<"),
+    "SSFT late": ("no labels, fine-tuning", "#999999", "P"),
 }
 DEPTHWISE = "conv_dw"  # what timm calls such a layer
 SETS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
@@ -162,24 +163,27 @@ def _accuracy_by_bytes(axes: Axes, study: Study) -> None:
 
 @themed
 def labels(studies: Sequence[Study]) -> Figure:
-    """Test accuracy by the share of the labels."""
+    """Points ahead of a probe that sees the same labels, with 95 % intervals, by the share of the labels."""
     rows = [study for study in studies if len({entry["share"] for entry in study["found"]}) > 1]
-    figure = Figure(figsize=(WIDTH, 1.0 + 2.2 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.2 + 2.6 * len(rows)), layout="constrained")
     for axes, study in zip(np.atleast_1d(figure.subplots(len(rows), sharex=True)), rows, strict=True):
         shares = sorted({entry["share"] for entry in study["found"]})
-        for way in (*FEW, "SSM late", "SSFT late"):
-            if not all(runs(study["found"], way, share) for share in shares):
-                continue
+        axes.axhline(0, color=LOOKS[PROBE][1], linewidth=1.2)
+        shown = [way for way in (*FEW[1:], *UNLABELLED) if all(runs(study["found"], way, share) for share in shares)]
+        for number, way in enumerate(shown):
             label, colour, mark = LOOKS[way]
-            value, low, high = np.array([percent(estimate(sample(study, way, share))) for share in shares]).T
-            label = label if study is rows[0] else ""
-            axes.errorbar(shares, value, yerr=[value - low, high - value], color=colour, marker=mark, markersize=4,
-                          capsize=2, linewidth=1.2, elinewidth=0.8, label=label or None)  # fmt: skip
+            pairs = [(sample(study, way, share), sample(study, PROBE, share)) for share in shares]
+            value, low, high = np.array([percent(difference(*pair)) for pair in pairs]).T
+            # intervals side by side
+            places = np.array(shares) * 1.03 ** (number - (len(shown) - 1) / 2)
+            axes.errorbar(places, value, yerr=[value - low, high - value], color=colour, marker=mark, markersize=4,
+                          capsize=2, linewidth=1.2, elinewidth=0.8,
+                          label=label if study is rows[0] else None)  # fmt: skip
         axes.set_xscale("log")
         axes.set_xticks(shares, [f"{share:g}" for share in shares])
         axes.minorticks_off()
         axes.set_title(_title(study), fontsize=8)
     figure.supxlabel("% of the labels", fontsize=8)
-    figure.supylabel("% of test images", fontsize=8)
+    figure.supylabel("points ahead of the probe", fontsize=8)
     figure.legend(loc="outside upper center", ncols=2)
     return figure

@@ -64,6 +64,8 @@ class Budget:
     experts: int = 5
 
     def __post_init__(self) -> None:
+        if not self.seeds:
+            raise ValueError("there must be a seed at least, got none; let repeats be 1 or more")
         if self.epochs < 1 or self.experts < 2:
             raise ValueError(
                 f"epochs must be at least 1 and experts at least 2, got {self.epochs} and {self.experts}; the paper has"
