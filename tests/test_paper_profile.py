@@ -168,7 +168,7 @@ def test_a_whole_set_in_its_order_is_not_copied():
     assert images.subset(torch.arange(6)) is images
     for other in (range(5), [1, 0, 2, 3, 4, 5], torch.ones(6, dtype=torch.bool)):
         assert images.subset(other) is not images
-    labelled = methods._labelled(Run("paper", "rn18-timm", "dtd", "FS"), images, 100.0)
+    labelled = methods.with_labels(Run("paper", "rn18-timm", "dtd", "FS"), images, 100.0)
     assert images.subset(labelled) is images
 
 
