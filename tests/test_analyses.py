@@ -206,3 +206,10 @@ def test_a_file_of_an_analysis_is_no_record_of_a_run(tmp_path):
     analyses.write(analysis(), tmp_path)
     assert results.read(tmp_path) == []
     assert json.loads((tmp_path / "analyses" / "layers-all.json").read_text(encoding="utf-8"))["schema"] == 1
+
+
+def test_long_heads_are_wrapped_in_print_only_where_the_table_is_too_wide():
+    heads, cells = ["set", "tensors compared with the first"], [["a", "0"], ["b", "12"]]
+    assert pages._spec(heads, cells, [False, True]) == "lr"
+    many = heads + [f"tensors compared with number {k}" for k in range(3)]
+    assert pages._spec(many, [["a", "0", "0", "0", "b" * 20]], [False] + [True] * 4) == "l" + 3 * "p{1.7cm}" + "r"

@@ -32,6 +32,7 @@ from submasking.report import figures
 from submasking.report.tables import MISSING
 
 USUAL = ".3g"
+PAGE, LONG = 85, 12  # letters of a line of a printed table, and of a column that may stay on one line
 
 
 def find(books: Shelf, stem: str) -> Analysis | None:
@@ -127,6 +128,17 @@ def _absent(books: Shelf, what: str, stem: str) -> nodes.Node:
     return nodes.note("", nodes.paragraph("", text), classes=["absent"])
 
 
+def _spec(heads: list[str], cells: list[list[str]], numeric: list[bool]) -> str:
+    """Columns for print: where the table would not fit its page, long heads over short cells are wrapped."""
+    longest = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    wide = sum(max(len(head), cell) for head, cell in zip(heads, longest, strict=True)) > PAGE
+
+    def one(head: str, cell: int, right: bool) -> str:
+        return "p{1.7cm}" if wide and len(head) > LONG >= cell else "r" if right else "l"
+
+    return "".join(map(one, heads, longest, numeric))
+
+
 class AnalysisTable(SphinxDirective):
     """A table of an analysis: its stem and the table's name; heads and formats stand in the options.
 
@@ -163,7 +175,7 @@ class AnalysisTable(SphinxDirective):
         ]
         return [
             nodes.raw("", "\\begingroup\\footnotesize", format="latex"),
-            tabular_col_spec(spec="".join("r" if right else "l" for right in numeric)),
+            tabular_col_spec(spec=_spec([head for _, head, _ in shown], cells, numeric)),
             plain([[head for _, head, _ in shown], *cells]),
             nodes.raw("", "\\endgroup", format="latex"),
             web(behind),
