@@ -1,6 +1,7 @@
 import importlib.util
 
 import pytest
+import yaml
 
 from submasking.files import atomic
 from submasking.records import places
@@ -43,3 +44,12 @@ def test_without_latex_it_says_what_to_install_and_ends_well(pdf, monkeypatch, c
     monkeypatch.setenv("PATH", "")
     assert pdf.main() == 0
     assert "apt-get install" in capsys.readouterr().out
+
+
+def test_the_pdf_names_its_title_and_author_as_the_book_does():
+    config = yaml.safe_load((places.REPOSITORY / "_config.yml").read_text(encoding="utf-8"))
+    preamble = config["sphinx"]["config"]["latex_elements"]["preamble"]
+    page = (places.REPOSITORY / "book" / "index.md").read_text(encoding="utf-8")
+    title = page.splitlines()[0].removeprefix("# ")
+    assert f"pdftitle={{{title}}}" in preamble
+    assert f"pdfauthor={{{config['author']}}}" in preamble
