@@ -143,6 +143,14 @@ def test_only_the_project_s_own_records_must_have_every_analysis(tmp_path):
     assert pages.find(books(tmp_path, profile="smoke"), "layers-all") is None
 
 
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A book that has the analysis, whose report is one of a name only."""
+    analyses.write(analysis(), tmp_path)
+    monkeypatch.setattr(pages, "_report", lambda name: SimpleNamespace(__file__="report.py"))
+    return books(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("words", "shown"),
     [
@@ -153,10 +161,8 @@ def test_only_the_project_s_own_records_must_have_every_analysis(tmp_path):
         ("share; seed=1; +.2f", "+0.50"),
     ],
 )
-def test_a_number_is_the_cell_that_the_words_choose(tmp_path, monkeypatch, words, shown):
-    analyses.write(analysis(), tmp_path)
-    monkeypatch.setattr(pages, "_report", lambda name: SimpleNamespace(__file__="report.py"))
-    assert pages.evaluate(f"layers-all; shares; {words}", books(tmp_path)).text == shown
+def test_a_number_is_the_cell_that_the_words_choose(shelf, words, shown):
+    assert pages.evaluate(f"layers-all; shares; {words}", shelf).text == shown
 
 
 @pytest.mark.parametrize(
@@ -170,11 +176,9 @@ def test_a_number_is_the_cell_that_the_words_choose(tmp_path, monkeypatch, words
         ("others; share; set=b", "must be one of shares"),
     ],
 )
-def test_words_that_choose_no_single_cell_are_refused(tmp_path, monkeypatch, words, told):
-    analyses.write(analysis(), tmp_path)
-    monkeypatch.setattr(pages, "_report", lambda name: SimpleNamespace(__file__="report.py"))
+def test_words_that_choose_no_single_cell_are_refused(shelf, words, told):
     with pytest.raises(ValueError, match=told):
-        pages.evaluate(f"layers-all; {words}", books(tmp_path))
+        pages.evaluate(f"layers-all; {words}", shelf)
 
 
 def test_the_grid_executes_an_analysis_after_the_notebooks_whose_runs_it_reads(monkeypatch):

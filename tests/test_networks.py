@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submasking.experiments import runs
+from submasking.experiments import methods, runs
 from submasking.experiments.analyses import networks, retraining, task_similarity
 from submasking.experiments.run import Run
 from submasking.report import retraining as again_report
@@ -65,10 +65,10 @@ def test_masks_of_another_task_are_where_training_starts(tasks):
 
 
 def test_a_probe_under_masks_leaves_the_backbone_as_it_was(tasks):
-    before = {name: tensor.clone() for name, tensor in networks.backbone_of(tasks[0]).trunk.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in methods.backbone_of(tasks[0]).trunk.state_dict().items()}
     off = {name: torch.zeros_like(mask) for name, mask in networks.masks_of(tasks[0]).items()}
     blind, seeing = networks.probed(tasks[0], off), networks.probed(tasks[0], {})
-    after = networks.backbone_of(tasks[0]).trunk.state_dict()
+    after = methods.backbone_of(tasks[0]).trunk.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert len(blind.unique()) == 1  # all features are alike
     assert len(seeing.unique()) > 1

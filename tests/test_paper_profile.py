@@ -197,7 +197,7 @@ def test_only_the_pictures_that_a_method_looks_at_are_decoded(
     paper_archives.write(monkeypatch, nothing_here / "data", dataset)
     monkeypatch.setitem(profiles.PROFILES, "paper", paper_miniature.small(PAPER))
     trunk = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 9, stride=8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-    monkeypatch.setattr(methods, "_backbone", lambda task: Backbone(trunk, 4, "resnet", (0.5,) * 3, (0.5,) * 3, 224))
+    monkeypatch.setattr(methods, "backbone_of", lambda task: Backbone(trunk, 4, "resnet", (0.5,) * 3, (0.5,) * 3, 224))
     methods._read.cache_clear()
     methods._features.cache_clear()
     decoded, render = Counter(), rendering.rendered

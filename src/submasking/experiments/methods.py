@@ -54,11 +54,13 @@ def device(profile_name: str) -> str:
     return choose("auto" if profile(profile_name).photographs or os.environ.get(DEVICE) else "cpu")
 
 
-def _backbone(task: Run) -> Backbone:
+def backbone_of(task: Run) -> Backbone:
+    """The pretrained network that a run adapts, shared between runs: copy it before you change it."""
     return _loaded(task.model, task.profile, task.weights, task.seed, task.variant)
 
 
-def _images(task: Run, split: str) -> ImageSet:
+def images_of(task: Run, split: str) -> ImageSet:
+    """The images of a run: "train", "validation", "test", or "bank" where nothing is trained on them."""
     if split == "bank" and profile(task.profile).protocol is None:  # the same images, read once
         split = "train"
     return _read(task.profile, task.dataset, split, task.seed if split == "train" else 0, task.variant)
@@ -82,14 +84,14 @@ def _frozen_features(task: Run) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=2)
 def _features(task: Run, variant: str) -> tuple[Tensor, Tensor]:
-    backbone = _backbone(task)
+    backbone = backbone_of(task)
     trunk = copy.deepcopy(backbone.trunk).to(device(task.profile))
-    train, test = (_measured(task, trunk, _images(task, split)) for split in ("bank", "test"))
+    train, test = (_measured(task, trunk, images_of(task, split)) for split in ("bank", "test"))
     return train, test
 
 
 def _measured(task: Run, trunk: nn.Module, images: ImageSet) -> Tensor:
-    return features(trunk, images, _backbone(task).normalise, device=device(task.profile))
+    return features(trunk, images, backbone_of(task).normalise, device=device(task.profile))
 
 
 def with_labels(task: Run, train: ImageSet, percent: float) -> Tensor:
@@ -142,8 +144,8 @@ def _judge(test: ImageSet, given: dict[str, Tensor]) -> Found:
 
 def zero_shot(task: Run, progress: bool) -> Found:
     """ZS: nearest neighbours on the features of the untouched backbone."""
-    backbone = _backbone(task)
-    train, test = (_images(task, split) for split in ("bank", "test"))  # nothing is trained on: no other rendering
+    backbone = backbone_of(task)
+    train, test = (images_of(task, split) for split in ("bank", "test"))  # nothing is trained on: no other rendering
     bank, queries = _frozen_features(task)
     chosen = with_labels(task, train, task.labels)
     k = profile(task.profile).neighbours
@@ -153,8 +155,8 @@ def zero_shot(task: Run, progress: bool) -> Found:
 
 def linear(task: Run, progress: bool) -> Found:
     """LP: logistic regression on the features of the untouched backbone."""
-    backbone = _backbone(task)
-    train, test = (_images(task, split) for split in ("bank", "test"))  # nothing is trained on: no other rendering
+    backbone = backbone_of(task)
+    train, test = (images_of(task, split) for split in ("bank", "test"))  # nothing is trained on: no other rendering
     bank, queries = _frozen_features(task)
     chosen = with_labels(task, train, task.labels)
     classes, done = linear_probe(bank[chosen], train.labels[chosen], queries)
@@ -166,9 +168,9 @@ def linear(task: Run, progress: bool) -> Found:
 def supervised(task: Run, progress: bool) -> Found:
     """FS and FFT: learn masks, or the same weights, with a head on the labelled images; and their controls."""
     chosen = profile(task.profile)
-    backbone = _backbone(task)
-    train, test = (_images(task, split) for split in ("train", "test"))
-    few, bank_images = with_labels(task, train, task.labels), _images(task, "bank")
+    backbone = backbone_of(task)
+    train, test = (images_of(task, split) for split in ("train", "test"))
+    few, bank_images = with_labels(task, train, task.labels), images_of(task, "bank")
     labelled = train.subset(few)
     start, off = _thinned(task, backbone) if task.method == "FS-random" else (backbone, {})
     adapted = learn(task, start, labelled, progress)
@@ -188,10 +190,10 @@ def supervised(task: Run, progress: bool) -> Found:
 def self_supervised(task: Run, progress: bool) -> Found:
     """SSM and SSFT: learn masks, or the same weights, from all training images without their labels."""
     chosen = profile(task.profile)
-    backbone = _backbone(task)
-    train, test = (_images(task, split) for split in ("train", "test"))
+    backbone = backbone_of(task)
+    train, test = (images_of(task, split) for split in ("train", "test"))
     adapted = learn(task, backbone, train, progress)
-    bank, queries = (_measured(task, adapted.trunk, _images(task, split)) for split in ("bank", "test"))
+    bank, queries = (_measured(task, adapted.trunk, images_of(task, split)) for split in ("bank", "test"))
     adapted.trunk.cpu()
     given, solved = {"knn": nearest_neighbours(bank, train.labels, queries, k=chosen.neighbours)}, {}
     for percent in chosen.label_percents:

@@ -53,9 +53,9 @@ def of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def short(content: object) -> str:
-    """Eight letters that tell apart things that JSON can hold."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+def short(content: object, letters: int = 8) -> str:
+    """Letters, eight or another number, that tell apart things that JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:letters]
 
 
 def _state(path: Path, before: object, now: int) -> list[int | str]:

@@ -6,7 +6,6 @@ read are those that the page shows.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from submasking.files import atomic
+from submasking.files import atomic, identity
 from submasking.records.results import Record
 
 SCHEMA = 1
@@ -58,6 +57,11 @@ class Analysis:
         return f"{self.name}-{self.model}"
 
 
+def number(value: float) -> float | None:
+    """What a table may hold of a number: None for NaN."""
+    return None if math.isnan(value) else value
+
+
 def read_by(records: Iterable[Record]) -> dict[str, str]:
     """Path and digest of the recipe of each record, for `Analysis.runs`."""
     return {str(record.path): digest(record.recipe) for record in records}
@@ -65,7 +69,7 @@ def read_by(records: Iterable[Record]) -> dict[str, str]:
 
 def digest(recipe: Mapping[str, Any]) -> str:
     """Short hash of a recipe."""
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+    return identity.short(recipe, letters=16)
 
 
 def write(analysis: Analysis, folder: Path) -> Path:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from submasking.records.analyses import Row
 from submasking.records.names import DATASETS
-from submasking.report.figures import COLOURS, WIDTH, themed
+from submasking.report.figures import COLOURS, WIDTH, themed, two_a_row
 
 Tables = Mapping[str, Sequence[Row]]
 WORDS = {
@@ -29,16 +29,11 @@ def gains(tables: Tables) -> Figure:
     """Gain over the untouched network's neighbours by the share of weights off: a panel a network, a mark a set."""
     frame = pd.DataFrame(tables["sets"])
     models = list(dict.fromkeys(frame.model))
-    height = (len(models) + 1) // 2
-    figure = Figure(figsize=(WIDTH, 1.5 + 1.8 * height), layout="constrained")
-    panels = figure.subplots(height, 2, squeeze=False, sharey=True).ravel()
+    figure, panels = two_a_row(models, 1.8, head=1.5)
     for axes, model in zip(panels, models, strict=False):
         rows = frame[frame.model == model].set_index("dataset")
         for dataset, row in rows.iterrows():
             axes.plot(100 * row["off FS"], 100 * (row["FS"] - row["ZS"]), MARKS[str(dataset)], color=COLOURS["FS"])
-        axes.set_title(model)
-    for axes in panels[len(models) :]:
-        axes.set_visible(False)
     figure.supxlabel("% of the weights off, constant start", fontsize=9.5)
     figure.supylabel("points gained over zero-shot kNN", fontsize=9.5)
     shown = [name for name in DATASETS if name in set(frame.dataset)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from importlib.resources import files
@@ -230,6 +230,24 @@ def _stack(count: int) -> tuple[Figure, list[Axes]]:
     """A figure of that many panels, one below the other; lower ones where they would not fit on a printed page."""
     figure = Figure(figsize=(WIDTH, 0.4 + (2.1 if count <= 4 else 1.6) * count), layout="constrained")
     return figure, list(figure.subplots(count, 1, squeeze=False)[:, 0])
+
+
+def two_a_row(names: Sequence[str], height: float, head: float = 1.0) -> tuple[Figure, np.ndarray]:
+    """A figure of a titled panel for each name, which share their vertical axis.
+
+    Args:
+        names: titles.
+        height: inches of a row.
+        head: inches above and below all of them, for a legend and labels.
+    """
+    rows = -(-len(names) // 2)
+    figure = Figure(figsize=(WIDTH, head + height * rows), layout="constrained")
+    panels = figure.subplots(rows, min(2, len(names)), sharey=True, squeeze=False).ravel()
+    for axes, name in zip(panels, names, strict=False):
+        axes.set_title(name)
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    return figure, panels
 
 
 def _datasets(rows: pd.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from submasking.records.analyses import Row
 from submasking.records.names import DATASETS
-from submasking.report.figures import COLOURS, WIDTH, themed
+from submasking.report.figures import COLOURS, WIDTH, themed, two_a_row
 
 Tables = Mapping[str, Sequence[Row]]
 LOOKS = {
@@ -28,17 +28,12 @@ def depth(tables: Tables) -> Figure:
     """Percent of each layer's weights that go, in the order of the network: mean over data sets, and all of them."""
     frame = pd.DataFrame(tables["tensors"])
     models = list(dict.fromkeys(frame.model))
-    height = (len(models) + 1) // 2
-    figure = Figure(figsize=(WIDTH, 0.9 + 1.75 * height), layout="constrained")
-    panels = figure.subplots(height, 2, squeeze=False, sharey=True).ravel()
+    figure, panels = two_a_row(models, 1.75, head=0.9)
     for axes, model in zip(panels, models, strict=False):
         for method, rows in frame[frame.model == model].groupby("method", sort=False):
             _layers(axes, rows, str(method))
-        axes.set_title(model)
         axes.set_xticks([])
     panels[0].set_ylim(bottom=0)  # of all: they share it, so not before all is drawn
-    for axes in panels[len(models) :]:
-        axes.set_visible(False)
     figure.supxlabel("layer, from the first to the last", fontsize=9.5)
     figure.supylabel("% of the weights off", fontsize=9.5)
     shown = [method for method in LOOKS if method in set(frame.method)]

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from submasking.report.figures import COLOURS, WIDTH, themed
+from submasking.report.figures import COLOURS, WIDTH, themed, two_a_row
 from submasking.report.statistics import LEVEL, Sample, estimate
 
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -29,7 +28,7 @@ KINDS = {
 def epochs(tables: Tables) -> Figure:
     """Overlap after each epoch, a panel for each data set."""
     rows = pd.DataFrame(tables["epochs"])
-    figure, panels = _panels(list(rows.dataset.unique()))
+    figure, panels = two_a_row(list(rows.dataset.unique()), 1.7)
     for axes, (_, part) in zip(panels, rows.groupby("dataset", sort=False), strict=False):
         for column, (label, colour, mark) in LOOKS.items():
             axes.plot(part.epoch, part[column], marker=mark, markersize=4, color=colour, label=label)
@@ -64,7 +63,7 @@ def layers(tables: Tables) -> Figure:
 def consensus(tables: Tables) -> Figure:
     """Accuracy of a probe under each kind of mask, a panel for each data set; intervals are those of `ahead`."""
     rows = pd.DataFrame(tables["consensus"])
-    figure, panels = _panels(list(rows.dataset.unique()), height=1.9)
+    figure, panels = two_a_row(list(rows.dataset.unique()), 1.9)
     for axes, (_, part) in zip(panels, rows.groupby("dataset", sort=False), strict=False):
         shown = part.set_index("what").loc[list(KINDS)]
         for place, (kind, colour) in enumerate(KINDS.items()):
@@ -77,18 +76,6 @@ def consensus(tables: Tables) -> Figure:
         axes.grid(False, axis="y")
     figure.supxlabel("% of the test images, new probe", fontsize=9.5)
     return figure
-
-
-def _panels(names: Sequence[str], height: float = 1.7) -> tuple[Figure, np.ndarray]:
-    """Two panels a row, titled."""
-    lines = -(-len(names) // 2)
-    figure = Figure(figsize=(WIDTH, 1.0 + height * lines), layout="constrained")
-    panels = figure.subplots(lines, min(2, len(names)), sharey=True, squeeze=False).ravel()
-    for axes, name in zip(panels, names, strict=False):
-        axes.set_title(name)
-    for axes in panels[len(names) :]:
-        axes.set_visible(False)
-    return figure, panels
 
 
 def overlap(tables: Tables) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from submasking.experiments.analyses.keeping import Tables
 from submasking.experiments.run import Run
 from submasking.learning.evaluate import features
 from submasking.learning.images import ImageSet
-from submasking.records.analyses import Analysis, Row
+from submasking.records.analyses import Analysis, Row, number
 from submasking.records.names import DATASETS
 from submasking.records.profiles import profile as profile_of
 from submasking.records.results import Record
@@ -88,7 +88,7 @@ def tables(tasks: Sequence[Run], records: Sequence[Record], images: int) -> Tabl
     rows = [_row(question, each, p) for question, each, p in zip(asked, found, adjusted, strict=True)]
     models = list(dict.fromkeys(str(row["model"]) for row in sets))
     networks: list[Row] = [
-        _label(question) | {"model": model, "value": _plain(value)}
+        _label(question) | {"model": model, "value": number(value)}
         for question, each in zip(asked, found, strict=True)
         for model, value in zip(models, each.each, strict=True)
     ]
@@ -177,14 +177,10 @@ def _row(question: Question, found: Ranked, adjusted: float) -> Row:
     each = [value for value in found.each if not math.isnan(value)]
     return (
         _label(question)
-        | {name: _plain(number) for name, number in numbers.items()}
-        | {"clear": adjusted < LEVEL, "chance": _plain(found.chance), "sets": found.sets, "networks": len(found.each)}
+        | {name: number(value) for name, value in numbers.items()}
+        | {"clear": adjusted < LEVEL, "chance": number(found.chance), "sets": found.sets, "networks": len(found.each)}
         | {"least": min(each, default=None), "most": max(each, default=None)}
     )
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _family(sets: Sequence[Row], asked: Sequence[Question], found: Sequence[Ranked], adjusted: Sequence[float]) -> Row:

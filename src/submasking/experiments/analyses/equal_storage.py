@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -17,21 +15,19 @@ import pandas as pd
 import torch
 from torch import nn
 
-from submasking.experiments import grid
-from submasking.experiments.analyses import keeping, rivals
-from submasking.experiments.analyses.forms import BITS, EXACT, ROUNDED, SIGNS, Task, norm_statistics, stored
+from submasking.experiments import grid, methods
+from submasking.experiments.analyses import keeping, networks, rivals
+from submasking.experiments.analyses.forms import BITS, EXACT, ROUNDED, SIGNS, Task, stored
 from submasking.experiments.methods import STYLES, device
 from submasking.experiments.run import Run
 from submasking.files import atomic, identity
 from submasking.learning.adapt import adapt
 from submasking.learning.backbone import Backbone
-from submasking.learning.batches import as_float
 from submasking.learning.evaluate import accuracy, features
 from submasking.learning.images import ImageSet
 from submasking.learning.probe_search import probe_head
-from submasking.masking.norms import recalibrate
 from submasking.records import predictions
-from submasking.records.analyses import Analysis, Row
+from submasking.records.analyses import Analysis, Row, number
 from submasking.records.names import DATASETS
 from submasking.records.places import results_folder
 from submasking.records.profiles import profile
@@ -40,7 +36,7 @@ from submasking.tasks import maskfile
 from submasking.tasks.packing import packed
 from submasking.tasks.rounding import round_off
 from submasking.tasks.taskfile import own_state
-from submasking.worlds import backbones, datasets
+from submasking.worlds import backbones
 
 NAME = "equal_storage"
 MODELS = ("rn18-timm", "vitb32-clip")
@@ -132,7 +128,7 @@ def _rates(profile_name: str, model: str, tries: int) -> list[Row]:
     rows: list[Row] = []
     run = Run(profile_name, model, SEARCH_SET, MASK, 100.0, SEARCH_SEED)
     for way, rival in rivals.RIVALS.items():
-        centre = rival.rates[_loaded(profile_name, model, SEARCH_SEED).preset]
+        centre = rival.rates[backbones.load(model, profile_name, seed=SEARCH_SEED).preset]
         found: dict[float, float | None] = dict.fromkeys(rivals.ladder(centre, tries))
         for rate in found if tries > 1 else ():
             (form, *_) = _trial(run, way, rate, "validation")
@@ -147,11 +143,11 @@ def _rates(profile_name: str, model: str, tries: int) -> list[Row]:
 
 def _masks(run: Run) -> Iterator[dict[str, Any]]:
     """A stored mask as it is, and with head and statistics in fewer bits."""
-    backbone = _loaded(run.profile, run.model, run.seed)
+    backbone = methods.backbone_of(run)
     file, trunk = maskfile.load(run.mask_file), copy.deepcopy(backbone.trunk)
     masking, head, sizes = file.apply(trunk), file.head(), file.sizes()
     assert head is not None  # the small world's heads are linear
-    test = _images(run.profile, run.dataset, "test", 0)
+    test = methods.images_of(run, "test")
     coded, beside = sizes["coded_bytes"], sizes["buffers_bytes"] + sizes["head_bytes"]
     yield _form(EXACT, coded, beside) | _judged(trunk, head, backbone, test)
     round_off(masking, head, bits=BITS)
@@ -197,17 +193,11 @@ def _forms(way: str) -> tuple[str, ...]:
 
 
 def _measured(run: Run, way: str, rate: float, split: str) -> Iterator[dict[str, Any]]:
-    backbone = _loaded(run.profile, run.model, run.seed)
-    train, test = _images(run.profile, run.dataset, "train", run.seed), _images(run.profile, run.dataset, split, 0)
+    backbone = methods.backbone_of(run)
+    train, test = methods.images_of(run, "train"), methods.images_of(run, split)
     task = _learned(run, way, rate, backbone, train)
-    batches = [backbone.normalise(as_float(part)) for part in train.images.split(256)]
-    for form, size in stored(task, _forms(way), lambda trunk: _settle(trunk, batches)):
+    for form, size in stored(task, _forms(way), lambda trunk: networks.settle(trunk, backbone, train)):
         yield _form(form, *size) | _judged(task.trunk, task.head, backbone, test)
-
-
-def _settle(trunk: nn.Module, batches: Sequence[torch.Tensor]) -> None:
-    if norm_statistics(trunk):
-        recalibrate(trunk, batches)
 
 
 def _learned(run: Run, way: str, rate: float, backbone: Backbone, train: ImageSet) -> Task:
@@ -245,7 +235,7 @@ def _points(frame: pd.DataFrame) -> list[Row]:
         sizes = part.groupby(["dataset", "method"], sort=False)[list(SIZES)].mean()
         for row in _rows(found):
             rows.append(_named(str(model), row["method"], row["dataset"]) | {
-                "accuracy": row["value"], "low": _known(row["low"]), "high": _known(row["high"]),
+                "accuracy": row["value"], "low": number(row["low"]), "high": number(row["high"]),
                 "seeds": row["seeds"], "images": row["images"],
             } | {name: round(float(sizes[name][(row["dataset"], row["method"])])) for name in SIZES})  # fmt: skip
         for method in found.method.unique():
@@ -285,25 +275,11 @@ def _pairs(frame: pd.DataFrame) -> list[Row]:
         for row in _rows(found):
             times = sizes[(row["dataset"], row["second"])] / sizes[(row["dataset"], row["first"])]
             rows.append(_named(str(model), row["second"], row["dataset"]) | {
-                "ahead": row["value"], "low": _known(row["low"]), "high": _known(row["high"]),
-                "holm": _known(row["holm"]), "clear": bool(row["clear"]), "times": float(times),
+                "ahead": row["value"], "low": number(row["low"]), "high": number(row["high"]),
+                "holm": number(row["holm"]), "clear": bool(row["clear"]), "times": float(times),
             })  # fmt: skip
     return rows
 
 
 def _rows(found: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-@lru_cache(maxsize=2)
-def _loaded(profile_name: str, model: str, seed: int) -> Backbone:
-    return backbones.load(model, profile_name, seed=seed)
-
-
-@lru_cache(maxsize=4)
-def _images(profile_name: str, dataset: str, split: str, seed: int) -> ImageSet:
-    return datasets.load(profile_name, dataset, split, seed)

@@ -14,12 +14,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from submasking.experiments import methods
 from submasking.experiments.analyses import networks
 from submasking.experiments.analyses.keeping import Tables
 from submasking.experiments.analyses.networks import Masks, Tensors
 from submasking.experiments.run import Run
 from submasking.masking.handle import Masking
-from submasking.records.analyses import Cell, Row
+from submasking.records.analyses import Cell, Row, number
 from submasking.records.profiles import profile
 from submasking.report import statistics
 from submasking.report.statistics import Estimate, Sample
@@ -116,11 +117,11 @@ def epochs(task: Run, images: Run | None = None) -> list[Masks]:
             for name, mask in masking.masks().items():
                 made[f"{epoch} {name}"] = torch.from_numpy(np.packbits(mask.numpy().reshape(-1)))
 
-        networks.learn(task, images=None if images is None else networks.images_of(images, "train"), on_epoch=keep)
+        networks.learn(task, images=None if images is None else methods.images_of(images, "train"), on_epoch=keep)
         return made
 
     kept = networks.once(task, {"masks": "each epoch", "images": task.seed if images is None else images.seed}, make)
-    trunk = networks.backbone_of(task).trunk
+    trunk = methods.backbone_of(task).trunk
     found: dict[int, Masks] = {}
     for key, bits in kept.items():
         epoch, name = key.split(" ")
@@ -183,7 +184,7 @@ def drawn(masks: Masks, seed: int = 0) -> Masks:
 
 def judged(task: Run, masks: Sequence[Masks]) -> tuple[dict[str, Sample], dict[str, float]]:
     """How a new probe does on the backbone under masks, by what they are, and their shares of weights that are off."""
-    test = networks.images_of(task, "test")
+    test = methods.images_of(task, "test")
     every = agreed(masks, len(masks))
     asked: dict[str, Sequence[Masks]] = {
         SINGLE: masks, "all agree": [every], "most agree": [agreed(masks, len(masks) // 2 + 1)],
@@ -192,9 +193,9 @@ def judged(task: Run, masks: Sequence[Masks]) -> tuple[dict[str, Sample], dict[s
     samples, shares = {}, {}
     for what, several in asked.items():
         right = {}
-        for number, each in enumerate(several):
-            right[number] = (networks.probed(task, each) == test.labels).numpy()
-        values = {number: float(one.mean()) for number, one in right.items()}
+        for place, each in enumerate(several):
+            right[place] = (networks.probed(task, each) == test.labels).numpy()
+        values = {place: float(one.mean()) for place, one in right.items()}
         samples[what] = Sample(values, right, test.fingerprint(), len(several) == 1, f"{what} on {task.dataset}")
         shares[what] = float(np.mean([share_off(each) if each else 0.0 for each in several]))
     return samples, shares
@@ -273,8 +274,3 @@ def summary(samples: Mapping[str, Mapping[str, Sample]], rows: list[Row]) -> lis
 def mean(sample: Sample) -> float:
     """Of its values."""
     return float(np.mean(list(sample.values.values())))
-
-
-def number(value: float) -> float | None:
-    """None where there is no number."""
-    return None if math.isnan(value) else value

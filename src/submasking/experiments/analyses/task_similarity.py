@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from submasking.experiments import methods
 from submasking.experiments.analyses import networks
 from submasking.experiments.analyses.keeping import Tables
 from submasking.experiments.analyses.networks import Masks, Tensors
 from submasking.experiments.run import Run
 from submasking.learning.evaluate import accuracy, features
-from submasking.records.analyses import Row
+from submasking.records.analyses import Row, number
 from submasking.records.names import DATASET_STAND_INS
 from submasking.records.profiles import profile
 from submasking.report import pairs, statistics
@@ -157,12 +158,12 @@ def transfer(
 
 def started(task: Run, masks: Masks | None, source: str, epochs: int) -> float:
     """Accuracy of a run that starts from another task's masks, after a few epochs."""
-    test = networks.images_of(task, "test")
+    test = methods.images_of(task, "test")
 
     def make() -> Tensors:
         made = networks.learn(task, masks=masks, epochs=epochs)
         assert made.head is not None  # a method with labels has one
-        queries = features(made.trunk, test, networks.backbone_of(task).normalise)
+        queries = features(made.trunk, test, methods.backbone_of(task).normalise)
         with torch.inference_mode():
             return {"classes": made.head(queries).argmax(1)}
 
@@ -170,7 +171,7 @@ def started(task: Run, masks: Masks | None, source: str, epochs: int) -> float:
 
 
 def _right(task: Run, classes: Tensor) -> float:
-    return accuracy(classes, networks.images_of(task, "test").labels)
+    return accuracy(classes, methods.images_of(task, "test").labels)
 
 
 def matrix(rows: list[Row], column: str, between: tuple[str, str] = ("first", "second")) -> pairs.Matrix:
@@ -295,9 +296,9 @@ def predictions(rows: list[Row], kinds: Mapping[str, str]) -> list[Row]:
 def corrected(rows: list[Row]) -> list[Row]:
     """Rows with Holm's p, over all of them."""
     held = statistics.holm([math.nan if row["p"] is None else float(row["p"]) for row in rows])
-    return [row | {"holm": None if math.isnan(p) else p} for row, p in zip(rows, held, strict=True)]
+    return [row | {"holm": number(p)} for row, p in zip(rows, held, strict=True)]
 
 
 def plain(agreed: pairs.Agreement) -> Row:
     """A cell for each attribute, None where there is no number."""
-    return {name: None if math.isnan(value) else value for name, value in asdict(agreed).items()}
+    return {name: number(value) for name, value in asdict(agreed).items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from submasking.files import atomic, identity
 from submasking.learning.adapt import Adapted
 from submasking.learning.backbone import Backbone
 from submasking.masking.scores import Init
-from submasking.records.analyses import Row
+from submasking.records.analyses import Row, number
 from submasking.records.places import results_folder
 from submasking.report import statistics
 from submasking.report.statistics import Sample
@@ -93,10 +92,10 @@ def compared(samples: Mapping[str, Sample], pairs: Sequence[tuple[str, str]]) ->
             "first": first,
             "second": second,
             "points": 100 * one.value,
-            "low": plain(100 * one.low),
-            "high": plain(100 * one.high),
-            "p": plain(one.p),
-            "holm": plain(holm),
+            "low": number(100 * one.low),
+            "high": number(100 * one.high),
+            "p": number(one.p),
+            "holm": number(holm),
             "clear": holm < statistics.LEVEL,
             "n": one.seeds,
             "images": one.images,
@@ -104,8 +103,3 @@ def compared(samples: Mapping[str, Sample], pairs: Sequence[tuple[str, str]]) ->
         }
         for (first, second), one, holm in zip(pairs, found, adjusted, strict=True)
     ]
-
-
-def plain(value: float) -> float | None:
-    """A number that a table may hold: None for NaN."""
-    return None if math.isnan(value) else value
