@@ -101,14 +101,15 @@ def lying(content: bytes, other: bytes, dice: random.Random, folder: Path) -> by
     path = folder / "lying"
     path.write_bytes(content)
     description, tensors, *_ = container.read(path)
+    parts = {name: bytes(value.data) for name, value in tensors.items()}
     if dice.random() < 0.3:
         part = dice.choice(("mask", "state", "head"))
-        coded = bytearray(tensors[part].numpy().tobytes())
+        coded = bytearray(parts[part])
         coded[dice.randrange(len(coded))] ^= 1 << dice.randrange(8)
-        tensors[part] = container.as_tensor(bytes(coded[: dice.choice((None, None, dice.randrange(len(coded))))]))
+        parts[part] = bytes(coded[: dice.choice((None, None, dice.randrange(len(coded))))])
     else:
         replace_one(description, dice.choice(HOSTILE), dice)
-    container.write(path, description, tensors)
+    container.write(path, description, parts)
     return path.read_bytes()
 
 

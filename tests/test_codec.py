@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from submasking.experiments import sizes
 from submasking.tasks import codec, shares
-from submasking.tasks.bits import entropy_bits
 from submasking.tasks.codec import context, factors, kernels, layout, model, refinement, rice, stream
+from submasking.tasks.shares import entropy_bits
 
 VECTORS = Path(__file__).parent / "vectors"
 

@@ -60,7 +60,7 @@ def page(browser):
 @pytest.fixture(scope="module")
 def trunk():
     content = container.read(LIVE / "backbone.safetensors")
-    state = packing.unpacked(content.description["state"], content.tensors["values"].numpy().tobytes())
+    state = packing.unpacked(content.description["state"], content.tensors["values"].data)
     made = networks.trunk(content.description["architecture"], 24)
     made.load_state_dict(state)
     return made.eval()
@@ -116,7 +116,7 @@ def test_a_task_is_decoded_bit_for_bit_and_predicts_what_python_predicts(page, t
 
 def test_the_images_shown_are_the_first_of_each_test_set(rendered):
     content = container.read(LIVE / "images.safetensors")
-    shown = packing.unpacked(content.description["images"], content.tensors["values"].numpy().tobytes())
+    shown = packing.unpacked(content.description["images"], content.tensors["values"].data)
     assert sorted(shown) == TASKS
     for task in content.description["tasks"]:
         images, count = rendered(task["name"]), len(task["labels"])

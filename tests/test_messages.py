@@ -8,7 +8,7 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "submasking"
 # what is said of the inside of a record, a coded mask or a download, and is told with a remedy by what reads that
-INSIDE = ("records/", "tasks/codec/", "tasks/floats.py", "tasks/packing.py", "worlds/paper/", "experiments/runs.py")
+INSIDE = ("records/", "tasks/codec/", "tasks/floats.py", "tasks/unpacking.py", "worlds/paper/", "experiments/runs.py")
 # parts of longer messages, and those that end with a list or a reason
 PARTS = (
     "it has",

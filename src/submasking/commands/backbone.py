@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from submasking.learning.backbone import Backbone, Values
-from submasking.tasks.maskfile import TaskFile
+from submasking.tasks.stored import Stored
 from submasking.worlds import libraries
 
 
-def backbone_of(task: TaskFile, weights: Path | None) -> Backbone:
+def backbone_of(task: Stored, weights: Path | None) -> Backbone:
     """The backbone that a mask file names, with its weights.
 
     Raises:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from torch import Tensor
-
 from submasking.commands.options import add_json, add_weights
-from submasking.files import weights as files
-from submasking.tasks import maskfile
-from submasking.tasks.maskfile import TaskFile
-from submasking.tasks.similarity import similarity
+from submasking.files import raw
+from submasking.files.guesses import guesses
+from submasking.files.raw import Raw
+from submasking.tasks import stored
+from submasking.tasks.similarity import overlap
+from submasking.tasks.stored import Stored
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -35,13 +35,14 @@ def run(given: argparse.Namespace) -> int:
     """Print a line per pair."""
     if len(given.files) < 2:
         raise ValueError("give at least two mask files to compare; got one")
-    tasks = [maskfile.load(path) for path in given.files]
+    tasks = [stored.read(path) for path in given.files]
     weights = _weights(tasks, given.weights)
     with _without_scipy():
-        masks = [task.masks(weights) for task in tasks]
+        off = [task.switched_off(weights) for task in tasks]
+    values = {name: weights[name].floats() for name in set[str]().union(*off)}
     rows = []
     for first, second in itertools.combinations(range(len(tasks)), 2):
-        found = similarity(masks[first], masks[second], {name: weights[name] for name in masks[first]})
+        found = overlap(off[first], off[second], values)
         rows.append({
             "first": str(given.files[first]),
             "second": str(given.files[second]),
@@ -76,21 +77,21 @@ def _without_scipy() -> Iterator[None]:
             del sys.modules["scipy"]
 
 
-def _weights(tasks: list[TaskFile], path: Path | None) -> dict[str, Tensor]:
+def _weights(tasks: list[Stored], path: Path | None) -> dict[str, Raw]:
     """The weights that all these tasks belong to.
 
     A weights file that holds just the backbone, or the backbone and a classifier, is recognised by the tasks'
-    fingerprint; only otherwise is the network built, which takes its library's time to import.
+    fingerprint; only otherwise is the network built, which takes torch and its library's time to import.
 
     Raises:
         ValueError: they belong to another backbone, or it cannot be built.
     """
-    for tensors in files.guesses(path, next(iter(tasks[0].shapes))) if path is not None else ():
+    for tensors in guesses(path, next(iter(tasks[0].shapes))) if path is not None else ():
         if all(task.fits(tensors) for task in tasks):
             return tensors
     from submasking.commands.backbone import backbone_of
 
-    built = dict(backbone_of(tasks[0], path).trunk.state_dict())
+    built = {name: raw.of(value) for name, value in backbone_of(tasks[0], path).trunk.state_dict().items()}
     for task in tasks:
         task.require(built)
     return built

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from submasking.commands.options import add_json, shown
-from submasking.tasks import maskfile
-from submasking.tasks.bits import entropy_bits
-from submasking.tasks.maskfile import TaskFile
+from submasking.tasks import stored
+from submasking.tasks.shares import entropy_bits
+from submasking.tasks.stored import Stored
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add(command: argparse.ArgumentParser) -> None:
     add_json(command)
 
 
-def described(task: TaskFile) -> dict[str, Any]:
+def described(task: Stored) -> dict[str, Any]:
     """Everything about a mask file that JSON can hold."""
     counts = {name: math.prod(shape) for name, shape in task.shapes.items()}
     weights, off = sum(counts.values()), sum(task.off.values())
@@ -56,7 +56,7 @@ def described(task: TaskFile) -> dict[str, Any]:
 
 def run(given: argparse.Namespace) -> int:
     """Print it."""
-    task = maskfile.load(given.file)
+    task = stored.read(given.file)
     found = described(task)
     if given.json:
         print(json.dumps(found, indent=1))

@@ -51,4 +51,4 @@ def _mask(dataset: str) -> Path:
 
 
 def _write(path: Path, described: Mapping[str, object], values: bytes) -> None:
-    container.write(path, described, {"values": container.as_tensor(values)})
+    container.write(path, described, {"values": values})

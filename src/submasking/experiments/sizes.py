@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from submasking.tasks import codec
-from submasking.tasks.bits import entropy_bits
+from submasking.tasks.shares import entropy_bits
 
 
 def report(

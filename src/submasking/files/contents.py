@@ -56,6 +56,13 @@ def kind(path: Path) -> Kind:
     raise _refused(path, _words(start))
 
 
+def damaged(path: Path, error: Exception) -> ValueError:
+    """What to raise where a safetensors file is not what it declares."""
+    return ValueError(
+        f"{path} must be a readable safetensors file, but is cut off or damaged ({error}); fetch or make it again"
+    )
+
+
 def _refused(path: Path, what: str) -> ValueError:
     return ValueError(f"{path} must be a readable file of weights (safetensors, or of torch.save), but {what}")
 

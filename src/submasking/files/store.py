@@ -26,6 +26,4 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in list(file.keys())}, file.metadata() or {}
     except Exception as error:  # the reader's own kinds of errors, and torch's, where the header is damaged
-        raise ValueError(
-            f"{path} must be a readable safetensors file, but is cut off or damaged ({error}); fetch or make it again"
-        ) from error
+        raise contents.damaged(path, error) from error

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from submasking.files import contents, pickles, store
-
-CLASSIFIERS = ("fc.", "head.", "classifier.", "last_linear.")
-WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # torch puts them amid names
-COUNTER = "num_batches_tracked"  # counts batches; many files leave it out
+from submasking.files import contents, naming, pickles, store
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -27,8 +22,7 @@ def read(path: Path) -> dict[str, Tensor]:
         tensors = store.read(path)[0]
     else:
         tensors = pickles.read(path, mapped=kind is contents.Kind.ZIP)
-    bare = {_unwrapped(name): value for name, value in tensors.items()}
-    return bare if len(bare) == len(tensors) else tensors
+    return naming.unwrapped(tensors)
 
 
 def load(module: nn.Module, path: Path) -> None:
@@ -54,48 +48,10 @@ def load(module: nn.Module, path: Path) -> None:
     module.load_state_dict({name: value for name, value in found.items() if _fits(value, expected[name])}, strict=False)
 
 
-def guesses(path: Path, known: str) -> Iterator[dict[str, Tensor]]:
-    """What the tensors of a backbone in a weights file may be: all there are, or those that are no classifier's.
-
-    Counters of batches, which many files leave out, are 0 as in a new network.
-
-    Args:
-        path: the file.
-        known: name of a tensor that is surely among them.
-
-    Raises:
-        ValueError: the file cannot be read.
-    """
-    tensors = read(path)
-    for prefix in _prefixes(tensors, {known}):
-        own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        norms = [name.removesuffix("running_mean") for name in own if name.endswith("running_mean")]
-        own = {norm + COUNTER: torch.tensor(0) for norm in norms} | own
-        yield own
-        yield {name: value for name, value in own.items() if not name.startswith(CLASSIFIERS)}
-
-
-def _unwrapped(name: str) -> str:
-    for wrapper in WRAPPERS:
-        name = name.replace(wrapper, "")
-    return name
-
-
-def _prefixes(tensors: Mapping[str, Tensor], names: Mapping[str, Tensor] | set[str]) -> Counter[str]:
-    """All that stands before any of these names in the file, and before how many."""
-    found: Counter[str] = Counter()
-    for name in tensors:
-        parts = name.split(".")
-        for start in range(len(parts)):
-            if ".".join(parts[start:]) in names:
-                found["".join(f"{part}." for part in parts[:start])] += 1
-    return found
-
-
 def _prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> str:
     """What stands before the network's names; refused where nothing fits, or too much."""
-    prefixes = _prefixes(tensors, expected)
-    needed = [name for name in expected if not name.endswith(COUNTER)]
+    prefixes = naming.prefixes(tensors, expected)
+    needed = [name for name in expected if not name.endswith(naming.COUNTER)]
 
     def faults(prefix: str) -> list[str]:
         return [fault for name in needed if (fault := _misfit(name, tensors.get(prefix + name), expected[name]))]
@@ -143,7 +99,7 @@ def _require_numbers(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     """Refuse what would be loaded as if it were numbers of the network, and is not."""
     for name, value in found.items():
         wanted = expected[name]
-        if name.endswith(COUNTER):
+        if name.endswith(naming.COUNTER):
             continue
         narrow = value.is_complex() or value.itemsize < 2 <= wanted.itemsize
         if narrow or value.is_floating_point() != wanted.is_floating_point():

@@ -79,14 +79,6 @@ class Plan:
         return flat.view(_WORDS[flat.element_size()]).numpy()
 
 
-def entropy_bits(ones: int, total: int) -> float:
-    """Bits that `total` independent draws with a share of `ones` / `total` ones cost at least."""
-    if ones in (0, total):
-        return 0.0
-    p = ones / total
-    return float(-total * (p * np.log2(p) + (1 - p) * np.log2(1 - p)))
-
-
 def _order(name: str, tensor: Tensor) -> tuple[int, ...]:
     """Dimensions by falling stride."""
     strides = tensor.stride()

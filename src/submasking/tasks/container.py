@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from jaxtyping import UInt8
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
-from torch import Tensor
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import save as to_bytes
 
-from submasking.files import atomic
+from submasking.files import atomic, raw
+from submasking.files.raw import Data, Raw
 from submasking.tasks.fingerprint import fingerprint
 
 FORMAT = 2
@@ -36,28 +35,28 @@ class Content(NamedTuple):
     """What a file holds: description, other tensors, checksum in hexadecimal, number of the format."""
 
     description: dict[str, Any]
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Raw]
     checksum: str
     version: int
 
 
-def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+def write(path: Path, description: Mapping[str, Any], parts: Mapping[str, Data]) -> str:
     """Write a file whole or not at all.
 
     Args:
         path: where; missing folders are made.
         description: what becomes the JSON text.
-        tensors: by name; "description" and "checksum" are taken.
+        parts: by name; "description" and "checksum" are taken.
 
     Returns:
         The checksum in hexadecimal.
     """
     text = json.dumps(description, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    held[DESCRIPTION] = as_tensor(zlib.compress(text.encode(), 9))
-    checksum = fingerprint(held)
-    held[CHECKSUM] = as_tensor(bytes.fromhex(checksum))
-    atomic.write(path, to_bytes(held, {KEY: str(FORMAT)}))
+    held = {**parts, DESCRIPTION: zlib.compress(text.encode(), 9)}
+    checksum = fingerprint(as_tensors(held))
+    held[CHECKSUM] = bytes.fromhex(checksum)
+    arrays = {name: np.frombuffer(part, np.uint8) for name, part in held.items()}
+    atomic.write(path, to_bytes(arrays, {KEY: str(FORMAT)}))
     return checksum
 
 
@@ -74,10 +73,10 @@ def read(path: Path) -> Content:
             " read it: update the package"
         )
     stored = tensors.pop(CHECKSUM, None)
-    if stored is None or stored.dtype != torch.uint8 or stored.shape != (32,):
+    if stored is None or stored.kind != "uint8" or stored.shape != (32,):
         raise MaskFileError(f"{path} has no checksum: it is damaged; copy or train it again")
     checksum = fingerprint(tensors)
-    if bytes(stored.tolist()).hex() != checksum:
+    if bytes(stored.data).hex() != checksum:
         raise MaskFileError(f"{path} is damaged: its content does not fit its checksum; copy or train it again")
     try:
         return Content(_description(tensors.pop(DESCRIPTION)), tensors, checksum, int(version))
@@ -85,20 +84,20 @@ def read(path: Path) -> Content:
         raise MaskFileError(f"{path} has no readable description ({error}); copy or train it again") from error
 
 
-def as_tensor(content: bytes) -> UInt8[Tensor, " n"]:
-    """Bytes as a tensor."""
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+def as_tensors(parts: Mapping[str, Data]) -> dict[str, Raw]:
+    """Parts as the tensors of bytes that a file holds them as."""
+    return {name: Raw("uint8", (len(part),), part) for name, part in parts.items()}
 
 
-def _description(stored: Tensor) -> dict[str, Any]:
+def _description(stored: Raw) -> dict[str, Any]:
     inflater = zlib.decompressobj()
-    text = inflater.decompress(stored.numpy().tobytes(), DESCRIPTION_LIMIT)
+    text = inflater.decompress(bytes(stored.data), DESCRIPTION_LIMIT)
     if not inflater.eof:
         raise ValueError(f"it is cut off, or longer than {DESCRIPTION_LIMIT} bytes")
     return dict(json.loads(text))
 
 
-def _opened(path: Path) -> tuple[str, dict[str, Tensor]]:
+def _opened(path: Path) -> tuple[str, dict[str, Raw]]:
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -107,15 +106,13 @@ def _opened(path: Path) -> tuple[str, dict[str, Tensor]]:
                 f"{path} is not a mask file, or cut off: it declares a header of {size} bytes; copy it again, or pass"
                 " what maskfile.save has written"
             )
-        with safe_open(path, framework="pt") as file:
-            version = (file.metadata() or {}).get(KEY)
-            if version is None:
-                raise MaskFileError(
-                    f"{path} is a safetensors file, but not a mask file of submasking; pass what maskfile.save has"
-                    " written"
-                )
-            return version, {name: file.get_tensor(name) for name in list(file.keys())}
+        tensors, metadata = raw.parsed(path.read_bytes())
     except OSError as error:
         raise MaskFileError(f"{path} cannot be read ({error.strerror or error}); check the path") from error
     except (SafetensorError, RuntimeError, TypeError, KeyError, OverflowError) as error:
         raise MaskFileError(f"{path} is not a mask file, or damaged ({error}); copy or train it again") from error
+    if KEY not in metadata:
+        raise MaskFileError(
+            f"{path} is a safetensors file, but not a mask file of submasking; pass what maskfile.save has written"
+        )
+    return metadata[KEY], tensors

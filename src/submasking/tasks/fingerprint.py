@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from submasking.files import raw
+from submasking.files.raw import Raw
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+def fingerprint(tensors: Mapping[str, Tensor | Raw]) -> str:
     """SHA-256, in hexadecimal, of the names, types, shapes and bytes of tensors, in the order of their names.
 
     For each tensor the text ``name dtype shape`` and a line feed is hashed, ``conv1.weight torch.float32 (64, 3, 7,
@@ -17,7 +21,7 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        flat = tensor.detach().cpu().contiguous().flatten()
-        digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+        value = tensor if isinstance(tensor, Raw) else raw.of(tensor)
+        digest.update(f"{name} torch.{value.kind} {value.shape}\n".encode())
+        digest.update(value.data)
     return digest.hexdigest()

@@ -14,17 +14,15 @@ from torch import Tensor, nn
 from submasking.masking.handle import Masking
 from submasking.masking.masks import is_masked, of
 from submasking.masking.whole import require_whole
-from submasking.tasks import container, packing
+from submasking.tasks import container, packing, stored
 from submasking.tasks.container import Content, MaskFileError
 from submasking.tasks.fingerprint import fingerprint
 from submasking.tasks.heads import CosineHead, check_classes, check_head, check_outputs, require_width
-from submasking.tasks.taskfile import TaskFile, backbone_state, digest, own_state, raw_bytes
+from submasking.tasks.taskfile import TaskFile, backbone_state, bits_digest, own_state
 
 __all__ = ["MaskFileError", "TaskFile", "backbone_state", "load", "save"]
 
-Beside = tuple[dict[str, Tensor], dict[str, Tensor], tuple[int, int]]  # state, head, and the bytes of each in the file
 SUFFIX = ".safetensors"
-_MASK, _STATE, _HEAD = "mask", "state", "head"
 
 
 def save(
@@ -92,7 +90,7 @@ def save(
             "tensors": {name: [_off(value), *value.shape] for name, value in masks.items()},
             "rescale": masking.rescale,
             "init": masking.init,
-            "digest": digest(masks),
+            "digest": bits_digest(masks),
             "sibling": sibling.checksum if sibling is not None else "",
         },
         "trained": trained,
@@ -106,10 +104,10 @@ def save(
     from submasking.tasks import codec
 
     coded = codec.encode(masks, frozen, sibling=sibling_masks if sibling is not None else None)
-    parts = {_MASK: coded, _STATE: packing.packed(state), _HEAD: packing.packed(head_state)}
-    tensors = {name: container.as_tensor(part) for name, part in parts.items()}
-    _parsed(Content(description, tensors, "", container.FORMAT), 0)  # what could not be read is not written
-    container.write(Path(path), description, tensors)
+    parts = {stored.MASK: coded, stored.STATE: packing.packed(state), stored.HEAD: packing.packed(head_state)}
+    # what could not be read is not written
+    stored.parsed(Content(description, container.as_tensors(parts), "", container.FORMAT), 0)
+    container.write(Path(path), description, parts)
     return load(path)
 
 
@@ -119,82 +117,9 @@ def load(path: str | Path) -> TaskFile:
     Raises:
         MaskFileError: it is missing, damaged, foreign or of another format; the message says what to do.
     """
-    path = Path(path)
-    content = container.read(path)
-    try:
-        return _parsed(content, path.stat().st_size)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
-        raise MaskFileError(
-            f"{path} must be a mask file of format {content.version}, it is none ({error!r}); copy or train it again"
-        ) from error
-
-
-def _parsed(content: Content, size: int) -> TaskFile:
-    """The task that a file holds; what a stranger's file may hold instead is an error of many kinds."""
-    description = content.description
-    state, head_state, sizes = (_first if content.version == 1 else _coded)(description, content.tensors)
-    backbone, stored, head = description["backbone"], description["mask"], description["head"]
-    task = TaskFile(
-        backbone={name: backbone[name] for name in ("architecture", "weights", "fingerprint", "options")}
-        | {"parameters": str(backbone.get("parameters", ""))},
-        shapes={str(name): packing.shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
-        off={str(name): int(numbers[0]) for name, numbers in stored["tensors"].items()},
-        rescale=stored["rescale"],
-        init=stored.get("init", ""),
-        trained=tuple(description["trained"]),
-        classes=tuple(str(name) for name in description["classes"]),
-        preprocessing=dict(description["preprocessing"]),
-        score={str(name): float(value) for name, value in description["score"].items()},
-        provenance=dict(description["provenance"]),
-        library=str(description["library"]),
-        head_kind=head["kind"],
-        scale=float(head["scale"]),
-        digest=stored["digest"],
-        sibling=stored["sibling"],
-        coded=content.tensors[_MASK].numpy().tobytes(),
-        state=state,
-        head_state=head_state,
-        state_bytes=sizes[0],
-        head_bytes=sizes[1],
-        checksum=content.checksum,
-        size=size,
-    )
-    _validate(task)
-    return task
-
-
-def _coded(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Beside:
-    state, head = (tensors[name].numpy().tobytes() for name in (_STATE, _HEAD))
-    read = packing.unpacked(description["state"], state), packing.unpacked(description["head"]["tensors"], head)
-    return *read, (len(state), len(head))
-
-
-def _first(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Beside:
-    """In the first format they stand as they are."""
-    state = packing.from_vectors(description["state"], tensors)
-    head = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
-    return state, head, (raw_bytes(state), raw_bytes(head))
-
-
-def _validate(task: TaskFile) -> None:
-    for what, value in (
-        ("rescale", task.rescale),
-        ("init", task.init),
-        ("digest", task.digest),
-        ("sibling", task.sibling),
-    ):
-        if not isinstance(value, str):
-            raise TypeError(f"{what} must be a text, got {value!r}")
-    if not isinstance(task.backbone["fingerprint"], str) or not isinstance(task.backbone["options"], dict):
-        raise TypeError("the backbone must have a fingerprint and options")
-    if task.rescale not in ("none", "variance") or task.head_kind not in ("", "linear", "cosine"):
-        raise ValueError(f"rescale and head must be known kinds, got {task.rescale!r} and {task.head_kind!r}")
-    if task.head_kind == "linear" and (
-        set(task.head_state) - {"bias"} != {"weight"}
-        or task.head_state["weight"].dim() != 2
-        or not task.head_state["weight"].is_floating_point()
-    ):
-        raise ValueError(f"a linear head has a weight and perhaps a bias, got {sorted(task.head_state)}")
+    task, state, head = stored.parts(path)
+    values, head_values = ({name: value.tensor() for name, value in part.items()} for part in (state, head))
+    return TaskFile(**vars(task), state=values, head_state=head_values)
 
 
 def _described(head: nn.Module | None) -> tuple[str, dict[str, Tensor], float]:

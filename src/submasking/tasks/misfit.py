@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
-
-from submasking.files.weights import CLASSIFIERS
+from submasking.files.naming import CLASSIFIERS
+from submasking.files.raw import Raw
 from submasking.tasks.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Task(Protocol):
-    """What is asked of a task, see `submasking.tasks.maskfile.TaskFile`."""
+    """What is asked of a task, see `submasking.tasks.stored.Stored`."""
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
@@ -20,10 +22,10 @@ class Task(Protocol):
     def trained(self) -> tuple[str, ...]: ...
     @property
     def backbone(self) -> Mapping[str, Any]: ...
-    def fits(self, state: Mapping[str, Tensor]) -> bool: ...
+    def fits(self, state: Mapping[str, Tensor | Raw]) -> bool: ...
 
 
-def why(task: Task, state: Mapping[str, Tensor]) -> str:
+def why(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
     """What is different and what to do, as far as it can be told; else to load the task's weights.
 
     Args:
@@ -40,7 +42,7 @@ def why(task: Task, state: Mapping[str, Tensor]) -> str:
     )
 
 
-def _wrapped(task: Task, state: Mapping[str, Tensor]) -> str:
+def _wrapped(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
     known = next(iter(task.shapes))
     if known in state:
         return ""
@@ -59,7 +61,7 @@ def _wrapped(task: Task, state: Mapping[str, Tensor]) -> str:
     return f"it masks {known!r}, which this model has not: that is another architecture"
 
 
-def _reshaped(task: Task, state: Mapping[str, Tensor]) -> str:
+def _reshaped(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
     for name, shape in task.shapes.items():
         if name not in state or tuple(state[name].shape) != shape:
             there = tuple(state[name].shape) if name in state else "missing"
@@ -67,8 +69,9 @@ def _reshaped(task: Task, state: Mapping[str, Tensor]) -> str:
     return ""
 
 
-def _cast(task: Task, state: Mapping[str, Tensor]) -> str:
-    kinds = sorted({str(state[name].dtype).removeprefix("torch.") for name in task.shapes})
+def _cast(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
+    values = [state[name] for name in task.shapes]
+    kinds = sorted({v.kind if isinstance(v, Raw) else str(v.dtype).removeprefix("torch.") for v in values})
     if kinds == ["float32"]:
         return ""
     return (
@@ -77,7 +80,7 @@ def _cast(task: Task, state: Mapping[str, Tensor]) -> str:
     )
 
 
-def _more(task: Task, state: Mapping[str, Tensor]) -> str:
+def _more(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
     classifier = [name for name in state if name.startswith(CLASSIFIERS)]
     rest = {name: value for name, value in state.items() if name not in classifier}
     if classifier and task.fits(rest):
@@ -85,7 +88,7 @@ def _more(task: Task, state: Mapping[str, Tensor]) -> str:
     return ""
 
 
-def _seen(task: Task, state: Mapping[str, Tensor]) -> str:
+def _seen(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
     parameters = {
         name: value
         for name, value in state.items()

@@ -36,3 +36,11 @@ def nearest_codes(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
 def counted_codes(ones: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The codes of the shares of ones among `total` bits: of what was not seen a little, 0 where there are no bits."""
     return np.where(total > 0, nearest_codes((ones + 0.02) / (total + 0.04)), 0).astype(np.uint8)
+
+
+def entropy_bits(ones: int, total: int) -> float:
+    """Bits that `total` independent draws with a share of `ones` / `total` ones cost at least."""
+    if ones in (0, total):
+        return 0.0
+    p = ones / total
+    return float(-total * (p * np.log2(p) + (1 - p) * np.log2(1 - p)))

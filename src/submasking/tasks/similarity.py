@@ -10,14 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+    from torch import Tensor
 
 MAGNITUDES = 16
+Bits = NDArray[np.bool_]
+Counts = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -72,43 +76,57 @@ def similarity(
     Raises:
         ValueError: the masks cover other tensors.
     """
+    return overlap(
+        {name: ~_array(mask) for name, mask in first.items()},
+        {name: ~_array(mask) for name, mask in second.items()},
+        None if weights is None else {name: _array(weights[name].float()) for name in first},
+    )
+
+
+def overlap(
+    first: Mapping[str, Bits], second: Mapping[str, Bits], weights: Mapping[str, NDArray[np.float32]] | None = None
+) -> Similarity:
+    """`similarity` for arrays, without torch; true where a weight is off."""
     if first.keys() != second.keys():
         raise ValueError(
             f"masks must cover the same tensors; {sorted(first.keys() ^ second.keys())[0]!r} is in one only; compare"
             " masks of one selection"
         )
-    n, a, b, both = (torch.cat(counts) for counts in zip(*(
-        _counts(~first[name], ~second[name], None if weights is None else weights[name]) for name in sorted(first)
+    n, a, b, both = (np.concatenate(counts).astype(np.float64) for counts in zip(*(
+        _counts(first[name], second[name], None if weights is None else weights[name]) for name in sorted(first)
     ), strict=True))  # fmt: skip
-    n, a, b, both = (counts.double() for counts in (n, a, b, both))
-    variance = a * b * (n - a) * (n - b) / (n * n * (n - 1).clamp_min(1))
+    variance = a * b * (n - a) * (n - b) / (n * n * np.maximum(n - 1, 1))
     return Similarity(
         both=int(both.sum()),
         either=int((a + b - both).sum()),
         expected=float((a * b / n).sum()),
         deviation=math.sqrt(float(variance.sum())),
-        most=int(torch.minimum(a, b).sum()),
+        most=int(np.minimum(a, b).sum()),
     )
 
 
-def _counts(first: Tensor, second: Tensor, weights: Tensor | None) -> tuple[Tensor, ...]:
+def _counts(first: Bits, second: Bits, weights: NDArray[np.float32] | None) -> tuple[Counts, ...]:
     """Per stratum: weights, off in the first, off in the second, off in both."""
-    sets = [off.flatten().cpu().numpy() for off in (first, second, first & second)]
-    total, strata = first.numel(), 1 if weights is None else min(MAGNITUDES, first.numel())
+    sets = [off.reshape(-1) for off in (first, second, first & second)]
+    total, strata = first.size, 1 if weights is None else min(MAGNITUDES, first.size)
     # a weight of rank r, by magnitude, is in stratum r * strata // total, so each stratum is a run of ranks
     edges = [-(-total * stratum // max(strata, 1)) for stratum in range(strata + 1)]
     if weights is None:
-        counts = [[int(off.sum())] for off in sets]
+        counts = [np.array([off.sum()]) for off in sets]
     else:
         keys = _ranked(weights)
         # only the smallest key of each stratum is needed, and the strata of the few weights that are off
         starts = np.partition(keys, edges[1:-1])[edges[:-1]] if strata > 1 else keys[:0]
         places = [np.searchsorted(starts[1:], keys[off], side="right") for off in sets]
-        counts = [np.bincount(place, minlength=strata).tolist() for place in places]
-    return torch.tensor(edges).diff(), *(torch.tensor(count) for count in counts)
+        counts = [np.bincount(place, minlength=strata) for place in places]
+    return np.diff(edges), *counts
 
 
-def _ranked(weights: Tensor) -> NDArray[np.uint64]:
+def _ranked(weights: NDArray[np.float32]) -> NDArray[np.uint64]:
     """A key for each weight, in the order of the magnitudes (as float32), equal ones in the order of memory."""
-    bits = weights.detach().cpu().float().flatten().numpy().view(np.uint32) & np.uint32(0x7FFFFFFF)
+    bits = weights.reshape(-1).view(np.uint32) & np.uint32(0x7FFFFFFF)
     return bits.astype(np.uint64) << np.uint64(32) | np.arange(bits.size, dtype=np.uint64)
+
+
+def _array(value: Tensor) -> NDArray[Any]:
+    return np.ascontiguousarray(value.detach().cpu().numpy())

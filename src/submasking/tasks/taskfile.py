@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,62 +13,21 @@ from torch import Tensor, nn
 from submasking.masking.handle import Masking
 from submasking.masking.masks import mask, of
 from submasking.tasks.container import MaskFileError
-from submasking.tasks.fingerprint import fingerprint
 from submasking.tasks.heads import CosineHead, require_width
-from submasking.tasks.misfit import why
+from submasking.tasks.stored import Bits, Stored, digest
 
 
 @dataclass(frozen=True, eq=False)
-class TaskFile:
+class TaskFile(Stored):
     """A mask file that was read; the mask itself is decoded when a backbone is at hand.
 
     Attributes:
-        backbone: "architecture", "weights" (their id), "fingerprint", "options" of the architecture.
-        shapes: shape of each masked parameter by name.
-        off: number of weights that are off in each.
-        rescale: "none" or "variance", see `submasking.masking.criteria.effective`.
-        init: name of the start that the scores were learned from (`submasking.masking.scores`), "" if it is not known.
-        trained: parameters that were trained beside the masks, and so belong to the task, not to the backbone.
-        classes: names, in the order of the logits.
-        preprocessing: what the network expects of an image: "size", "mean", "std".
-        score: metrics of the task by name.
-        provenance: data set, method, seed, commit and so on.
-        library: version of submasking that wrote it.
-        head_kind: "linear", "cosine" (its class embeddings come from the backbone's text tower) or "".
-        scale: factor of the cosine similarities, for a head of kind "cosine".
         state: adapted norm buffers and trained parameters by name.
         head_state: tensors of the head.
-        coded: the coded mask.
-        digest: SHA-256 of the mask's bits.
-        sibling: checksum of the mask file that the mask is coded against; "" for none.
-        state_bytes: what `state` takes in the file.
-        head_bytes: what `head_state` takes in the file.
-        checksum: of the whole file.
-        size: of the whole file, in bytes.
     """
 
-    backbone: dict[str, Any]
-    shapes: dict[str, tuple[int, ...]]
-    off: dict[str, int]
-    rescale: str
-    init: str
-    trained: tuple[str, ...]
-    classes: tuple[str, ...]
-    preprocessing: dict[str, Any]
-    score: dict[str, float]
-    provenance: dict[str, Any]
-    library: str
-    head_kind: str
-    scale: float
-    digest: str
-    sibling: str
-    coded: bytes = field(repr=False)
     state: dict[str, Tensor] = field(repr=False)
     head_state: dict[str, Tensor] = field(repr=False)
-    state_bytes: int
-    head_bytes: int
-    checksum: str
-    size: int
 
     def masks(
         self, weights: Mapping[str, Tensor], *, sibling: Mapping[str, Bool[Tensor, "..."]] | None = None
@@ -84,45 +41,9 @@ class TaskFile:
         Raises:
             MaskFileError: the weights or the sibling are not those that the mask was coded with.
         """
-        chosen = {}
-        for name, shape in self.shapes.items():
-            if name not in weights or tuple(weights[name].shape) != shape:
-                there = tuple(weights[name].shape) if name in weights else "missing"
-                raise MaskFileError(
-                    f"the mask is for a backbone with {name!r} of shape {shape}, here it is {there};"
-                    f" it needs {self.backbone['architecture'] or 'another architecture'}"
-                )
-            chosen[name] = weights[name]
-        if self.sibling and sibling is None:
-            raise MaskFileError(f"the mask is coded against the mask file of checksum {self.sibling}; pass its masks")
-        from submasking.tasks import codec  # which brings numba: only whoever decodes waits for it
-
-        try:
-            masks = codec.decode(self.coded, chosen, sibling=sibling if self.sibling else None)
-        except ValueError as error:
-            raise MaskFileError(
-                f"the coded mask cannot be read ({error}); update submasking, or copy or train it again"
-            ) from error
-        if digest(masks) != self.digest:
-            raise MaskFileError(
-                "the decoded mask must be the one that was saved, it is not; pass the weights and the sibling that it"
-                " was saved with"
-            )
-        return masks
-
-    def fits(self, state: Mapping[str, Tensor]) -> bool:
-        """Whether these are the tensors of the backbone that the task belongs to."""
-        return self._fingerprint(state) == self.backbone["fingerprint"]
-
-    def require(self, state: Mapping[str, Tensor]) -> None:
-        """Raise `MaskFileError` unless these are the tensors of the backbone that the task belongs to."""
-        found = self._fingerprint(state)
-        if found != self.backbone["fingerprint"]:
-            raise MaskFileError(
-                f"the task belongs to the backbone {self.backbone['architecture'] or 'of an unnamed architecture'},"
-                f" weights {self.backbone['weights'] or 'without a name'}, fingerprint"
-                f" {self.backbone['fingerprint'][:12]}; these weights have {found[:12]}; {why(self, state)}"
-            )
+        beside = None if sibling is None else {name: _bits(~value) for name, value in sibling.items()}
+        off = self.switched_off(weights, sibling=beside)
+        return {name: torch.from_numpy(bits).logical_not() for name, bits in off.items()}
 
     @torch.no_grad()
     def apply(self, model: nn.Module, *, sibling: Mapping[str, Bool[Tensor, "..."]] | None = None) -> Masking:
@@ -211,23 +132,6 @@ class TaskFile:
         linear.load_state_dict(self.head_state)
         return linear.eval()
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of the coded mask, the norm buffers and trained parameters, the head, and the whole file.
-
-        Buffers and head are coded; "buffers_raw_bytes" and "head_raw_bytes" say what they take in memory.
-        """
-        return {
-            "coded_bytes": len(self.coded),
-            "buffers_bytes": self.state_bytes,
-            "buffers_raw_bytes": raw_bytes(self.state),
-            "head_bytes": self.head_bytes,
-            "head_raw_bytes": raw_bytes(self.head_state),
-            "file_bytes": self.size,
-        }
-
-    def _fingerprint(self, state: Mapping[str, Tensor]) -> str:
-        return fingerprint({name: tensor for name, tensor in state.items() if name not in self.trained})
-
     def _select(self, name: str, parameter: nn.Parameter) -> str:
         if name in self.shapes:
             return "mask"
@@ -258,12 +162,13 @@ def own_state(masking: Masking) -> dict[str, Tensor]:
     }
 
 
-def digest(masks: Mapping[str, Tensor]) -> str:
+def bits_digest(masks: Mapping[str, Tensor]) -> str:
     """SHA-256 of the bits of masks by name."""
-    digest = hashlib.sha256()
-    for name in sorted(masks):
-        digest.update(np.packbits(masks[name].detach().cpu().contiguous().numpy()).tobytes())
-    return digest.hexdigest()
+    return digest({name: _bits(mask) for name, mask in masks.items()})
+
+
+def _bits(mask: Tensor) -> Bits:
+    return np.asarray(mask.detach().cpu().contiguous().numpy())
 
 
 def _handle(model: nn.Module) -> Masking | None:
@@ -271,11 +176,6 @@ def _handle(model: nn.Module) -> Masking | None:
         return of(model)
     except ValueError:
         return None
-
-
-def raw_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """Bytes that tensors take in memory."""
-    return sum(value.numel() * value.element_size() for value in tensors.values())
 
 
 def _same(first: Tensor, second: Tensor) -> bool:

@@ -33,7 +33,7 @@ from submasking.records.profiles import Optimisation, Profile, profile
 from submasking.records.results import Record
 from submasking.report import frames, statistics, verdicts
 from submasking.report.statistics import Sample
-from submasking.tasks.bits import entropy_bits
+from submasking.tasks.shares import entropy_bits
 from submasking.worlds import backbones, datasets
 
 NAME = "ablations"

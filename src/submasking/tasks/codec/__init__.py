@@ -9,17 +9,18 @@ The book's page on the mask file describes it byte for byte.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from submasking.tasks.codec import stream
 
-__all__ = ["decode", "encode"]
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+    from torch import Tensor
+
+__all__ = ["decode", "decoded", "encode"]
 
 
 def encode(
@@ -64,21 +65,31 @@ def decode(
         ValueError: the bytes are not a coded mask of tensors like these. Damage that leaves them decodable is not seen
             here: a mask file has a checksum for it.
     """
-    if sibling is not None:
-        _require_alike("sibling", weights, sibling)
-    off = stream.decode(data, _values(weights, weights), None if sibling is None else _off(sibling))
+    import torch
+
+    off = decoded(data, _values(weights, weights), None if sibling is None else _off(sibling))
     return {name: torch.from_numpy(off[name]).logical_not() for name in weights}
 
 
+def decoded(
+    data: bytes, weights: Mapping[str, NDArray[np.float32]], sibling: Mapping[str, NDArray[np.bool_]] | None
+) -> dict[str, NDArray[np.bool_]]:
+    """`decode` for arrays, without torch; of `sibling` and of what is returned, true is where a weight is off."""
+    if sibling is not None:
+        _require_alike("sibling", weights, sibling)
+    off = stream.decode(data, weights, sibling)
+    return {name: off[name] for name in weights}
+
+
 def _off(masks: Mapping[str, Tensor]) -> dict[str, NDArray[np.bool_]]:
-    return {name: mask.detach().cpu().to(torch.bool).logical_not().contiguous().numpy() for name, mask in masks.items()}
+    return {name: mask.detach().cpu().bool().logical_not().contiguous().numpy() for name, mask in masks.items()}
 
 
 def _values(weights: Mapping[str, Tensor], names: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    return {name: weights[name].detach().cpu().to(torch.float32).contiguous().numpy() for name in names}
+    return {name: weights[name].detach().cpu().float().contiguous().numpy() for name in names}
 
 
-def _require_alike(what: str, masks: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+def _require_alike(what: str, masks: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     odd = sorted(masks.keys() ^ other.keys())
     if odd:
         raise ValueError(
