@@ -33,7 +33,8 @@ def analysis(**changes):
 
 
 def books(folder, records=RECORDS, profile="tiny", own=False):
-    return SimpleNamespace(folder=folder, records=records, profile=profile, own=own)
+    recipes = analyses.read_by(records)
+    return SimpleNamespace(folder=folder, records=records, recipes=recipes, profile=profile, own=own)
 
 
 @settings(max_examples=30, deadline=None)

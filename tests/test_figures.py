@@ -132,6 +132,16 @@ def test_a_dark_page_gets_light_ink_on_a_clear_ground(frame, tmp_path):
     assert not re.search(r'id="patch_1">\s*<path [^>]*style="fill: #ffffff"', text)
 
 
+def test_a_light_figure_becomes_the_dark_one_by_its_ink(frame, tmp_path):
+    rows, several = accuracy(frame), (figures.methods, figures.differences)
+    for draw in several:
+        paths = [figures.save(draw(rows, dark=dark), tmp_path / f"{dark}.svg") for dark in (False, True)]
+        light, dark = (path.read_text() for path in paths)
+        names = re.compile(r"\bm[0-9a-f]{10}\b")  # of markers: hashes that depend on their colour
+        assert names.sub("", figures.for_dark_pages(light)) == names.sub("", dark)
+        assert light != dark
+
+
 def test_drawing_leaves_the_settings_of_matplotlib_alone(frame):
     before = dict(matplotlib.rcParams)
     figures.methods(accuracy(frame), dark=True)

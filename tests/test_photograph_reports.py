@@ -150,12 +150,11 @@ def test_a_number_with_few_labels_is_of_the_runs_that_saw_them(monkeypatch):
     assert "of the labels" not in all_labels.hover
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_every_figure_is_drawn(kept, dark, monkeypatch):
+def test_every_figure_is_drawn(kept, monkeypatch):
     every = [*records.read(kept), study(name="stones", few=(5.0, 25.0), curves=False)]
     monkeypatch.setattr(photos, "studies", lambda network="*": every)
     for name, draw in photos.DRAWN.items():
-        figure = draw(dark)
+        figure = draw()
         assert isinstance(figure, Figure), name
         assert all(axes.lines or axes.collections for axes in figure.axes if axes.get_visible()), name
 

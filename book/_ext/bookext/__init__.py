@@ -14,6 +14,8 @@ photos.py       {photos}, {photo-table}, {photo-figure}: the studies of photogra
 claims.py       {claims}: the claims of the paper and their verdicts
 tuning.py       {tuning-table}, {tuning}: the search for learning rates
 rooms.py        the plan of the library
+cores.py        how many pages are read at once
+lean.py         the site without icons, fonts and translations that no page asks for
 offline.py      MathJax from a package instead of from another host
 addresses.py    where the record behind a number is shown
 runs.py         the pages below runs/: every record, how it was made and how to repeat it
@@ -33,8 +35,10 @@ from bookext import (
     benchmarks,
     claims,
     contents,
+    cores,
     grids,
     invariance,
+    lean,
     live,
     offline,
     pages,
@@ -53,6 +57,7 @@ from bookext import (
 def setup(app: Any) -> dict[str, Any]:
     for part in (
         shelf,
+        cores,
         contents,
         roles,
         grids,
@@ -70,6 +75,7 @@ def setup(app: Any) -> dict[str, Any]:
         tuning,
         runs,
         live,
+        lean,
     ):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

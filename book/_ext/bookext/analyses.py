@@ -49,7 +49,7 @@ def find(books: Shelf, stem: str) -> Analysis | None:
                 f"there must be an analysis {stem} of profile {HOME}: run its notebook, then `make records`"
             )
         return None
-    if old := analyses.stale(found, books.records):
+    if old := analyses.stale(found, books.recipes):
         raise ValueError(
             f"analysis {stem} must have read the runs that the book shows; {len(old)} are others, first {old[0]}: run"
             " its notebook again, and `make records` for what the project ships"
@@ -212,7 +212,7 @@ class AnalysisFigure(RecordFigure):
             self.add_name(note)
             return [note]
         shelf.note(self.env, [*files(books, stem), Path(figures.__file__), Path(figures.STYLE)])
-        drawing = Drawing(lambda rows, dark: known[name](found.tables, dark=dark), notebook=stem)
+        drawing = Drawing(lambda rows: known[name](found.tables), notebook=stem)
         self._draw(named := f"{stem}-{name}", drawing, pd.DataFrame())
         return [self._figure(named, drawing, pd.DataFrame()), web(self._behind(named, drawing))]
 

@@ -85,7 +85,7 @@ def evaluate(text: str, shelf: Shelf) -> Number:
     if not words:
         raise ValueError("a number must be named; the expression is empty")
     if words[0] in PROFILES:
-        return evaluate(" ".join(words[1:]), shelf if words[0] == shelf.profile else Shelf.load(words[0]))
+        return evaluate(" ".join(words[1:]), shelf.of(words[0]))
     if words[0] in ("better", "worse", "score"):
         return _count(words, shelf)
     if words[0] in ("runs", "minutes", "seeds"):

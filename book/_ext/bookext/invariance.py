@@ -32,8 +32,7 @@ FIELDS = ("data", "recipe", "backbone")
 
 def find(books: Shelf, profile: str) -> tuple[Record, Path] | None:
     """The profile's record of the experiment, the first by path, and its file; None where there is none."""
-    if profile != books.profile:
-        books = Shelf.load(profile)
+    books = books.of(profile)
     for record in books.records:
         if record.method == experiment.METHOD:
             return record, books.folder / record.path
@@ -97,9 +96,7 @@ class InvarianceFigure(RecordFigure):
         record, file = found
         self.record = record
         shelf.note(self.env, [file, *CODE, Path(figures.__file__), Path(figures.STYLE)])
-        drawing = Drawing(
-            lambda rows, dark: report.curves(record, dark=dark), notebook=self.options.get("notebook", "")
-        )
+        drawing = Drawing(lambda rows: report.curves(record), notebook=self.options.get("notebook", ""))
         self._draw(name, drawing, None)
         return [self._figure(name, drawing, None), web(self._behind(name, drawing))]
 

@@ -27,10 +27,7 @@ def _configure(app: Any, config: Any) -> None:
 
 def _copy(app: Any, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
-        static = Path(app.outdir) / "_static"
-        copy_asset(str(source()), str(static / "mathjax"))
-        for file in static.rglob("*.map"):  # for those who debug the theme: megabytes that no reader asks for
-            file.unlink()
+        copy_asset(str(source()), str(Path(app.outdir) / "_static" / "mathjax"))
 
 
 def setup(app: Any) -> None:

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +20,9 @@ from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
 import submasking
+from bookext import cores
 from bookext.shelf import Shelf
-from submasking.experiments import notebooks
+from submasking.experiments import inprocess, notebooks
 from submasking.files import atomic
 from submasking.records import places
 from submasking.records.results import READ_ONLY
@@ -32,13 +30,6 @@ from submasking.records.results import READ_ONLY
 logger = logging.getLogger(__name__)
 LIBRARY = Path(submasking.__file__).parent
 Job = tuple[str, dict[str, Any]]  # a notebook's name and its parameters
-EXECUTE = """
-import json, sys
-from pathlib import Path
-from submasking.experiments import notebooks
-name, given, output = json.loads(sys.argv[1])
-notebooks.execute(name, given, Path(output), progress=False)
-"""
 
 
 def planned(profile: str) -> dict[str, Job]:
@@ -113,26 +104,27 @@ def stored_key(path: Path) -> str:
 
 
 def execute(jobs: dict[str, Job], books: Shelf, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Run notebooks through papermill on a copy of the records, which they may read and not extend; one by one.
+    """Run notebooks through papermill on a copy of the records, which they may read and not extend; one a core.
 
     Raises:
         ExtensionError: a notebook failed; the message ends with its traceback.
     """
     root = folder / "results"
     shutil.copytree(books.folder, root / books.profile / "records")
-    surroundings = os.environ | {"SUBMASKING_RESULTS": str(root), READ_ONLY: "1", "OMP_NUM_THREADS": "1"}
+    surroundings = {"SUBMASKING_RESULTS": str(root), READ_ONLY: "1"}
+    forks = inprocess.forks("jupyter_book.cli.main")  # the program that builds, which each process asks for
 
     def one(stem: str) -> Path:
         output = folder / f"{stem}.ipynb"
-        argument = json.dumps([*jobs[stem], str(output)])
-        command = [sys.executable, "-c", EXECUTE, argument]
-        done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ExtensionError(f"notebook {stem} failed, so the book is not built:\n{done.stderr[-2000:]}")
+        process = forks.Process(target=inprocess.execute, args=(*jobs[stem], output, surroundings))
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise ExtensionError(f"notebook {stem} failed, so the book is not built; its error is told above")
         return output
 
     logger.info(f"executing {len(jobs)} notebooks on the records: {', '.join(jobs)}")
-    with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(cores.PROCESSES) as pool:
         yield from zip(jobs, pool.map(one, jobs), strict=True)
 
 

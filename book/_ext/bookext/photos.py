@@ -319,15 +319,15 @@ def _row(way: str, found: Sequence[Study], tables: dict[str, pd.DataFrame]) -> l
 
 
 DRAWN: dict[str, Callable[..., Figure]] = {
-    "late": lambda dark: photo_figures.ahead(
-        studies(), records.RIVAL, (records.PROBE, "FS late", "FS-squared late", "FS-squared-held late"), dark=dark
+    "late": lambda: photo_figures.ahead(
+        studies(), records.RIVAL, (records.PROBE, "FS late", "FS-squared late", "FS-squared-held late")
     ),
-    "all": lambda dark: photo_figures.ahead(studies(), "FFT all", ("FS all", "FS-squared all"), dark=dark),
-    "powers": lambda dark: photo_figures.powers(studies(), dark=dark),
-    "rates": lambda dark: photo_figures.rates(studies(), dark=dark),
-    "gone": lambda dark: photo_figures.gone(studies(DETAILED)[0], dark=dark),
-    "sizes": lambda dark: photo_figures.sizes(studies(DETAILED)[:2], dark=dark),
-    "labels": lambda dark: photo_figures.labels(studies(DETAILED), dark=dark),
+    "all": lambda: photo_figures.ahead(studies(), "FFT all", ("FS all", "FS-squared all")),
+    "powers": lambda: photo_figures.powers(studies()),
+    "rates": lambda: photo_figures.rates(studies()),
+    "gone": lambda: photo_figures.gone(studies(DETAILED)[0]),
+    "sizes": lambda: photo_figures.sizes(studies(DETAILED)[:2]),
+    "labels": lambda: photo_figures.labels(studies(DETAILED)),
 }
 DETAILED = "mobilenetv2_035"  # the network with which everything was tried
 
@@ -338,7 +338,7 @@ class PhotoFigure(RecordFigure):
     def run(self) -> list[nodes.Node]:
         name = self._asked("figure", DRAWN)
         shelf.note(self.env, [*files(), *CODE, Path(figures.STYLE)])
-        drawing, named = Drawing(lambda rows, dark: DRAWN[name](dark)), f"photos-{name}"
+        drawing, named = Drawing(lambda rows: DRAWN[name]()), f"photos-{name}"
         self._draw(named, drawing, None)
         return [self._figure(named, drawing, None), web(self._behind(named, drawing))]
 

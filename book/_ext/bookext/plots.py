@@ -16,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from bookext import rooms, shelf, tuning
 from bookext.grids import MADE, inline
 from bookext.roles import link, notebook_link, up, web
+from submasking.files import atomic
 from submasking.records import photographs as studies
 from submasking.records import places
 from submasking.records.profiles import profile
@@ -31,7 +32,7 @@ class Drawing:
     """How a figure is drawn: from which rows, by which function, and whose notebook shows the same.
 
     Attributes:
-        draw: rows of the frame -> figure; takes `dark`.
+        draw: rows of the frame -> figure.
         model: model whose records are shown, "all" for every one, "" for a figure without records.
         rows: choice of rows among the model's.
         notebook: executed notebook with the same figure.
@@ -68,17 +69,17 @@ def _compared(name: str) -> Callable[[pd.DataFrame, str], pd.DataFrame]:
 
 
 def _share(percent: float) -> Draw:
-    return lambda rows, dark: figures.label_sparsity(rows, percent, dark=dark)
+    return lambda rows: figures.label_sparsity(rows, percent)
 
 
 def _family(name: str, percent: float = 100.0) -> Draw:
-    return lambda rows, dark: figures.differences(rows, name, percent, dark=dark)
+    return lambda rows: figures.differences(rows, name, percent)
 
 
 PHOTOGRAPHS = places.committed_folder("photographs")
 DRAWINGS = {
     "answer": Drawing(
-        lambda rows, dark: report_answer.answer(rows, studies.read(PHOTOGRAPHS), dark=dark),
+        lambda rows: report_answer.answer(rows, studies.read(PHOTOGRAPHS)),
         "all",
         _all_labels,
         sources=lambda: [*sorted(PHOTOGRAPHS.glob("*/*.json")), Path(report_answer.__file__)],
@@ -93,11 +94,11 @@ DRAWINGS = {
     "bits": Drawing(figures.bits_per_weight, "all", _stored, "compression-all"),
     "bytes": Drawing(figures.task_bytes, "all", _stored, "compression-all"),
     "tuning": Drawing(
-        lambda rows, dark: report_tuning.curves(report_tuning.trials(tuning.RECORD), dark=dark),
+        lambda rows: report_tuning.curves(report_tuning.trials(tuning.RECORD)),
         sources=lambda: [tuning.RECORD, Path(report_tuning.__file__)],
     ),
-    "masking": Drawing(lambda rows, dark: figures.masking(dark=dark)),
-    "rooms": Drawing(lambda rows, dark: rooms.draw(dark=dark), sources=rooms.sources),
+    "masking": Drawing(lambda rows: figures.masking()),
+    "rooms": Drawing(lambda rows: rooms.draw(), sources=rooms.sources),
 }
 
 
@@ -140,8 +141,10 @@ class RecordFigure(SphinxDirective):
 
     def _draw(self, name: str, drawing: Drawing, rows: pd.DataFrame) -> None:
         folder = self.env.srcdir / MADE
-        for ending, dark in (("-light.svg", False), ("-dark.svg", True), ("-light.pdf", False)):
-            path = figures.save(drawing.draw(rows, dark=dark), folder / f"{name}{ending}")
+        figure, twin = drawing.draw(rows), folder / f"{name}-dark.svg"
+        light, print_ = (figures.save(figure, folder / f"{name}-light.{kind}") for kind in ("svg", "pdf"))
+        atomic.write(twin, figures.for_dark_pages(light.read_text(encoding="utf-8")))
+        for path in (light, twin, print_):
             self.env.note_dependency(str(path))
 
     def _figure(self, name: str, drawing: Drawing, rows: pd.DataFrame) -> nodes.figure:

@@ -45,9 +45,9 @@ def imported(room: str) -> set[str]:
     return found & set(rooms()) - {room}
 
 
-def draw(*, dark: bool = False) -> Figure:
+def draw() -> Figure:
     """A box per room, the top floor first, and beside each a dot under every room that it imports."""
-    with figures.theme("dark" if dark else "light"):
+    with figures.theme():
         names = rooms()
         figure = Figure(figsize=(7.2, 0.46 * len(names) + 0.8), layout="constrained")
         axes = figure.subplots()

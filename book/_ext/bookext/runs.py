@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import shlex
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,7 +39,7 @@ Page = tuple[str, dict[str, Any], str]  # name, context, template: what Sphinx c
 def shelves(books: Shelf) -> list[Shelf]:
     """The book's records, and those of the other profiles that a number may come from."""
     others = [name for name in PROFILES if name != books.profile and places.book_folder(name).is_dir()]
-    return [books, *map(Shelf.load, others)]
+    return [books, *map(books.of, others)]
 
 
 def by_page(books: Shelf) -> dict[str, list[Record]]:
@@ -225,8 +226,8 @@ def rendered(name: str, template: str, context: dict[str, Any]) -> Page:
 
 def used(env: Any, docname: str, books: Shelf) -> list[Record]:
     """The runs of the book's profile that a page read."""
-    files = {(Path(env.srcdir) / name).resolve() for name in env.dependencies.get(docname, ())}
-    return [record for record in books.records if (books.folder / record.path).resolve() in files]
+    files = {os.path.realpath(os.path.join(env.srcdir, name)) for name in env.dependencies.get(docname, ())}
+    return [record for file, record in books.by_file.items() if file in files]
 
 
 def _panel(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:

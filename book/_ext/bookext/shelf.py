@@ -13,7 +13,7 @@ import pandas as pd
 from sphinx.errors import ExtensionError
 
 from submasking.experiments import grid
-from submasking.records import places, results
+from submasking.records import analyses, places, results
 from submasking.records.profiles import PROFILES, profile
 from submasking.records.results import Record
 from submasking.report import frames, storage
@@ -32,6 +32,7 @@ class Shelf:
     folder: Path
     records: list[Record] = field(repr=False)
     reported: pd.DataFrame = field(repr=False)
+    others: dict[str, Shelf] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, profile: str) -> Shelf:
@@ -62,6 +63,24 @@ class Shelf:
     @cached_property
     def frame(self) -> pd.DataFrame:
         return frames.to_frame(self.records).join(storage.columns(self.records))
+
+    @cached_property
+    def recipes(self) -> dict[str, str]:
+        """Digest of the recipe of each record by its path, which say what an analysis has read."""
+        return analyses.read_by(self.records)
+
+    @cached_property
+    def by_file(self) -> dict[str, Record]:
+        """Each record by the real path of its file."""
+        return {os.path.realpath(self.folder / record.path): record for record in self.records}
+
+    def of(self, profile: str) -> Shelf:
+        """The records of a profile, read once."""
+        if profile == self.profile:
+            return self
+        if profile not in self.others:
+            self.others[profile] = Shelf.load(profile)
+        return self.others[profile]
 
     @cached_property
     def digest(self) -> str:
@@ -139,8 +158,14 @@ def _merge(app: Any, env: Any, docnames: set[str], other: Any) -> None:
     _users(env).update(_users(other) & set(docnames))
 
 
+def _share(app: Any, env: Any, docnames: list[str]) -> None:
+    """Make what most pages ask for before processes that read them are forked, so that not each makes it."""
+    _ = app.shelf.frame, app.shelf.recipes
+
+
 def setup(app: Any) -> None:
     app.add_config_value("book_profile", "tiny", "env")
+    app.connect("env-before-read-docs", _share)
     app.connect("config-inited", _load, priority=100)
     app.connect("env-get-outdated", _outdated)
     app.connect("env-purge-doc", _forget)

@@ -80,9 +80,10 @@ def keep(profile: str = "tiny") -> int:
     for model in {record.model for record in records}:
         for file in set((target / model).rglob("*-seed*.json")) - written:  # of a grid before
             file.unlink()
+    recipes = analyses.read_by(records)
     for stem in grid.notebooks(profile):
         found = analyses.read(source / "records", stem)
-        if found is not None and (old := analyses.stale(found, records)):
+        if found is not None and (old := analyses.stale(found, recipes)):
             raise ValueError(f"analysis {stem} must have read the grid's runs, {old[0]} is another: run `make grid`")
         if found is not None:
             analyses.write(found, target)

@@ -124,8 +124,12 @@ def output_path(name: str, given: Mapping[str, Any]) -> Path:
     return results_folder(values.get("profile", "images")) / "notebooks" / f"{stem}.ipynb"
 
 
-def execute(name: str, given: Mapping[str, Any], output: Path | None = None, *, progress: bool = True) -> Path:
+def execute(
+    name: str, given: Mapping[str, Any], output: Path | None = None, *, progress: bool = True, engine: str | None = None
+) -> Path:
     """Run a notebook through papermill with checked parameters; returns the executed notebook's path.
+
+    `engine` is one that papermill knows; its own, with a kernel for the notebook, where none is named.
 
     Raises:
         ValueError: unknown notebook, unknown or ill-typed parameter; nothing is started then.
@@ -140,6 +144,7 @@ def execute(name: str, given: Mapping[str, Any], output: Path | None = None, *, 
         str(path(name)),
         str(output),
         parameters={key: values[key] for key in given},
+        engine_name=engine,
         progress_bar=progress,
         cwd=str(Path.cwd()),  # paths among the parameters are relative to the caller, as with papermill itself
         start_timeout=START_SECONDS,

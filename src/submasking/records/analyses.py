@@ -116,9 +116,8 @@ def known(folder: Path, wanted: Analysis) -> Analysis | None:
     return found if same else None
 
 
-def stale(analysis: Analysis, records: Iterable[Record]) -> list[str]:
-    """Paths of the runs that it read and that are not among the records, or have another recipe there."""
-    there = read_by(records)
+def stale(analysis: Analysis, there: Mapping[str, str]) -> list[str]:
+    """Paths of the runs that it read and that are not `there` (see `read_by`), or have another recipe there."""
     return sorted(path for path, of in analysis.runs.items() if there.get(path) != of)
 
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import zlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 LARGEST = 2**16  # classes; ImageNet-21k has a third of them
 MOST = 2**26  # bytes unpacked, two for each image: a few letters of a record could else fill the memory
@@ -50,12 +51,17 @@ def right(predicted: str, labels: str) -> list[bool]:
     Raises:
         ValueError: there are not as many of one as of the other, or none.
     """
+    return list(_right(predicted, labels))
+
+
+@lru_cache(maxsize=2**14)  # a report asks for the same run in each comparison that it is in
+def _right(predicted: str, labels: str) -> tuple[bool, ...]:
     given, true = unpack(predicted), unpack(labels)
     if len(given) != len(true) or not true:
         raise ValueError(
             f"there must be a prediction for each of the {len(true)} test images, got {len(given)}; run both again"
         )
-    return [one == other for one, other in zip(given, true, strict=True)]
+    return tuple(one == other for one, other in zip(given, true, strict=True))
 
 
 def validate(predictions: Mapping[str, str], test: Mapping[str, str], metrics: Mapping[str, float]) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
@@ -123,10 +124,16 @@ def read(folder: Path) -> list[Record]:
     return [read_one(path) for path in sorted(folder.rglob("*-seed*.json"))]
 
 
+@cache
+def _kinds() -> dict[str, type]:
+    """Kind of each field; to resolve the hints takes longer than all that a record is asked."""
+    return {name: get_origin(hint) or hint for name, hint in get_type_hints(Record).items()}
+
+
 def validate(record: Record) -> None:
     """ValueError where a record breaks the schema: kinds, names that lead elsewhere, labels, metrics, predictions."""
-    for name, hint in get_type_hints(Record).items():
-        value, kind = getattr(record, name), get_origin(hint) or hint
+    for name, kind in _kinds().items():
+        value = getattr(record, name)
         if not isinstance(value, (int, float) if kind is float else kind) or (isinstance(value, bool)):
             raise ValueError(f"{name} must be of kind {kind.__name__}, got {type(value).__name__}")
     for name in ("model", "dataset", "method", "variant"):  # which make its path

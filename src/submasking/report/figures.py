@@ -65,6 +65,11 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
+def for_dark_pages(svg: str) -> str:
+    """A figure that was drawn and saved for light pages, as it is on dark ones: its ink is all that differs."""
+    return svg.replace(INK["light"], INK["dark"])
+
+
 @themed
 def methods(frame: pd.DataFrame) -> Figure:
     """Top-1 accuracy of LP, FS and FFT on each data set: the mean with its 95 % interval, a small dot per seed."""

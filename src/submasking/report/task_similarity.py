@@ -47,7 +47,7 @@ def matrices(tables: Tables) -> Figure:
         image = axes.imshow(square, cmap=colours, vmin=low, vmax=high)
         for (place, other), value in np.ndenumerate(square):
             if not np.isnan(value):
-                ink = "white" if value > low + 0.6 * (high - low) else "#222222"
+                ink = "white" if value > low + 0.6 * (high - low) else "black"
                 axes.text(other, place, f"{value:.2f}", ha="center", va="center", fontsize=SMALL, color=ink)
         figure.colorbar(image, ax=axes, location="bottom", shrink=0.8, aspect=30, pad=0.02, label=title)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="left", rotation_mode="anchor")

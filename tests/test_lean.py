@@ -1,0 +1,39 @@
+"""What the site leaves out of the theme, and what it keeps."""
+
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "book" / "_ext"))
+
+from bookext import lean  # noqa: E402
+
+THEME = Path(find_spec("pydata_sphinx_theme").origin).parent / "theme" / "pydata_sphinx_theme" / "static"
+
+
+@pytest.fixture(scope="module")
+def script():
+    return (THEME / lean.SCRIPT).read_text(encoding="utf-8")
+
+
+def test_every_shape_of_the_icon_library_is_found(script):
+    names = {found[1] for found in lean.SHAPE.finditer(script)}
+    assert len(names) > 1500
+    assert lean.shapes(script, names) == script
+
+
+@pytest.mark.parametrize("names", [{"arrow-up"}, {"moon", "sun"}, {"search"}, set()])
+def test_no_shape_is_kept_but_those_asked_for(script, names):
+    found = lean.SHAPE.finditer(lean.shapes(script, names))
+    kept = [{shape[1], *re.findall(r"[a-z0-9-]+", shape[2])} for shape in found]
+    assert all(names & each for each in kept)
+    assert names <= set().union(*kept)
+
+
+def test_a_style_keeps_what_is_no_icon():
+    style = '.a{b:c}.fa-one:before{content:"\\f1"}.fa-two:before,.fa-2:before{content:"\\f2"}.fa-lg{font-size:1.25em}'
+    assert lean.glyphs(style, {"2"}) == '.a{b:c}.fa-two:before,.fa-2:before{content:"\\f2"}.fa-lg{font-size:1.25em}'
