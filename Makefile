@@ -8,11 +8,15 @@ SEEDS ?= all
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 # notebooks of profile paper at once: one a GPU, on a CPU one
 GPUS ?= $(shell n=$$(nvidia-smi --list-gpus 2>/dev/null | grep -c .); echo $$((n > 0 ? n : 1)))
+# what make wheels asks for; two packages come as sources, one of them in C
+PYTHONS := 3.11 3.12 3.13 3.14
+SYSTEMS := x86_64-manylinux_2_28 aarch64-apple-darwin
+BUILT := --no-binary connection-pool --no-binary immutables
 # one run uses one thread; the grid runs as many at once as there are cores
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book grid site pdf test slow lint bench records lock clean
+.PHONY: help setup book grid site pdf test slow lint bench records bundle package lock wheels audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,11 +51,15 @@ test: setup ## run the tests
 slow: setup ## run the tests that take minutes, among them the library without its extras
 	$(BIN)/python -m pytest -m slow
 
-lint: setup ## ruff, mypy, and who may import whom
+lint: setup ## ruff, mypy, who may import whom, and the workflows of GitHub
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/zizmor --offline --quiet .github
 
 bench: setup ## measure and store the tables of benchmarks/
 	$(BIN)/python -m benchmarks
@@ -59,8 +67,25 @@ bench: setup ## measure and store the tables of benchmarks/
 records: setup ## keep this machine's tiny results as the records that the project ships
 	$(BIN)/python -m submasking.experiments.keep
 
+bundle: setup ## pack source, results and book with checksums into one archive, as for Zenodo
+	$(BIN)/python book/bundle.py
+
+package: setup ## build the package that is published, in dist/, and look whether an index takes it
+	rm -rf dist
+	$(BIN)/uv build --quiet
+	$(BIN)/uv tool run twine@7.0.0 check --strict dist/*
+
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --quiet pyproject.toml -o requirements.lock
 
+wheels: setup ## look whether a wheel of all that is locked is there for other Pythons and systems
+	@for python in $(PYTHONS); do for system in $(SYSTEMS); do \
+	  MACOSX_DEPLOYMENT_TARGET=14.0 $(BIN)/uv pip compile --quiet --no-deps --only-binary :all: $(BUILT) \
+	    --python-version $$python --python-platform $$system requirements.lock --output-file /dev/null \
+	    && echo "Python $$python, $$system: all there" || exit 1; done; done
+
+audit: setup ## look whether a fault is known of what is locked
+	$(BIN)/uv tool run pip-audit@2.10.1 --requirement requirements.lock --disable-pip --no-deps
+
 clean: ## delete what was built; results and the environment stay
-	rm -rf _build book/_build book/notebooks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf dist _build book/_build book/notebooks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
