@@ -16,6 +16,10 @@ import sys
 from pathlib import Path
 
 BOOK = Path(__file__).resolve().parent
+sys.path.append(str(BOOK / "_ext"))
+
+from bookext.citation import LINK, PLACE  # noqa: E402
+
 PROJECT = BOOK.parent
 OUTPUT = PROJECT / "_build" / "latex"
 SITE = PROJECT / "_build" / "html"
@@ -50,9 +54,11 @@ def inputs() -> str:
 
 
 def beside_the_site() -> None:
-    """Copy the PDF to where the addresses in it begin."""
-    if (SITE / "index.html").exists():
+    """Copy the PDF to where the addresses in it begin, and let the site's first page lead to it."""
+    start = SITE / "index.html"
+    if start.exists():
         shutil.copyfile(PDF, SITE / PDF.name)
+        start.write_text(start.read_text(encoding="utf-8").replace(PLACE, LINK), encoding="utf-8")
 
 
 def main() -> int:

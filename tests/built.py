@@ -23,7 +23,7 @@ def copy(target):
     for name in PARTS:
         shutil.copytree(ROOT / name, target / name, ignore=LEFT_OUT)
     shutil.rmtree(target / "book" / "notebooks", ignore_errors=True)
-    for name in ("_config.yml", "_toc.yml", "pyproject.toml"):
+    for name in ("_config.yml", "_toc.yml", "pyproject.toml", "CITATION.cff"):
         shutil.copy(ROOT / name, target)
     contents = yaml.safe_load((target / "_toc.yml").read_text())
     for part in contents["parts"]:

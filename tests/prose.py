@@ -21,8 +21,8 @@ PROSE = (
 )
 TITLED = ("admonition", "prf:")  # these have a title
 OTHERS = (
-    "analysis-table", "benchmark-table", "bibliography", "claims", "eval-rst", "image", "math", "photo-distance",
-    "photo-table", "raw", "record-settings", "record-source", "tuning-table",
+    "analysis-table", "benchmark-table", "bibliography", "bibtex", "claims", "colophon", "compute-table", "eval-rst",
+    "image", "math", "photo-distance", "photo-table", "raw", "record-settings", "record-source", "tuning-table",
 )  # fmt: skip
 GAP = "\N{HORIZONTAL ELLIPSIS}"  # where a role, code or mathematics stands
 

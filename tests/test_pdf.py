@@ -46,6 +46,17 @@ def test_without_latex_it_says_what_to_install_and_ends_well(pdf, monkeypatch, c
     assert "apt-get install" in capsys.readouterr().out
 
 
+def test_the_first_page_leads_to_the_pdf_once_it_is_there(pdf, monkeypatch, tmp_path):
+    monkeypatch.setattr(pdf, "SITE", tmp_path / "html")
+    monkeypatch.setattr(pdf, "PDF", tmp_path / "submasking.pdf")
+    atomic.write(pdf.PDF, "pdf")
+    pdf.beside_the_site()  # without a site there is nothing to do
+    atomic.write(pdf.SITE / "index.html", f"<p>{pdf.PLACE}</p>")
+    pdf.beside_the_site()
+    assert (pdf.SITE / "submasking.pdf").read_text() == "pdf"
+    assert 'href="submasking.pdf"' in (pdf.SITE / "index.html").read_text()
+
+
 def test_the_pdf_names_its_title_and_author_as_the_book_does():
     config = yaml.safe_load((places.REPOSITORY / "_config.yml").read_text(encoding="utf-8"))
     preamble = config["sphinx"]["config"]["latex_elements"]["preamble"]

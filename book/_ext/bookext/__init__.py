@@ -21,6 +21,10 @@ addresses.py    where the record behind a number is shown
 runs.py         the pages below runs/: every record, how it was made and how to repeat it
 trust.py        how far a record may be trusted today
 live.py         the data of the live page
+compute.py      {compute-table}, {compute}: what all that work took
+citation.py     {colophon}, {bibtex}: authors, version, licence, how to cite, and what catalogues are told
+history.py      the commits that changed a page
+offers.py       the notebook of a page as a file, and where it can be run
 contents.py     which pages this build has
 paper.py        the abstract as the PDF needs it
 theorems.py     theorems, proofs and long tables as the PDF needs them
@@ -33,13 +37,17 @@ from typing import Any
 from bookext import (
     analyses,
     benchmarks,
+    citation,
     claims,
+    compute,
     contents,
     cores,
     grids,
+    history,
     invariance,
     lean,
     live,
+    offers,
     offline,
     pages,
     paper,
@@ -76,6 +84,10 @@ def setup(app: Any) -> dict[str, Any]:
         runs,
         live,
         lean,
+        compute,
+        citation,
+        history,
+        offers,
     ):
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

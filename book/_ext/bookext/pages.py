@@ -53,6 +53,8 @@ def page(executed: Any, key: str, given: dict[str, Any], source: str) -> Any:
     """The notebook as the book shows it: without times, told how it was run, with described pictures."""
     shown = nbformat.reads(nbformat.writes(executed), as_version=4)
     title = shown.cells[0].source.lstrip("# ").strip()
+    if given.get("model", "all") != "all":  # or the pages of two models would have one title
+        shown.cells[0].source += f" ({given['model']})"
     shown.metadata = {name: shown.metadata[name] for name in ("kernelspec", "language_info") if name in shown.metadata}
     shown.metadata["book"] = {"key": key}
     for number, cell in enumerate(shown.cells):

@@ -6,12 +6,9 @@ A page shows the runs of one model on one data set; a table of all runs leads to
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import os
 import shlex
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from bookext import addresses, trust
 from bookext.shelf import Shelf
+from submasking.files import archive as packing
 from submasking.files import atomic
 from submasking.records import analyses, places
 from submasking.records.names import METHODS
@@ -166,14 +164,7 @@ def archive_name(record: Record) -> str:
 
 def archive(files: Iterable[Path]) -> bytes:
     """Files as a compressed archive, the same bytes for the same files."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for file in files:
-            entry = tarfile.TarInfo(file.name)
-            entry.size = file.stat().st_size
-            with file.open("rb") as content:
-                tar.addfile(entry, content)
-    return gzip.compress(packed.getvalue(), mtime=0)
+    return packing.packed(packing.Entry(file.name, file.read_bytes()) for file in files)
 
 
 def documents(books: Shelf) -> dict[str, list[tuple[str, Path]]]:
