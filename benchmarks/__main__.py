@@ -27,6 +27,7 @@ from benchmarks import (
     input_path,
     memory,
     monitoring,
+    pythons,
     quick_start,
     readers,
     round_trips,
@@ -65,11 +66,16 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "tables", nargs="*", metavar="TABLE",
-        help=f"{', '.join(TABLES)} (default: all; {' and '.join(OF_A_GRID)} need make grid, witness --authors)",
+        help=f"{', '.join(TABLES)} (default: all; {' and '.join(OF_A_GRID)} need make grid, witness --authors, pythons"
+        " --python)",
     )  # fmt: skip
     parser.add_argument(
         "--authors", type=Path, metavar="FILE", help="the authors' submasking.py, for the table witness"
     )
+    parser.add_argument(
+        "--python", type=Path, metavar="FILE", action="append", default=[],
+        help="an interpreter for the table pythons; may be given again",
+    )  # fmt: skip
     parser.add_argument("--peer", type=Path, metavar="FILE", help="another implementation for the table step")
     parser.add_argument(
         "--cases", type=int, metavar="N", default=faults.CASES, help="cases in the table faults (%(default)s)"
@@ -81,7 +87,9 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.tables = arguments.tables or [
         table
         for table in TABLES
-        if (table not in OF_A_GRID or round_trips.folder().is_dir()) and (table != "witness" or arguments.authors)
+        if (table not in OF_A_GRID or round_trips.folder().is_dir())
+        and (table != "witness" or arguments.authors)
+        and (table != "pythons" or arguments.python)
     ]
     unknown = set(arguments.tables) - set(TABLES)
     if unknown:
@@ -91,6 +99,8 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
             parser.error(f"--{option} must be at least 1; got {getattr(arguments, option)}")
     if "witness" in arguments.tables and arguments.authors is None:
         parser.error("the table witness must have --authors FILE, the authors' submasking.py; got none")
+    if bool(arguments.python) != ("pythons" in arguments.tables):
+        parser.error("the table pythons and --python FILE belong together; give both or none")
     if arguments.authors and "witness" not in arguments.tables:
         parser.error(f"--authors belongs to the table witness; got {', '.join(arguments.tables)}")
     if arguments.peer and "step" not in arguments.tables:
@@ -135,6 +145,7 @@ TABLES: dict[str, Callable[[argparse.Namespace], Iterable[tuple[str, Rows]]]] = 
     "false_alarms": lambda _: [("false_alarms", false_alarms.measure())],
     "input_path": lambda _: [("input_path", input_path.measure())],
     "witness": lambda arguments: [("witness", witness.measure(witness.load(arguments.authors)))],
+    "pythons": lambda arguments: [("pythons", pythons.measure(arguments.python))],
     "world": lambda _: [("world", world.measure())],
     "faults": lambda arguments: [("faults", faults.measure(arguments.cases))],
 }

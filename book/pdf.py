@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 BOOK = Path(__file__).resolve().parent
-sys.path.append(str(BOOK / "_ext"))
-
-from bookext.citation import LINK, PLACE  # noqa: E402
-
 PROJECT = BOOK.parent
 OUTPUT = PROJECT / "_build" / "latex"
 SITE = PROJECT / "_build" / "html"
@@ -35,6 +32,7 @@ SOURCES = (
     "requirements.lock",
 )
 MADE = {"__pycache__", "made", "notebooks", "_build"}  # folders that a build or a run writes
+WAITING = re.compile("<!--PDF (.*?) PDF-->")  # a link to it on the first page, for as long as it is not there
 PACKAGES = "latexmk texlive-latex-extra texlive-fonts-recommended"
 
 
@@ -58,7 +56,7 @@ def beside_the_site() -> None:
     start = SITE / "index.html"
     if start.exists():
         shutil.copyfile(PDF, SITE / PDF.name)
-        start.write_text(start.read_text(encoding="utf-8").replace(PLACE, LINK), encoding="utf-8")
+        start.write_text(WAITING.sub(r"\1", start.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as program
-from benchmarks import step, ways
+from benchmarks import pythons, step, ways
 
 GOOD = """
 def prepare(model):
@@ -55,6 +55,8 @@ def test_a_peer_that_does_not_work_is_one_line(tmp_path, capsys, text, message):
         (["speed"], "tables are step, memory"),
         (["fuzz", "--files", "0"], "--files must be at least 1; got 0"),
         (["fuzz", "--files", "many"], "invalid int value: 'many'"),
+        (["codec", "--python", "python3"], "belong together"),
+        (["pythons"], "belong together"),
         (["memory", "--peer", "peer.py"], "--peer belongs to the table step; got memory"),
     ],
 )
@@ -63,6 +65,34 @@ def test_bad_arguments_are_refused_before_anything_runs(capsys, words, message):
         program.main(words)
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+FAKE = """#!/bin/sh
+case "$*" in
+*pytest*)
+  echo "FAILED tests/test_a.py::test_b[1] - no"
+  echo "ERROR tests/test_a.py::test_c"
+  echo "1 failed, 7 passed, 1 error in 0.1s" ;;
+*) echo '{"python": "3.99.0", "torch": "9"}' ;;
+esac
+"""
+
+
+def test_another_python_is_told_with_the_tests_that_failed_on_it(tmp_path):
+    (tmp_path / "python").write_text(FAKE)
+    (tmp_path / "python").chmod(0o755)
+    (row,) = pythons.measure([tmp_path / "python"])
+    assert (row["python"], row["passed"], row["failed"]) == ("3.99.0", 7, 2)
+    assert row["names"] == "test_a.py::test_b[1], test_a.py::test_c"
+    assert all((pythons.ROOT / "tests" / f"test_{name}.py").exists() for name in pythons.CORE)
+
+
+@pytest.mark.parametrize("file", ["/bin/false", "/no/python"])
+def test_what_is_no_python_with_the_lock_is_refused(file, capsys):
+    with pytest.raises(SystemExit) as end:
+        program.main(["pythons", "--python", file])
+    assert end.value.code == 2
+    assert "--python must be a Python that has" in capsys.readouterr().err
 
 
 def test_the_program_explains_itself(capsys):

@@ -51,10 +51,10 @@ def test_the_first_page_leads_to_the_pdf_once_it_is_there(pdf, monkeypatch, tmp_
     monkeypatch.setattr(pdf, "PDF", tmp_path / "submasking.pdf")
     atomic.write(pdf.PDF, "pdf")
     pdf.beside_the_site()  # without a site there is nothing to do
-    atomic.write(pdf.SITE / "index.html", f"<p>{pdf.PLACE}</p>")
+    atomic.write(pdf.SITE / "index.html", '<p>1<!--PDF , <a href="submasking.pdf">PDF</a> PDF--></p>')
     pdf.beside_the_site()
     assert (pdf.SITE / "submasking.pdf").read_text() == "pdf"
-    assert 'href="submasking.pdf"' in (pdf.SITE / "index.html").read_text()
+    assert (pdf.SITE / "index.html").read_text() == '<p>1, <a href="submasking.pdf">PDF</a></p>'
 
 
 def test_the_pdf_names_its_title_and_author_as_the_book_does():

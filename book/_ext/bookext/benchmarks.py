@@ -167,6 +167,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("a_second", "pictures a second", "{:.0f}".format),
         ("ratio", "ratio to the better plain loader", "{:.2f}".format),
     ),
+    "pythons": (
+        ("python", "Python", str),
+        ("system", "system", str),
+        ("torch", "torch", lambda version: version.partition("+")[0]),
+        ("numpy", "numpy", str),
+        ("passed", "tests passed", str),
+        ("failed", "failed", str),
+        ("names", "which failed", str),
+    ),
     "witness": (
         ("way", "network, numbers, rescaling", str),
         ("weights", "masked weights", "{:,}".format),

@@ -21,7 +21,6 @@ from submasking.records import places
 PAPER = "warmerdam2024selfmasking"  # in references.bib
 PDF = "submasking.pdf"  # beside the start of the site, see book/pdf.py
 PREVIEW = "methods.png"  # in book/images: what other sites show beside a link
-PLACE = "<!-- the PDF, once it is built -->"
 LINK = f' · <a class="pdf" href="{PDF}">PDF</a>'
 
 
@@ -104,7 +103,8 @@ def _html_visit(self: Any, node: colophon) -> None:
 
 
 def _html_depart(self: Any, node: colophon) -> None:
-    self.body.append(f"{LINK if (Path(self.builder.outdir) / PDF).exists() else PLACE}</p>\n")
+    built = (Path(self.builder.outdir) / PDF).exists()  # else book/pdf.py lets the link appear
+    self.body.append((LINK if built else f"<!--PDF {LINK} PDF-->") + "</p>\n")
 
 
 def _latex_visit(self: Any, node: colophon) -> None:
