@@ -1,11 +1,12 @@
 """Who, what and which version: said once, told alike everywhere."""
 
+import re
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-from pybtex.database import parse_string
+from pybtex.database import parse_file, parse_string
 
 import submasking
 
@@ -45,6 +46,20 @@ def test_the_paper_is_cited_as_in_the_references():
     entry = parse_string(citation.paper(ROOT / "book" / "references.bib"), "bibtex").entries[citation.PAPER]
     assert [person.last_names[-1] for person in entry.persons["author"]] == ["Warmerdam", "Caron", "Asano"]
     assert entry.fields["title"].replace("{", "").replace("}", "") == ABOUT["preferred-citation"]["title"]
+
+
+UNLINKED = {  # of these no address is known that will last
+    "hubara2016bnn", "jie2023precision", "krizhevsky2009cifar", "mantel1967detection", "nilsback2008flowers",
+    "parkhi2012pets", "xiao2010sun", "yang2010ucmerced",
+}  # fmt: skip
+
+
+def test_a_reference_leads_to_what_it_names():
+    entries = parse_file(str(ROOT / "book" / "references.bib")).entries
+    assert {key for key, entry in entries.items() if not {"eprint", "doi", "url"} & set(entry.fields)} == UNLINKED
+    preprints = [entry.fields["eprint"] for entry in entries.values() if "eprint" in entry.fields]
+    assert len(set(preprints)) == len(preprints) > 30
+    assert all(re.fullmatch(r"\d{4}\.\d{4,5}", number) for number in preprints)
 
 
 def test_a_doi_is_told_once_there_is_one():

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -27,10 +28,13 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.links, self.images, self.ids, self.sources = [], [], set(), []
+        self.title, self.told = "", {}
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
+        if tag == "meta" and "content" in given:
+            self.told[given.get("name") or given.get("property")] = given["content"]
         if "id" in given:
             self.ids.add(given["id"])
         if tag == "a" and given.get("href"):
@@ -41,6 +45,10 @@ class Page(HTMLParser):
             self.sources.append(given["src"])
         if tag == "link" and given.get("rel") in ("stylesheet", "preload", "icon", "shortcut icon"):
             self.sources.append(given["href"])
+
+    def handle_data(self, data):
+        if self.lasttag == "title":
+            self.title = self.title or data.strip()
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +94,29 @@ def test_no_number_is_missing_where_there_are_records(html):
 def test_a_table_and_a_figure_lead_to_their_notebook(html, pages):
     assert "notebooks/submasking-rn50-torch.html" in pages[html / "results_submasking.html"].links
     assert "notebooks/label_sparsity-rn50-swav.html" in pages[html / "results_label_sparsity.html"].links
+
+
+def test_a_page_can_be_told_from_others_by_its_title(html, pages):
+    titles = [page.title for path, page in pages.items() if path.parent != html / "runs"]
+    assert all(titles)
+    assert len(set(titles)) == len(titles)
+
+
+def test_a_page_of_the_book_describes_itself(html, pages):
+    told = {name: pages[html / f"{name}.html"].told for name in ("index", "method", "checklist")}
+    assert len({tags["description"] for tags in told.values()}) == 3
+    assert all(tags["og:description"] == tags["description"] for tags in told.values())
+    assert told["index"]["og:title"] == told["index"]["citation_title"]
+    assert told["index"]["description"].startswith("The question.")
+    assert told["index"]["citation_author"] == "The submasking authors"
+
+
+def test_a_notebook_is_there_to_take_away_with_its_outputs(html, pages):
+    for page in built.KEPT:
+        name = f"{Path(page).name}.ipynb"
+        assert name in pages[html / f"{page}.html"].links
+        cells = json.loads((html / "notebooks" / name).read_text(encoding="utf-8"))["cells"]
+        assert any(cell.get("outputs") for cell in cells)
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -215,6 +246,8 @@ def test_all_runs_are_filtered_by_the_address_and_sorted_by_a_head(address, brow
 def test_a_word_is_found(address, browser):
     with Visit(browser, f"{address}/search.html?q=prototypes") as visit:
         visit.page.wait_for_selector("#search-results li a")
+        visit.page.wait_for_selector("#search-results li .context")  # what stands around it
+        assert "prototypes" in visit.page.locator("#search-results .context").first.text_content().lower()
         assert visit.troubles == []
 
 
