@@ -16,7 +16,7 @@ from benchmarks.ways import PeerError
 
 ROOT = Path(__file__).resolve().parents[1]
 # masks and their training, and files of tasks: what `pip install submasking` without an extra is for
-CORE = ("masks", "scores", "selection", "criteria", "optimizer", "in_backward", "maskfile", "packing", "floats")
+CORE = ("masks", "selection", "criteria", "optimizer", "maskfile", "packing")
 ABOUT = """
 import json, platform
 from importlib.metadata import version
@@ -46,7 +46,7 @@ def about(python: Path) -> dict[str, Any]:
 
 def tested(python: Path) -> dict[str, Any]:
     """Counts of the core's tests, and the names of those that failed."""
-    surroundings = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "CI": "1"}
+    surroundings = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     files = [f"tests/test_{name}.py" for name in CORE]
     start = time.perf_counter()
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]

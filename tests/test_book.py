@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 import shutil
 import sys
@@ -20,22 +21,23 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 from submasking.records import places, results
 from submasking.records.profiles import profile
 from submasking.report import frames, tables
+from submasking.report.compute import Work
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))
 
-from bookext import benchmarks, contents, expressions, pages, settings  # noqa: E402
+from bookext import benchmarks, citation, compute, contents, expressions, pages, settings  # noqa: E402
 from bookext.shelf import BENCHMARKS, Shelf  # noqa: E402
 
 SEEDS = (0, 1, 2)  # of the made-up grid
 
 # the extension without what belongs to Jupyter Book: contents, notebooks, mathematics
 MINI = """
-from bookext import benchmarks, grids, paper, plots, roles, settings, shelf, theorems
+from bookext import benchmarks, citation, compute, grids, paper, plots, roles, settings, shelf, theorems
 def setup(app):
     app.notebooks = {"submasking-rn18-timm": ()}
     app.setup_extension("sphinx_proof")
-    for part in (shelf, roles, grids, plots, settings, paper, benchmarks, theorems):
+    for part in (shelf, roles, grids, plots, settings, paper, benchmarks, theorems, citation, compute):
         part.setup(app)
 """
 
@@ -48,6 +50,7 @@ def made(tmp_path_factory):
     data = root / "book" / "data"
     data.mkdir()
     (data / "reported.csv").write_bytes((ROOT / "book" / "data" / "reported.csv").read_bytes())
+    (root / "CITATION.cff").write_bytes((ROOT / "CITATION.cff").read_bytes())
     return root
 
 
@@ -67,6 +70,7 @@ def bare(tmp_path, monkeypatch):
     """A project that has no records yet."""
     (tmp_path / "book" / "data").mkdir(parents=True)
     (tmp_path / "book" / "data" / "reported.csv").write_bytes((ROOT / "book" / "data" / "reported.csv").read_bytes())
+    (tmp_path / "CITATION.cff").write_bytes((ROOT / "CITATION.cff").read_bytes())
     monkeypatch.setattr(places, "REPOSITORY", tmp_path)
     return Shelf.load("tiny")
 
@@ -390,7 +394,7 @@ def test_an_unnumbered_figure_takes_no_number(project, mini):
 
 
 def test_a_page_with_numbers_is_read_again_when_a_record_changes(made, monkeypatch, mini, tmp_path):
-    shutil.copytree(made / "book", tmp_path / "book")
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(places, "REPOSITORY", tmp_path)
     page = mini("# T\n\n{record}`rn18-timm dtd LP top1`")
     before = page.build()
@@ -422,6 +426,31 @@ def test_a_project_without_records_says_so(bare):
 def test_the_abstract_is_an_environment_in_latex(project, mini):
     tex = mini("# T\n\n```{abstract}\nShort.\n```\n").build("latex")
     assert "\\begin{abstract}" in tex
+
+
+CITE = "# T\n\n```{colophon}\n```\n\nText.\n\n```{bibtex}\n```\n"
+
+
+def test_the_first_page_says_version_and_licence_and_how_to_cite(mini):
+    page = mini(CITE)
+    (page.folder / "references.bib").write_bytes((ROOT / "book" / "references.bib").read_bytes())
+    html = page.build()
+    assert page.warnings.getvalue() == ""
+    told = citation.line(citation.cff())
+    assert f"The submasking authors · {told}<!--PDF" in html
+    assert 'name="citation_author" content="The submasking authors"' in html
+    assert "@software{submasking" in re.sub("<[^>]+>", "", html)
+    tex = page.build("latex")
+    assert f"\\begin{{center}}\\small {told.partition(',')[0]}" in tex
+    assert tex.count("The submasking authors") == 1  # in the entry to copy: the title has them already
+
+
+def test_what_it_took_is_a_sum_of_what_was_kept(project, mini, monkeypatch):
+    monkeypatch.setattr(compute, "work", lambda books: [Work("a", 2, 1.25), Work("b", 1000, math.nan)])
+    html = mini("# T\n\n```{compute-table}\n```\n\n{compute}`hours` {compute}`kwh` {compute}`untimed`\n").build()
+    cells = re.findall(r"<td><p>(.*?)</p></td>", html)
+    assert cells == ["a", "2", "1.2", "b", "1,000", tables.MISSING, "together", "", "1.2"]
+    assert re.findall(r'<abbr class="measured compute"[^>]*>(.*?)</abbr>', html) == ["1.2", "0.01", "1,000"]
 
 
 # --- notebooks -------------------------------------------------------------------------------------------------------
