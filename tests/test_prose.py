@@ -56,6 +56,7 @@ ALLOWED = (
     Allowed("equations, sections and references of the draft", r"\(\d+\)|\b3\.1\b|\bA\.1\.[12]\b|\[[12]\]", "proofs.md",
             "Errata of the draft"),
     Allowed("the oldest Python", r"\bPython 3\.11\b", "reproduce.md"),
+    Allowed("names of Pythons and systems", r"\b3\.1[145]\b|\bmacOS 14\b", "reproduce.md", "Pythons and systems"),
     Allowed("an exit code", r"\bexit code (is )?1\b"),
     Allowed("formats of pictures", r"\bof 32 with\b|\b0\.\.(65535|1)\b|\bby 257\b|lowest of 16\b|\b120 million\b",
             "reproduce.md", "Your own pictures"),
