@@ -87,12 +87,13 @@ def sample(made: Table, books: shelf.Shelf) -> str:
         return f"The grid of profile {books.profile} has no such runs."
     if not counts:
         return f"No records of profile {books.profile} yet: {shelf.COMMAND} makes them."
-    several = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+    several = (
+        f"n = {counts[0]} runs" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} runs; the subscript is n"
+    )
     early = f" {tables.UNCONVERGED}: the probe's solver stopped before it converged." if made.unconverged() else ""
     whose = ", stand-ins for models and data" if books.stand_ins else ""
     return (
-        f"This book's numbers: profile {books.profile}{whose}, mean ± sample standard "
-        f"deviation over {several} runs; the subscript is n.{early}"
+        f"This book's numbers: profile {books.profile}{whose}, mean ± sample standard deviation over {several}.{early}"
     )
 
 
@@ -104,11 +105,14 @@ def address(query: Query, cell: Cell, profile_name: str) -> str:
     return addresses.of_run(profile_name, query.model, query.dataset, query.method, labels).address
 
 
-def cell_children(cell: Cell, address: str) -> list[nodes.Node]:
-    """A number with n as a subscript, its origin for a reader who points at it, and the way to its runs."""
-    node = number_node(Number(cell.text(), cell.provenance()), "ours" if cell.origin == HERE else "reported", address)
-    if cell.n is not None and not cell.missing:
-        node += nodes.subscript("", str(cell.n))
+def cell_children(cell: Cell, address: str, count: str) -> list[nodes.Node]:
+    """A number, its spread below it and n as a subscript, its origin for who points at it, and the way to its runs."""
+    value, plus, spread = cell.narrow().partition(" ± ")
+    node = number_node(Number(value, cell.provenance()), "ours" if cell.origin == HERE else "reported", address)
+    if count:
+        node += nodes.subscript("", count)
+    if plus:
+        node += nodes.inline("", f" ± {spread}", classes=["spread"])
     return [node]
 
 
@@ -146,7 +150,7 @@ def _body(made: Table, width: int, profile_name: str) -> list[nodes.row]:
         for (label, cells), (_, queries) in zip(lines, group.rows, strict=True):
             row = nodes.row("", entry([nodes.Text(label)]), classes=[f"rows-{kind}"])
             for query, (cell, edge) in zip(queries, _edges(made, cells), strict=True):
-                shown = cell_children(cell, address(query, cell, profile_name))
+                shown = cell_children(cell, address(query, cell, profile_name), made.count(cell))
                 row += entry(shown, classes=["gap"] if edge else [])
             rows.append(row)
     return rows

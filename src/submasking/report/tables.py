@@ -63,6 +63,10 @@ class Cell:
         spread = "" if math.isnan(self.std) else f" ± {self.std:.{self.digits}f}"
         return f"{self.value:.{self.digits}f}{spread}{UNCONVERGED * bool(self.unconverged)}"
 
+    def narrow(self) -> str:
+        """As `text`, without the zero before a point: eight columns on a page or a screen."""
+        return re.sub(r"\b0\.", ".", self.text())
+
     def provenance(self) -> str:
         """One line that says where the number comes from."""
         if self.origin != HERE:
@@ -137,6 +141,11 @@ class Table:
         """The different n among the cells of ours, ascending; empty where there is no record."""
         return sorted({cell.n for _, cell in self.cells() if cell.origin == HERE and cell.n})
 
+    def count(self, cell: Cell) -> str:
+        """The n that stands beside a number; "" where a paper says none, or the caption says it of all of ours."""
+        same = cell.origin == HERE and len(self.counts()) == 1
+        return "" if cell.n is None or cell.missing or same else str(cell.n)
+
     def unconverged(self) -> bool:
         """Whether a number has the mark of a probe that did not converge."""
         return any(cell.unconverged for _, cell in self.cells())
@@ -170,7 +179,8 @@ class Table:
             if group.title:
                 lines += [f"\\multicolumn{{{width}}}{{l}}{{\\itshape {group.title}}} \\\\", "\\addlinespace[2pt]"]
             for (label, cells), (_, queries) in zip(rows, group.rows, strict=True):
-                texts = [_latex_cell(cell, link(query, cell)) for query, cell in zip(queries, cells, strict=True)]
+                given = zip(queries, cells, strict=True)
+                texts = [_latex_cell(cell, link(query, cell), self.count(cell)) for query, cell in given]
                 lines.append(" & ".join([label, *texts]) + " \\\\")
         return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
@@ -192,11 +202,9 @@ def _heads(spec: Spec) -> list[str]:
     return [" & ".join(upper) + " \\\\", " ".join(rules), names]
 
 
-def _latex_cell(cell: Cell, link: str) -> str:
-    count = "" if cell.n is None or cell.missing else f"\\textsubscript{{{cell.n}}}"
-    narrow = re.sub(r"\b0\.", ".", cell.text())  # eight columns on a page
-    shown = narrow.replace(MISSING, "--").replace("±", "$\\pm$")
-    return (f"{link}{{{shown}}}" if link else shown) + count
+def _latex_cell(cell: Cell, link: str, count: str) -> str:
+    shown = cell.narrow().replace(MISSING, "--").replace("±", "$\\pm$")
+    return (f"{link}{{{shown}}}" if link else shown) + (f"\\textsubscript{{{count}}}" if count else "")
 
 
 def build(number: str, frame: pd.DataFrame, reported: pd.DataFrame, plan: Profile) -> Table:
