@@ -186,6 +186,41 @@ def test_a_page_loads_without_trouble_and_fits_the_window(name, address, browser
             assert visit.page.evaluate(broken) == []
 
 
+WIDER = """() => [...document.querySelectorAll("table.record-table")]
+  .filter((table) => table.parentElement.scrollWidth > table.parentElement.clientWidth).map((table) => table.id)"""
+
+
+@pytest.mark.parametrize("name", ["results_submasking", "results_label_sparsity", "appendix_tables", "task_sizes"])
+def test_every_table_of_the_paper_fits_beside_both_sidebars(name, address, browser):
+    with Visit(browser, f"{address}/{name}.html", 1440) as visit:
+        assert visit.page.locator("table.record-table").count() > 0
+        assert visit.page.evaluate(WIDER) == []
+
+
+def violations(page):
+    """What axe finds wrong with an open page: the rule, and the first element that breaks it."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    return [(found["id"], found["nodes"][0]["html"][:200]) for found in Axe().run(page).response["violations"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["index", "method", "results_submasking", "live", "runs/tiny/rn50-swav-dtd"])
+def test_axe_finds_nothing_on_a_page(name, scheme, address, browser):
+    with Visit(browser, f"{address}/{name}.html", scheme=scheme) as visit:
+        assert violations(visit.page) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page(scheme, html, pages, address, browser):
+    found = {}
+    for path in pages:
+        with Visit(browser, f"{address}/{path.relative_to(html)}", scheme=scheme) as visit:
+            found[path.name] = violations(visit.page)
+    assert {name: several for name, several in found.items() if several} == {}
+
+
 def test_mathematics_is_drawn(address, browser):
     with Visit(browser, f"{address}/method.html") as visit:
         visit.page.wait_for_selector("mjx-container svg")
@@ -217,6 +252,16 @@ def test_a_number_tells_where_it_is_from_and_leads_there(address, browser, by, w
         visit.page.wait_for_load_state("networkidle")
         assert visit.page.locator("section.run h1").is_visible()
         assert visit.troubles == []
+
+
+def test_the_keyboard_is_told_what_a_pointer_is_told(address, browser):
+    with Visit(browser, f"{address}/results_submasking.html") as visit:
+        number = visit.page.locator("p a.measured.record").first
+        told = "(one) => getComputedStyle(one, '::after').content"
+        assert number.evaluate(told) == "none"
+        visit.page.keyboard.press("Tab")  # from here on what has the focus shows it
+        number.focus()
+        assert number.get_attribute("title") in number.evaluate(told)
 
 
 def test_a_table_of_numbers_is_one_tab_stop_and_arrows_move_in_it(address, browser):

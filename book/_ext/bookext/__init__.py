@@ -15,6 +15,7 @@ claims.py       {claims}: the claims of the paper and their verdicts
 tuning.py       {tuning-table}, {tuning}: the search for learning rates
 rooms.py        the plan of the library
 cores.py        how many pages are read at once
+access.py       names for toggles that the theme leaves without
 lean.py         the site without icons, fonts and translations that no page asks for
 offline.py      MathJax from a package instead of from another host
 addresses.py    where the record behind a number is shown
@@ -35,6 +36,7 @@ from __future__ import annotations
 from typing import Any
 
 from bookext import (
+    access,
     analyses,
     benchmarks,
     citation,
@@ -83,6 +85,7 @@ def setup(app: Any) -> dict[str, Any]:
         tuning,
         runs,
         live,
+        access,
         lean,
         compute,
         citation,

@@ -28,7 +28,7 @@ class Claims(SphinxDirective):
         metrics = found[0].metrics if found else None
         world = claims.World(books.frame, records.read(photos.FOLDER), metrics)
         told = [(claim, *claims.judged(claim, world)) for claim in claims.CLAIMS]
-        heads = ["", "claim", "embedded world" if books.stand_ins else books.profile, "photographs"]
+        heads = ["no.", "claim", "embedded world" if books.stand_ins else books.profile, "photographs"]
         rows = [
             [str(number), claim.said, _verdict(grid, claim.grid is None), _verdict(photo, claim.photographs is None)]
             for number, (claim, grid, photo) in enumerate(told, 1)
