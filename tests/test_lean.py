@@ -1,11 +1,13 @@
 """What the site leaves out of the theme, and what it keeps."""
 
 import re
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from fontTools.ttLib import TTFont
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "book" / "_ext"))
@@ -37,3 +39,17 @@ def test_no_shape_is_kept_but_those_asked_for(script, names):
 def test_a_style_keeps_what_is_no_icon():
     style = '.a{b:c}.fa-one:before{content:"\\f1"}.fa-two:before,.fa-2:before{content:"\\f2"}.fa-lg{font-size:1.25em}'
     assert lean.glyphs(style, {"2"}) == '.a{b:c}.fa-two:before,.fa-2:before{content:"\\f2"}.fa-lg{font-size:1.25em}'
+
+
+def test_the_font_keeps_the_letters_that_a_style_names_and_no_more(tmp_path):
+    shutil.copy(THEME / lean.FONTS / f"{lean.FONT}.ttf", tmp_path)
+    lean.font(tmp_path, 'a::after{content:"\\f104"} b{--one:"\uf058"} c{color:"#f0c9"}')
+    (made,) = tmp_path.iterdir()
+    with TTFont(made) as kept:
+        assert set(kept.getBestCmap()) == {0xF104, 0xF058}
+    assert made.stat().st_size < 2000
+
+
+def test_the_theme_names_the_font_as_it_is_replaced():
+    style = (THEME / lean.STYLE).read_text(encoding="utf-8")
+    assert len(lean.SOURCE.findall(style)) == 1

@@ -221,6 +221,18 @@ def test_axe_finds_nothing_on_any_page(scheme, html, pages, address, browser):
     assert {name: several for name, several in found.items() if several} == {}
 
 
+SIZES = """() => [...performance.getEntriesByType("resource"), ...performance.getEntriesByType("navigation")]
+  .map((each) => [each.name, each.decodedBodySize])"""
+
+
+@pytest.mark.parametrize("name", ["index", "results_submasking", "results_photographs", "runs/tiny/index"])
+def test_a_page_is_less_than_a_megabyte_before_its_mathematics(name, address, browser):
+    with Visit(browser, f"{address}/{name}.html") as visit:
+        sizes = dict(visit.page.evaluate(SIZES))
+        assert len(sizes) > 10
+        assert sum(size for url, size in sizes.items() if "mathjax" not in url) < 10**6
+
+
 def test_mathematics_is_drawn(address, browser):
     with Visit(browser, f"{address}/method.html") as visit:
         visit.page.wait_for_selector("mjx-container svg")

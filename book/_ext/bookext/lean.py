@@ -11,8 +11,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from fontTools import subset
+
 SCRIPT, STYLE = Path("scripts") / "fontawesome.js", Path("styles") / "pydata-sphinx-theme.css"
-FONTS, FONT = Path("vendor") / "fontawesome" / "webfonts", "fa-solid-900.woff2"
+FONTS, FONT = Path("vendor") / "fontawesome" / "webfonts", "fa-solid-900"
+SOURCE = re.compile(rf'url\(([^)]*/{FONT})\.woff2\) format\("woff2"\),url\([^)]*\.ttf\) format\("truetype"\)')
 NAME = re.compile(r"\bfa-([a-z0-9-]+)")
 # name:[width,height,["other name"],"code","path"], in the script, and .fa-name:before{content:"code"} in the style
 SHAPE = re.compile(r'"?([a-z0-9-]+)"?:\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\["[^"]*","[^"]*"\])\],?')
@@ -34,12 +37,31 @@ def glyphs(style: str, names: set[str]) -> str:
     return GLYPH.sub(lambda found: found[0] if names & set(NAME.findall(found[1])) else "", style)
 
 
+def font(folder: Path, styles: str) -> None:
+    """Of the icon font the letters that the styles name, in place of all fonts of a folder."""
+    written = "".join(chr(int(code, 16)) for code in re.findall(r'"\\([0-9a-f]{4})"', styles))
+    letters = [ord(letter) for letter in styles + written if "\ue000" <= letter <= "\uf8ff"]
+    options = subset.Options(flavor="woff", layout_features=[], hinting=False)
+    small = subset.Subsetter(options)
+    small.populate(unicodes=letters)
+    with subset.load_font(str(folder / f"{FONT}.ttf"), options) as whole:
+        small.subset(whole)
+        subset.save_font(whole, str(folder / f"{FONT}.woff"), options)
+    for file in folder.iterdir():
+        if file.name != f"{FONT}.woff":
+            file.unlink()
+
+
 def trim(site: Path) -> None:
     """Take out of a built site what its pages do not ask for."""
     static, names = site / "_static", icons(site)
     for file, kept in ((static / SCRIPT, shapes), (static / STYLE, glyphs)):
         file.write_text(kept(file.read_text(encoding="utf-8"), names), encoding="utf-8")
-    for file in [*static.rglob("*.map"), *(font for font in (static / FONTS).iterdir() if font.name != FONT)]:
+    if (static / FONTS / f"{FONT}.ttf").exists():
+        font(static / FONTS, "".join(file.read_text(encoding="utf-8") for file in static.rglob("*.css")))
+    style = (static / STYLE).read_text(encoding="utf-8")
+    (static / STYLE).write_text(SOURCE.sub(r'url(\1.woff) format("woff")', style), encoding="utf-8")
+    for file in static.rglob("*.map"):
         file.unlink()
     shutil.rmtree(static / "locales", ignore_errors=True)  # gone already where nothing was due
 

@@ -150,7 +150,9 @@ class RecordFigure(SphinxDirective):
     def _figure(self, name: str, drawing: Drawing, rows: pd.DataFrame) -> nodes.figure:
         def image(ending: str) -> nodes.image:
             uri = f"/{MADE}/{name}-{ending}"
-            made = nodes.image(uri=uri, alt=self.options["alt"], classes=[f"only-{ending.partition('.')[0]}"])
+            made = nodes.image(
+                uri=uri, alt=self.options["alt"], loading="lazy", classes=[f"only-{ending.partition('.')[0]}"]
+            )
             self.set_source_info(made)
             return made
 
