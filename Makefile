@@ -6,12 +6,15 @@ PROFILE ?= tiny
 # seeds: whole numbers split by commas; "all" is the profile's
 SEEDS ?= all
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
-# notebooks of profile paper at once: one a GPU, on a CPU one
+# runs of profile paper at once: one a GPU, on a CPU one
 GPUS ?= $(shell n=$$(nvidia-smi --list-gpus 2>/dev/null | grep -c .); echo $$((n > 0 ? n : 1)))
 # what make wheels asks for; two packages come as sources, one of them in C
 PYTHONS := 3.11 3.12 3.13 3.14
 SYSTEMS := x86_64-manylinux_2_28 aarch64-apple-darwin
 BUILT := --no-binary connection-pool --no-binary immutables
+# where the grid runs, a folder of profiles/: on this machine, or as jobs of Slurm
+ON ?= machine
+LIMITS_machine = --cores $(CORES) --resources gpu=$(GPUS)
 # one run uses one thread; the grid runs as many at once as there are cores
 export OMP_NUM_THREADS ?= 1
 
@@ -35,8 +38,8 @@ $(VENV)/.done: requirements.lock pyproject.toml
 
 book: grid site pdf ## run what is not done yet, then build site and PDF
 
-grid: setup ## run every experiment of PROFILE (default tiny) and SEEDS that is not done
-	$(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS) --keep-going --rerun-incomplete --nolock --rerun-triggers input params --quiet rules progress host --config profile=$(PROFILE) seeds=$(SEEDS)
+grid: setup ## run every experiment of PROFILE (default tiny) and SEEDS that is not done; DRY=1 says what that takes
+	$(BIN)/snakemake --profile profiles/$(ON) $(LIMITS_$(ON)) $(if $(DRY),--dry-run --quiet all) --config profile=$(PROFILE) seeds=$(SEEDS)
 
 site: setup ## build the site of PROFILE in _build/html
 	SUBMASKING_PROFILE=$(PROFILE) $(BIN)/jupyter-book build book/ -W --keep-going --quiet

@@ -1,24 +1,29 @@
 # The grid: every notebook with every parameter set of a profile, then grid.json, which lets the book show this run.
 #
-#   snakemake --cores 2 --keep-going --nolock            the tiny profile (what `make grid` calls)
-#   snakemake --cores 2 --config profile=smoke           another profile
-#   snakemake --cores 2 --config seeds=0,1,2,3,4         more seeds than the profile's
-#   snakemake --cores 8 --resources gpu=1 --config profile=paper    the paper itself, one notebook at a time on a GPU
-#   snakemake --executor slurm --jobs 20 ...             the same file on a cluster, with Snakemake's Slurm plugin
+#   make grid                                         the tiny profile on this machine
+#   make grid PROFILE=paper                           the paper itself, a run on each GPU of this machine
+#   make grid PROFILE=paper ON=slurm                  the same on a cluster; each with DRY=1 says what is due
+#   snakemake --profile profiles/machine --cores 2 --config profile=smoke seeds=0,1         what make calls
+#   snakemake --profile profiles/slurm --config profile=paper check=answer.json             hours of one's own device
 #
-# One job is one notebook with many runs in it. A killed grid goes on where it stopped, since each run leaves its own
-# record; the lock that Snakemake itself leaves behind is in nobody's way with --nolock, since `sole` sees to it that no
-# two grids are at work in one folder. A job is due again when its notebook or a hyper-parameter of one of its runs changes, never because of a
-# commit or a clone.
+# One job is one notebook with many runs in it, or (job=run, and the paper always) one run, and a notebook reads what
+# its runs left. Starting a process takes as long as a run of tiny, and nothing beside one of the paper. A killed grid
+# goes on where it stopped, since each run leaves its own record; the lock that Snakemake itself leaves behind is in
+# nobody's way with nolock, since `sole` sees to it that no two grids are at work in one folder. A job is due again when
+# its notebook or a hyper-parameter of one of its runs changes, never because of a commit or a clone.
 import hashlib
 import json
+import os
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 # nothing that brings torch: a grid with nothing to do is planned in the time that Snakemake itself takes
-from submasking.experiments import grid, notebooks, sole
+from submasking.experiments import cost, forecast, grid, notebooks, sole
 from submasking.experiments.progress import Watch
+from submasking.experiments.run import Run
 from submasking.files import atomic
 from submasking.records import places, surroundings
 from submasking.records.profiles import profile
@@ -26,12 +31,20 @@ from submasking.worlds import origin
 
 PROFILE = config.get("profile", "tiny")
 SEEDS = str(config.get("seeds") or "all")
+PAPER = profile(PROFILE).protocol is not None
+JOB = config.get("job") or ("run" if PAPER else "notebook")
+STEPS = forecast.checked_steps(Path(config["check"])) if config.get("check") else None
 FOLDER = places.results_folder(PROFILE)
 NOTEBOOKS = grid.notebooks(PROFILE, SEEDS)
+MAKERS = grid.makers(PROFILE, SEEDS)
+THREADS = int(os.environ.get("OMP_NUM_THREADS", 1))  # what a cluster is asked for is what a run will use
+MEMORY = 16_000 if PAPER else 2_000  # a guess; a run of tiny was seen to hold 1,131 MiB
 # the longest chain first: the backbone that feeds the self-supervised runs
 FIRST = grid.UNLABELLED_MODEL
 watch = Watch(PROFILE, SEEDS)
 
+if JOB not in ("run", "notebook"):
+    raise WorkflowError(f"job must be run or notebook, got {JOB!r}; pass --config job=run")
 if workflow.subprocess_exec:
     sole.hold_job(FOLDER)
 
@@ -44,6 +57,39 @@ def source(stem):
     return str(notebooks.path(NOTEBOOKS[stem][0]))
 
 
+def run_of(wildcards):
+    labels, seed = float(wildcards.labels), int(wildcards.seed)
+    return Run(PROFILE, wildcards.model, wildcards.dataset, wildcards.method, labels, seed)
+
+
+def needs_of(wildcards):
+    """Files that must be there before a run: its backbone, and of a random mask the run that says how dense."""
+    run = run_of(wildcards)
+    learnt = [replace(run, method="FS").record_file] if run.method == "FS-random" else []
+    return [str(file) for file in (*origin.pretrained(run.model, PROFILE, run.seed), *learnt)]
+
+
+def rank(run):
+    """Hours, so that the longest run comes first; of the embedded world, where all are short, those of one model."""
+    if not PAPER:
+        return 2 if run.model == FIRST else 1
+    known = STEPS or forecast.shipped_steps()
+    return 1 + round(cost.seconds(run, known.seconds, known.batch) / 3600)
+
+
+def before(stem):
+    """What a notebook reads and does not make: the records of its runs, or notebooks that share runs with it."""
+    if JOB == "run":
+        return [str(run.record_file) for run in grid.notebook_runs(stem, PROFILE, SEEDS)]
+    return [str(FOLDER / "notebooks" / f"{other}.ipynb") for other in grid.before(stem, PROFILE)]
+
+
+def gpus(stem):
+    """A notebook that only reads needs none, nor does the one on rounding, which stays on the processor."""
+    trains = tuple(grid.ANALYSES) + (() if JOB == "run" else ("submasking", "label_sparsity"))
+    return int(PAPER and NOTEBOOKS[stem][0] in trains)
+
+
 def models(stem):
     given = NOTEBOOKS[stem][1]["model"]
     return sorted({run.model for run in grid.notebook_runs(stem, PROFILE, SEEDS)}) if given == "all" else [given]
@@ -54,6 +100,13 @@ def backbones_of(stem):
     runs = [(run.model, run.seed) for run in grid.notebook_runs(stem, PROFILE, SEEDS)]
     wanted = runs or [(model, 0) for model in models(stem)]
     return sorted({str(file) for model, seed in wanted for file in origin.pretrained(model, PROFILE, seed)})
+
+
+def whole(wildcards):
+    """What a grid leaves. A dry run says here, as soon as Snakemake knows that it is one, what is due."""
+    if workflow.dryrun:
+        print("\n".join(forecast.told(list(MAKERS), STEPS)), file=sys.stderr)
+    return str(FOLDER / "grid.json")
 
 
 onstart:
@@ -75,7 +128,7 @@ onerror:
 rule all:
     default_target: True
     input:
-        str(FOLDER / "grid.json"),
+        whole,
 
 
 rule backbone:
@@ -88,10 +141,45 @@ rule backbone:
     priority: lambda wildcards: 3 if wildcards.model == FIRST else 0
     log:
         str(FOLDER / "logs" / "backbone-{model}-{number}.txt"),
+    resources:
+        mem_mb=MEMORY,
+        runtime=forecast.DAY,
+        cpus_per_task=THREADS,
     run:
         from submasking.worlds import backbones
 
         backbones.load(wildcards.model, PROFILE, seed=int(wildcards.number))
+
+
+rule run:
+    input:
+        needs_of,
+    output:
+        str(FOLDER / "records" / "{model}" / "{dataset}" / "{method}-labels{labels}-seed{seed}.json"),
+    wildcard_constraints:
+        model="[^/]+",
+        dataset="[^/]+",
+        method="[^/]+",
+        labels=r"[\d.]+",
+        seed=r"\d+",
+    params:
+        # Snakemake knows that of its own jobs: a record of another recipe that one made by hand its notebook makes anew
+        recipe=lambda wildcards: digest(run_of(wildcards).recipe()),
+    priority: lambda wildcards: rank(run_of(wildcards))
+    resources:
+        gpu=int(PAPER),
+        mem_mb=MEMORY,
+        runtime=lambda wildcards: forecast.minutes(run_of(wildcards), STEPS),
+        cpus_per_task=THREADS,
+    run:
+        if resources.gpu:
+            sole.hold_gpu()
+        from submasking.experiments import runs
+
+        task = run_of(wildcards)
+        name, given = NOTEBOOKS[MAKERS[task]]
+        parameters = notebooks.check(notebooks.known_parameters(name), given)
+        runs.run(task, notebook={"name": name, "parameters": parameters}, progress=False)
 
 
 for stem in NOTEBOOKS:
@@ -102,8 +190,7 @@ for stem in NOTEBOOKS:
         input:
             source=source(stem),
             backbone=backbones_of(stem),
-            # the runs that two notebooks share are made by one of them
-            before=[str(FOLDER / "notebooks" / f"{other}.ipynb") for other in grid.before(stem, PROFILE)],
+            before=before(stem),
         output:
             str(FOLDER / "notebooks" / f"{stem}.ipynb"),
         params:
@@ -111,10 +198,15 @@ for stem in NOTEBOOKS:
             recipes=digest([run.recipe() for run in grid.notebook_runs(stem, PROFILE, SEEDS)]),
         priority: 2 if FIRST in models(stem) else 1
         resources:
-            gpu=int(profile(PROFILE).protocol is not None),
+            gpu=gpus(stem),
+            mem_mb=MEMORY,
+            runtime=forecast.DAY,
+            cpus_per_task=THREADS,
         log:
             str(FOLDER / "logs" / f"{stem}.txt"),
         run:
+            if resources.gpu:
+                sole.hold_gpu()
             name, given = NOTEBOOKS[params.stem]
             notebooks.execute(name, given, Path(output[0]), progress=False)
 

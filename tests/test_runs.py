@@ -174,6 +174,15 @@ def test_the_grid_holds_every_cell_of_the_tables():
     assert {task.seed for task in trained} == set(profiles.TINY.seeds)
 
 
+@pytest.mark.parametrize(("profile", "seeds"), [("tiny", "all"), ("smoke", "1,2"), ("paper", "all")])
+def test_every_run_has_one_maker_which_the_notebooks_that_share_it_wait_for(profile, seeds):
+    makers = grid.makers(profile, seeds)
+    assert set(makers) == set(grid.runs(profile, seeds))
+    for stem in grid.notebooks(profile):
+        for run in grid.notebook_runs(stem, profile, seeds):
+            assert makers[run] in (stem, *grid.before(stem, profile))
+
+
 def test_names_are_chosen_from_a_list():
     assert grid.chosen("all", ("a", "b"), "dataset") == ("a", "b")
     assert grid.chosen("b, a", ("a", "b"), "dataset") == ("b", "a")

@@ -1,7 +1,6 @@
 """A killed grid stops no later one; two grids at once do not happen. A small workflow takes its lines from ours."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 from submasking.experiments import sole
 
 ROOT = Path(__file__).resolve().parents[1]
-FLAGS = re.search(r"snakemake (--cores .*) --config", (ROOT / "Makefile").read_text(encoding="utf-8"))
+FLAGS = ["--profile", str(ROOT / "profiles" / "machine"), "--cores", "1", "--resources", "gpu=1"]
 JOB = """
 watch = __import__("types").SimpleNamespace(start=lambda: None)
 
@@ -36,15 +35,14 @@ rule a:
 
 @pytest.fixture
 def grid(tmp_path):
-    """Start the small workflow with the Makefile's flags, and with the lines of the Snakefile that hold the locks."""
+    """Start the small workflow with the flags of `make grid` and our Snakefile's lines that hold the locks."""
     ours = (ROOT / "Snakefile").read_text(encoding="utf-8")
     held = ours[ours.index("if workflow.subprocess_exec") : ours.index("def digest")]
     start = ours[ours.index("onstart:") : ours.index("onsuccess:")]
     heading = "from pathlib import Path\nfrom snakemake.exceptions import WorkflowError\n"
     heading += 'from submasking.experiments import sole\nFOLDER = Path("out")\n'
     (tmp_path / "Snakefile").write_text(heading + held + start + JOB, encoding="utf-8")
-    assert FLAGS is not None
-    command = [sys.executable, "-m", "snakemake", *re.sub(r"\$\((CORES|GPUS)\)", "1", FLAGS[1]).split()]
+    command = [sys.executable, "-m", "snakemake", *FLAGS]
     begun = []
 
     def run():
@@ -124,3 +122,50 @@ def test_a_folder_has_one_grid(tmp_path, monkeypatch):
     sole.hold_grid(tmp_path / "another profile")
     for file in held:
         file.close()
+
+
+LOOK = "import os; from submasking.experiments import sole; sole.hold_gpu(); "
+LOOK += "print(os.environ.get('CUDA_VISIBLE_DEVICES'), flush=True); input()"
+
+
+def seen(folder, count, **environment):
+    """What so many processes that are alive at once see of the GPUs, each started when the one before has looked."""
+    here = {
+        name: text for name, text in os.environ.items() if name not in ("SUBMASKING_DEVICE", "CUDA_VISIBLE_DEVICES")
+    }
+    command, given = [sys.executable, "-c", LOOK], here | {"TMPDIR": str(folder)} | environment
+    jobs = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=given)
+        for _ in range(count)
+    ]
+    try:
+        return [job.stdout.readline().strip() for job in jobs]
+    finally:
+        for job in jobs:
+            job.kill()
+            job.communicate()
+
+
+def test_each_job_sees_a_gpu_that_no_other_sees_and_a_killed_one_gives_it_back(tmp_path):
+    for _ in range(2):
+        assert sorted(seen(tmp_path, 3, CUDA_VISIBLE_DEVICES="3,GPU-ab,MIG-c/1/2")) == ["3", "GPU-ab", "MIG-c/1/2"]
+    assert seen(tmp_path, 3, CUDA_VISIBLE_DEVICES="0,1").count("0,1") == 1  # one more than there are: it may choose
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "2"}, "2"),  # what a cluster gives a job
+        ({"CUDA_VISIBLE_DEVICES": ""}, ""),
+        ({"CUDA_VISIBLE_DEVICES": "0,1", "SUBMASKING_DEVICE": "cuda:1"}, "0,1"),
+    ],
+)
+def test_a_choice_that_was_made_before_stays(tmp_path, given, left):
+    assert seen(tmp_path, 1, **given) == [left]
+
+
+def test_gpus_are_counted_as_the_driver_names_them(tmp_path):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf 'GPU-one\\nGPU-two\\n'\n")
+    program.chmod(0o755)
+    assert sorted(seen(tmp_path, 2, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")) == ["GPU-one", "GPU-two"]

@@ -8,13 +8,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
 
 from submasking.commands.options import add_device, add_json
-from submasking.experiments import cost, grid
+from submasking.experiments import cost, forecast, grid
 from submasking.learning.backbone import Backbone
 from submasking.learning.device import choose
 from submasking.worlds.paper import effort, models, places
@@ -56,12 +55,13 @@ def run(given: argparse.Namespace) -> int:
         "files": [asdict(item) for item in items],
         "disk": _disk(items),
         "device": _device(device),
+        "batch": given.batch_size,
         "steps": [],
         "hours": None,
     }
     if not given.no_steps:
         found["steps"] = list(_steps(items, device, given.batch_size))
-        seconds = _by_model(found["steps"])
+        seconds = forecast.by_model(found["steps"])
         if len(seconds) == len(NETWORKS):
             found["hours"] = cost.hours(seconds, given.batch_size)
     found["faults"] = _faults(found)
@@ -136,14 +136,6 @@ def _backbone(items: list[Item], model: str) -> Backbone | str:
         return models.load(model, download=False)
     except ValueError as error:
         return str(error)
-
-
-def _by_model(steps: list[dict[str, Any]]) -> dict[str, float]:
-    several: dict[str, list[float]] = {}
-    for step in steps:
-        if "seconds" in step:
-            several.setdefault(step["model"], []).append(step["seconds"])
-    return {model: fmean(seconds) for model, seconds in several.items()}
 
 
 def _faults(found: dict[str, Any]) -> list[str]:

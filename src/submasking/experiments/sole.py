@@ -1,13 +1,16 @@
-"""One grid of a profile at a time, held by locks that the system itself lets go of when a process dies.
+"""One grid of a profile at a time, and one job a GPU, held by locks that go with the process that has them.
 
-Snakemake's own lock is a file that stays behind a kill and then stops the next grid; these do not.
+Snakemake's own lock is a file that stays behind a kill and then stops the next grid; these do not. All jobs of a grid
+share theirs, on as many machines as there are.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -46,6 +49,35 @@ def hold_job(folder: Path) -> None:
     jobs = _opened(folder, "jobs")
     fcntl.flock(jobs, fcntl.LOCK_SH)
     _held.append(jobs)
+
+
+def hold_gpu() -> None:
+    """Let this process see one GPU of the machine alone (CUDA_VISIBLE_DEVICES), which no other process has so.
+
+    To be called before CUDA is used. All stays as it is where fewer than two can be seen (as in a job of a cluster,
+    which was given its own), where every one is taken, and where SUBMASKING_DEVICE names the device.
+    """
+    gpus = [] if os.environ.get("SUBMASKING_DEVICE") else _gpus()
+    for name in gpus if len(gpus) > 1 else ():
+        # a folder of the machine, not of the results: several machines may share those
+        file = _opened(Path(tempfile.gettempdir()) / f"submasking-gpus-{os.getuid()}", name.replace("/", "-"))
+        if _alone(file):
+            _held.append(file)
+            os.environ["CUDA_VISIBLE_DEVICES"] = name
+            return
+        file.close()
+
+
+def _gpus() -> list[str]:
+    """Names of the GPUs that CUDA would show this process, as CUDA_VISIBLE_DEVICES takes them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        try:
+            asked = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+            named = ",".join(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split())
+        except (OSError, subprocess.CalledProcessError):
+            named = ""
+    return [name.strip() for name in named.split(",") if name.strip()]
 
 
 def _alone(file: IO[str]) -> bool:
