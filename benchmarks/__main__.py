@@ -31,8 +31,10 @@ from benchmarks import (
     quick_start,
     readers,
     round_trips,
+    same_grid,
     shelf,
     step,
+    two_processes,
     whole_tasks,
     witness,
     world,
@@ -66,8 +68,7 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "tables", nargs="*", metavar="TABLE",
-        help=f"{', '.join(TABLES)} (default: all; {' and '.join(OF_A_GRID)} need make grid, witness --authors, pythons"
-        " --python)",
+        help=f"{', '.join(TABLES)} (default: all; {' and '.join(OF_A_GRID)} need make grid, {_needs()})",
     )  # fmt: skip
     parser.add_argument(
         "--authors", type=Path, metavar="FILE", help="the authors' submasking.py, for the table witness"
@@ -76,6 +77,9 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--python", type=Path, metavar="FILE", action="append", default=[],
         help="an interpreter for the table pythons; may be given again",
     )  # fmt: skip
+    parser.add_argument(
+        "--grids", nargs="+", metavar="NAME=FOLDER", help="results of profile smoke, for the table same_grid"
+    )
     parser.add_argument("--peer", type=Path, metavar="FILE", help="another implementation for the table step")
     parser.add_argument(
         "--cases", type=int, metavar="N", default=faults.CASES, help="cases in the table faults (%(default)s)"
@@ -88,8 +92,7 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
         table
         for table in TABLES
         if (table not in OF_A_GRID or round_trips.folder().is_dir())
-        and (table != "witness" or arguments.authors)
-        and (table != "pythons" or arguments.python)
+        and (table not in GIVEN or getattr(arguments, GIVEN[table][0]))
     ]
     unknown = set(arguments.tables) - set(TABLES)
     if unknown:
@@ -97,12 +100,12 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     for option in ("files", "cases"):
         if getattr(arguments, option) < 1:
             parser.error(f"--{option} must be at least 1; got {getattr(arguments, option)}")
-    if "witness" in arguments.tables and arguments.authors is None:
-        parser.error("the table witness must have --authors FILE, the authors' submasking.py; got none")
-    if bool(arguments.python) != ("pythons" in arguments.tables):
-        parser.error("the table pythons and --python FILE belong together; give both or none")
-    if arguments.authors and "witness" not in arguments.tables:
-        parser.error(f"--authors belongs to the table witness; got {', '.join(arguments.tables)}")
+    for table, (option, what) in GIVEN.items():
+        given = getattr(arguments, option)
+        if table in arguments.tables and not given:
+            parser.error(f"the table {table} must have --{option} {what}; got none")
+        if given and table not in arguments.tables:
+            parser.error(f"--{option} belongs to the table {table}; got {', '.join(arguments.tables)}")
     if arguments.peer and "step" not in arguments.tables:
         parser.error(f"--peer belongs to the table step; got {', '.join(arguments.tables)}")
     return arguments
@@ -120,6 +123,17 @@ def _steps(arguments: argparse.Namespace) -> Iterator[tuple[str, Rows]]:
     ways = {**WAYS, **({"peer": peer(arguments.peer)} if arguments.peer else {})}
     for case in step.CASES:
         yield f"step_{case.model}_{case.pixels}", step.measure(case, ways)
+
+
+def _needs() -> str:
+    return ", ".join(f"{table} --{option}" for table, (option, _) in GIVEN.items())
+
+
+def _grid(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise same_grid.NotTwoError(f"--grids must be NAME=FOLDER, got {text!r}; such as hand=results/smoke")
+    return name, Path(folder)
 
 
 def _banks(arguments: argparse.Namespace) -> Iterator[tuple[str, Rows]]:
@@ -148,6 +162,14 @@ TABLES: dict[str, Callable[[argparse.Namespace], Iterable[tuple[str, Rows]]]] = 
     "pythons": lambda arguments: [("pythons", pythons.measure(arguments.python))],
     "world": lambda _: [("world", world.measure())],
     "faults": lambda arguments: [("faults", faults.measure(arguments.cases))],
+    "two_processes": lambda _: [("two_processes", two_processes.measure())],
+    "same_grid": lambda arguments: [("same_grid", same_grid.measure(dict(map(_grid, arguments.grids))))],
+}
+# tables that compare with what one has: its option, and what that takes
+GIVEN = {
+    "witness": ("authors", "FILE, the authors' submasking.py"),
+    "same_grid": ("grids", "NAME=FOLDER for each way, the first by hand"),
+    "pythons": ("python", "FILE, an interpreter"),
 }
 OF_A_GRID = ("round_trips", "whole_tasks")
 
@@ -158,7 +180,7 @@ def main(words: Sequence[str] | None = None) -> None:
     torch.set_num_threads(os.cpu_count() or 1)  # make gives each program one, for the grid of experiments
     try:
         measure(arguments)
-    except (PeerError, round_trips.NoGridError) as error:
+    except (PeerError, round_trips.NoGridError, same_grid.NotTwoError) as error:
         print(f"python -m benchmarks: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 

@@ -118,13 +118,10 @@ def by_run(seconds: dict[str, float]) -> dict[str, Job]:
 
 def by_notebook(seconds: dict[str, float]) -> dict[str, Job]:
     """The paper's notebooks; a run that two of them share is made by the one that comes before."""
-    jobs: dict[str, Job] = {}
-    for stem in grid.notebooks("paper"):
-        before = tuple(grid.before(stem, "paper"))
-        made = {run for other in before for run in grid.notebook_runs(other, "paper")}
-        own = [run for run in grid.notebook_runs(stem, "paper") if run not in made]
-        jobs[stem] = Job(sum(cost.seconds(run, seconds, BATCH) for run in own), before)
-    return jobs
+    own: dict[str, float] = dict.fromkeys(grid.notebooks("paper"), 0.0)
+    for run, stem in grid.makers("paper").items():
+        own[stem] += cost.seconds(run, seconds, BATCH)
+    return {stem: Job(one, tuple(grid.before(stem, "paper"))) for stem, one in own.items()}
 
 
 def bank() -> list[Run]:
