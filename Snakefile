@@ -45,7 +45,7 @@ watch = Watch(PROFILE, SEEDS)
 
 if JOB not in ("run", "notebook"):
     raise WorkflowError(f"job must be run or notebook, got {JOB!r}; pass --config job=run")
-if workflow.subprocess_exec:
+if not workflow.is_main_process:  # a job, of this machine or of a cluster
     sole.hold_job(FOLDER)
 
 

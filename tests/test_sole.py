@@ -37,7 +37,7 @@ rule a:
 def grid(tmp_path):
     """Start the small workflow with the flags of `make grid` and our Snakefile's lines that hold the locks."""
     ours = (ROOT / "Snakefile").read_text(encoding="utf-8")
-    held = ours[ours.index("if workflow.subprocess_exec") : ours.index("def digest")]
+    held = ours[ours.index("if not workflow.is_main_process") : ours.index("def digest")]
     start = ours[ours.index("onstart:") : ours.index("onsuccess:")]
     heading = "from pathlib import Path\nfrom snakemake.exceptions import WorkflowError\n"
     heading += 'from submasking.experiments import sole\nFOLDER = Path("out")\n'

@@ -1,0 +1,60 @@
+"""The Snakefile as it stands: a dry run says what is due, a run is the same as a job of its own."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from submasking.experiments import grid, runs
+from submasking.experiments.run import Run
+from submasking.records import results
+
+ROOT = Path(__file__).resolve().parents[1]
+CALL = [sys.executable, "-m", "snakemake", "--profile", str(ROOT / "profiles" / "machine"), "--cores", "1"]
+CALL += ["--resources", "gpu=1", "--snakefile", str(ROOT / "Snakefile"), "--directory"]
+
+
+def snakemake(folder, *words):
+    environment = os.environ | {"SUBMASKING_RESULTS": str(folder / "results"), "OMP_NUM_THREADS": "1"}
+    command = [*CALL, str(folder), *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("job", ["run", "notebook"])
+def test_a_dry_run_of_the_paper_says_runs_hours_and_bytes_and_writes_nothing(tmp_path, job):
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "all", "--config", "profile=paper", f"job={job}")
+    assert done.returncode == 0, done.stderr
+    count = len(grid.runs("paper"))
+    said = rf"{count} of {count} runs are due\n[\d,.]+ hours of one core \(.*\), the longest run [\d,.]+\ntask files"
+    assert re.search(said, done.stderr), done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_another_kind_of_job_is_refused_in_a_line(tmp_path):
+    done = snakemake(tmp_path, "--config", "profile=smoke", "job=model")
+    assert done.returncode == 1
+    assert "job must be run or notebook, got 'model'; pass --config job=run" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_as_a_job_of_its_own_leaves_the_record_of_a_run_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path / "results"))
+    random = Run("smoke", "rn18-timm", "dtd", "FS-random")
+    asked = [random, replace(random, method="LP")]
+    done = snakemake(tmp_path, *(one.record_file for one in asked), "--config", "profile=smoke", "job=run")
+    assert done.returncode == 0, done.stderr
+    asked.append(replace(random, method="FS"))  # which a random mask needs
+    jobs = [results.read_one(one.record_file) for one in asked]
+    given = {"name": "submasking", "parameters": jobs[0].notebook["parameters"]}
+    assert given["parameters"] == {
+        "profile": "smoke", "model": "rn18-timm", "dataset": "all", "methods": "all", "seeds": "all", "weights": "",
+        "arch": "",
+    }  # fmt: skip
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path / "hand"))
+    for job, one in zip(reversed(jobs), reversed(asked), strict=True):
+        moment = {"timings": {}, "created": "", "commit": ""}
+        assert asdict(job) | moment == asdict(runs.run(one, notebook=given, progress=False)) | moment
