@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from submasking import mask
 from submasking.worlds import networks
 
-PROCESSES, STEPS, BATCH, PIXELS, CLASSES = 2, 50, 32, 24, 10
+PROCESSES, STEPS, BATCH, PIXELS, CLASSES = 2, 30, 32, 24, 10
 
 
 class Case(NamedTuple):
@@ -53,7 +53,10 @@ def measure(cases: tuple[Case, ...] = CASES, steps: int = STEPS) -> list[dict[st
         workers = [
             subprocess.Popen([*command, str(rank), *each], env=given) for rank, each in enumerate(numbers)
         ]  # fmt: skip
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         alone = [learnt(case, steps) for case in cases]
+        torch.set_num_threads(threads)
         codes = [worker.wait() for worker in workers]
         if any(codes):
             raise RuntimeError("one of the two processes failed; what it said stands above")

@@ -56,7 +56,7 @@ def test_a_peer_that_does_not_work_is_one_line(tmp_path, capsys, text, message):
         (["fuzz", "--files", "0"], "--files must be at least 1; got 0"),
         (["fuzz", "--files", "many"], "invalid int value: 'many'"),
         (["codec", "--python", "python3"], "--python belongs to the table pythons; got codec"),
-        (["pythons"], "belong together"),
+        (["pythons"], "the table pythons must have --python FILE, an interpreter; got none"),
         (["memory", "--peer", "peer.py"], "--peer belongs to the table step; got memory"),
     ],
 )

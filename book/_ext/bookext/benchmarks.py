@@ -155,6 +155,21 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("idle", "with jobs that take no time, s", "{:.1f}".format),
         ("ratio", "the difference to the simulated", "{:.2f}".format),
     ),
+    "two_processes": (
+        ("way", "network, numbers, norms", str),
+        ("weights", "masked weights", "{:,}".format),
+        ("steps", "steps", str),
+        ("off", "off at the end", "{:.1%}".format),
+        ("differing", "bits that differ", "{:,}".format),
+        ("distance", "largest distance of a score, beside the largest score", "{:.0e}".format),
+    ),
+    "same_grid": (
+        ("way", "how it was made", str),
+        ("runs", "runs", str),
+        ("same", "same records", str),
+        ("masks", "mask files", str),
+        ("same_masks", "same masks", str),
+    ),
     "zero_shot": (
         ("way", "how it is read", str),
         ("images", "pictures", str),
