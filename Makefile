@@ -39,7 +39,7 @@ $(VENV)/.done: requirements.lock pyproject.toml
 book: grid site pdf ## run what is not done yet, then build site and PDF
 
 grid: setup ## run every experiment of PROFILE (default tiny) and SEEDS that is not done; DRY=1 says what that takes
-	$(BIN)/snakemake --profile profiles/$(ON) $(LIMITS_$(ON)) $(if $(DRY),--dry-run --quiet all) --config profile=$(PROFILE) seeds=$(SEEDS)
+	$(BIN)/snakemake --profile profiles/$(ON) $(LIMITS_$(ON)) $(if $(DRY),--dry-run) --config profile=$(PROFILE) seeds=$(SEEDS)
 
 site: setup ## build the site of PROFILE in _build/html
 	SUBMASKING_PROFILE=$(PROFILE) $(BIN)/jupyter-book build book/ -W --keep-going --quiet

@@ -26,7 +26,7 @@ def snakemake(folder, *words):
 
 @pytest.mark.parametrize("job", ["run", "notebook"])
 def test_a_dry_run_of_the_paper_says_runs_hours_and_bytes_and_writes_nothing(tmp_path, job):
-    done = snakemake(tmp_path, "--dry-run", "--quiet", "all", "--config", "profile=paper", f"job={job}")
+    done = snakemake(tmp_path, "--dry-run", "--config", "profile=paper", f"job={job}")
     assert done.returncode == 0, done.stderr
     count = len(grid.runs("paper"))
     said = rf"{count} of {count} runs are due\n[\d,.]+ hours of one core \(.*\), the longest run [\d,.]+\ntask files"
