@@ -35,3 +35,16 @@ def test_a_file_has_the_rights_that_the_umask_leaves(writer, umask, tmp_path):
     finally:
         os.umask(before)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_writer_has_left_is_swept_when_it_is_old_and_nothing_else(tmp_path):
+    (tmp_path / "deep").mkdir()
+    names = [".a.json.0123abcd.part", "deep/.b.safetensors.89abcdef.part"]
+    others = ["a.json", "download.part", ".hidden.part", ".a.json.0123abcd.part.txt"]
+    for name in (*names, *others):
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (0, 0))
+    young = tmp_path / ".c.json.01234567.part"
+    young.touch()
+    atomic.sweep(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {*others, young.name}

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -144,6 +146,22 @@ def test_a_failing_run_does_not_cost_the_others(smoke_results, monkeypatch, caps
     assert tasks[1].record_file.exists()
     assert not tasks[0].record_file.exists()
     assert "[2/2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("fault", "begun"), [(errno.ENOSPC, 1), (errno.EROFS, 1), (errno.EACCES, 3)])
+def test_a_disk_that_takes_no_files_costs_no_further_training(tmp_path, monkeypatch, fault, begun):
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
+    tried = []
+
+    def full(task, progress):
+        tried.append(task)
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setitem(runs.METHODS, "LP", full)
+    tasks = [Run("smoke", "rn18-timm", "cifar10", "LP", seed=seed) for seed in range(3)]
+    with pytest.raises(RuntimeError, match="2 runs were not begun; make room" if begun == 1 else "3 of 3 runs failed"):
+        runs.run_all(tasks)
+    assert len(tried) == begun
 
 
 @pytest.mark.parametrize(

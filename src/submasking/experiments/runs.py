@@ -11,6 +11,7 @@ from typing import Any
 
 from submasking.experiments.methods import METHODS, device
 from submasking.experiments.run import Run
+from submasking.files import atomic
 from submasking.learning.device import described
 from submasking.records import results
 from submasking.records.places import results_folder
@@ -53,7 +54,7 @@ def run_all(tasks: Iterable[Run], *, notebook: dict[str, Any] | None = None) -> 
     """Run every task, one printed line each, past those that fail.
 
     Raises:
-        RuntimeError: after the last task, naming every run that failed and why.
+        RuntimeError: after the last task, naming every run that failed and why; at once where the disk takes no files.
     """
     tasks, records, failures, started = list(tasks), [], [], time.perf_counter()
     for number, task in enumerate(tasks, 1):
@@ -64,6 +65,9 @@ def run_all(tasks: Iterable[Run], *, notebook: dict[str, Any] | None = None) -> 
         except Exception as error:  # one bad run must not cost the others
             failures.append(f"{task}: {type(error).__name__}: {error}")
             outcome = f"FAILED: {error}"
+            if isinstance(error, OSError) and error.errno in atomic.NO_ROOM:
+                rest = f"; {len(tasks) - number} runs were not begun" if number < len(tasks) else ""
+                raise RuntimeError(f"{task}: nothing can be written ({error}){rest}; make room and go on") from error
         left = (time.perf_counter() - started) / number * (len(tasks) - number)
         print(f"[{number}/{len(tasks)}, {left:.0f} s left] {task}: {outcome}", flush=True)
     if failures:

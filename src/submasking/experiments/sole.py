@@ -14,11 +14,15 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+from submasking.files import atomic
+
 _held: list[IO[str]] = []  # open for as long as the process lives: closing a file lets go of its lock
 
 
 def hold_grid(folder: Path) -> None:
     """Make this process the one that runs the grid in a folder, once no job of a killed grid is at work there.
+
+    Half-written files of killed ones are removed.
 
     Args:
         folder: results of the profile; made where it is missing.
@@ -42,6 +46,7 @@ def hold_grid(folder: Path) -> None:
         if not _alone(jobs):
             print(f"a job of a killed grid is still at work in {folder}; waiting for it", file=sys.stderr, flush=True)
             fcntl.flock(jobs, fcntl.LOCK_EX)
+    atomic.sweep(folder)
 
 
 def hold_job(folder: Path) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of an OSError after which no other file can be written either
+ABANDONED = 3600.0  # seconds after which nobody writes to a file any more: none takes minutes
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 
 @contextmanager
@@ -26,17 +33,23 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")  # a name has at most 255 bytes
     made = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # not mkstemp: its files are for one user only
-    rights = os.fstat(made).st_mode & 0o777
     os.close(made)
     try:
         yield part
         with part.open("rb+") as file:  # else a power cut may leave the new name on an empty file
-            os.fchmod(file.fileno(), rights)  # safetensors puts a file of its own there, for one user only
             os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left below a folder."""
+    for part in folder.rglob(".*.part"):
+        with suppress(FileNotFoundError):  # a writer who is at work has put it in its place meanwhile
+            if _PART.fullmatch(part.name) and part.stat().st_mtime < time.time() - ABANDONED:
+                part.unlink()
 
 
 def require_writable(path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from submasking.files import atomic, contents
@@ -14,8 +14,8 @@ from submasking.files import atomic, contents
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file, whole or not at all."""
-    with atomic.replacing(path) as part:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata=dict(metadata))
+    held = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    atomic.write(path, to_bytes(held, dict(metadata)))  # not save_file, whose errors do not say that a disk is full
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
