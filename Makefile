@@ -19,7 +19,7 @@ LIMITS_machine = --cores $(CORES) --resources gpu=$(GPUS)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book grid site pdf test slow lint bench records bundle package lock wheels audit clean
+.PHONY: help setup book grid site pdf test slow lint bench faults records bundle package lock wheels audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ lint: setup ## ruff, mypy, who may import whom, and the workflows of GitHub
 
 bench: setup ## measure and store the tables of benchmarks/
 	$(BIN)/python -m benchmarks
+
+faults: setup ## kill, fill, cut off and misuse: is anything lost or silently wrong (half an hour)
+	$(MAKE) grid PROFILE=smoke
+	$(BIN)/python -m benchmarks faults kills mishaps
 
 records: setup ## keep this machine's tiny results as the records that the project ships
 	$(BIN)/python -m submasking.experiments.keep

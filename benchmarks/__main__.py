@@ -20,11 +20,13 @@ from benchmarks import (
     bank,
     codec,
     cost,
+    determinism,
     false_alarms,
     faults,
     flip_rates,
     fuzz,
     input_path,
+    interruptions,
     memory,
     monitoring,
     pythons,
@@ -68,7 +70,8 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "tables", nargs="*", metavar="TABLE",
-        help=f"{', '.join(TABLES)} (default: all; {' and '.join(OF_A_GRID)} need make grid, {_needs()})",
+        help=f"{', '.join(TABLES)} (default: all but {' and '.join(LONG)}; {', '.join(OF_A_GRID)} need make grid,"
+        f" {_needs()})",
     )  # fmt: skip
     parser.add_argument(
         "--authors", type=Path, metavar="FILE", help="the authors' submasking.py, for the table witness"
@@ -87,19 +90,27 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--files", type=int, metavar="N", default=fuzz.FILES, help="damaged files in the table fuzz (%(default)s)"
     )
+    parser.add_argument(
+        "--kills", type=int, metavar="N", default=interruptions.KILLS,
+        help="of a grid, in the table kills (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="of the tables kills and mishaps (%(default)s)"
+    )
     arguments = parser.parse_args(words)
     arguments.tables = arguments.tables or [
         table
         for table in TABLES
         if (table not in OF_A_GRID or round_trips.folder().is_dir())
         and (table not in GIVEN or getattr(arguments, GIVEN[table][0]))
+        and table not in LONG
     ]
     unknown = set(arguments.tables) - set(TABLES)
     if unknown:
         parser.error(f"tables are {', '.join(TABLES)}; got {', '.join(sorted(unknown))}")
-    for option in ("files", "cases"):
-        if getattr(arguments, option) < 1:
-            parser.error(f"--{option} must be at least 1; got {getattr(arguments, option)}")
+    for option, least in (("files", 1), ("cases", 1), ("kills", interruptions.LEAST)):
+        if getattr(arguments, option) < least:
+            parser.error(f"--{option} must be at least {least}; got {getattr(arguments, option)}")
     for table, (option, what) in GIVEN.items():
         given = getattr(arguments, option)
         if table in arguments.tables and not given:
@@ -164,6 +175,9 @@ TABLES: dict[str, Callable[[argparse.Namespace], Iterable[tuple[str, Rows]]]] = 
     "faults": lambda arguments: [("faults", faults.measure(arguments.cases))],
     "two_processes": lambda _: [("two_processes", two_processes.measure())],
     "same_grid": lambda arguments: [("same_grid", same_grid.measure(dict(map(_grid, arguments.grids))))],
+    "kills": lambda arguments: [("kills", interruptions.killed(arguments.kills, arguments.seed))],
+    "mishaps": lambda arguments: [("mishaps", interruptions.mishaps(arguments.seed))],
+    "determinism": lambda _: [("determinism", determinism.measure())],
 }
 # tables that compare with what one has: its option, and what that takes
 GIVEN = {
@@ -171,7 +185,8 @@ GIVEN = {
     "same_grid": ("grids", "NAME=FOLDER for each way, the first by hand"),
     "pythons": ("python", "FILE, an interpreter"),
 }
-OF_A_GRID = ("round_trips", "whole_tasks")
+LONG = ("kills", "mishaps")  # only where they are named
+OF_A_GRID = ("round_trips", "whole_tasks", "determinism", *LONG)
 
 
 def main(words: Sequence[str] | None = None) -> None:

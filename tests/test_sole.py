@@ -169,3 +169,10 @@ def test_gpus_are_counted_as_the_driver_names_them(tmp_path):
     program.write_text("#!/bin/sh\nprintf 'GPU-one\\nGPU-two\\n'\n")
     program.chmod(0o755)
     assert sorted(seen(tmp_path, 2, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")) == ["GPU-one", "GPU-two"]
+
+
+def test_a_folder_that_takes_no_files_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"a results folder must take files, .* does not .*; make room") as said:
+        sole.hold_grid(tmp_path / "file" / "results")
+    assert "\n" not in str(said.value)

@@ -228,6 +228,30 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("wrong", "wrong", "{:,}".format),
         ("tried", "what was tried", str),
     ),
+    "kills": (
+        ("program", "what was killed", str),
+        ("moment", "when", str),
+        ("times", "times", str),
+        ("right", "right", str),
+        ("wrong", "wrong", str),
+    ),
+    "mishaps": (
+        ("program", "what happened", str),
+        ("moment", "how", str),
+        ("times", "times", str),
+        ("right", "right", str),
+        ("wrong", "wrong", str),
+    ),
+    "determinism": (
+        ("way", "what is changed", str),
+        ("records", "records", str),
+        ("same_records", "same", str),
+        ("masks", "mask files", str),
+        ("same_masks", "same", str),
+        ("bits", "mask bits that differ", "{:.3%}".format),
+        ("predictions", "images given another class", "{:.2%}".format),
+        ("accuracy", "an accuracy moves by at most", "{:.3f}".format),
+    ),
 }
 
 

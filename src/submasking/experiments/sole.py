@@ -28,20 +28,25 @@ def hold_grid(folder: Path) -> None:
         folder: results of the profile; made where it is missing.
 
     Raises:
-        ValueError: another process runs it; nothing is changed then.
+        ValueError: another process runs it, or the folder takes no files; nothing is changed then.
     """
-    grid = _opened(folder, "grid")
-    if not _alone(grid):
-        with grid:
-            grid.seek(0)
-            raise ValueError(
-                f"a results folder must have one grid at work; process {grid.read().strip() or 'unknown'} is at work in"
-                f" {folder}; wait until it is done, or end it"
-            )
-    _held.append(grid)
-    grid.truncate(0)
-    grid.write(f"{os.getpid()}\n")
-    grid.flush()
+    try:
+        grid = _opened(folder, "grid")
+        if not _alone(grid):
+            with grid:
+                grid.seek(0)
+                raise ValueError(
+                    f"a results folder must have one grid at work; process {grid.read().strip() or 'unknown'} is at"
+                    f" work in {folder}; wait until it is done, or end it"
+                )
+        _held.append(grid)
+        grid.truncate(0)
+        os.write(grid.fileno(), f"{os.getpid()}\n".encode())
+    except OSError as error:
+        raise ValueError(
+            f"a results folder must take files, {folder} does not ({error}); make room, or set SUBMASKING_RESULTS to"
+            " another"
+        ) from error
     with _opened(folder, "jobs") as jobs:
         if not _alone(jobs):
             print(f"a job of a killed grid is still at work in {folder}; waiting for it", file=sys.stderr, flush=True)
