@@ -25,7 +25,7 @@ from submasking.tasks import maskfile
 from submasking.worlds import backbones
 
 PROFILE, DATASET = "tiny", "dtd"
-MODELS = ("rn18-timm", "vitb32-clip")
+MODELS = ("rn18-timm",)
 METHODS = ("LP", "FS", "FFT")
 BACKWARDS = "backwards"
 # what is changed, as variables of a process's environment; one instruction set stands for another processor's

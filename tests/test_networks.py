@@ -133,3 +133,12 @@ def test_figures_of_both_are_drawn(alike, repeated, dark):
     for report, tables in ((alike_report, alike), (again_report, repeated)):
         for draw in report.FIGURES.values():
             assert draw(tables, dark=dark).axes
+
+
+def test_a_training_that_is_kept_is_used_as_it_will_be_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
+    task, made = Run("smoke", "rn18-timm", "dtd", "FS"), torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last)
+    first, again = (networks.once(task, {"try": 1}, lambda: {"weight": made})["weight"] for _ in range(2))
+    assert torch.equal(first, made)
+    assert first.stride() == again.stride() != made.stride()
+    assert torch.equal(first.flatten().sum(), again.flatten().sum())

@@ -28,7 +28,7 @@ class Program:
 
     def __init__(
         self, command: Sequence[object], place: Path, environment: Mapping[str, str] | None = None,
-        stop: Mapping[str, object] | None = None,
+        stop: Mapping[str, object] | None = None, clock: float = 0.0,
     ) -> None:  # fmt: skip
         """Start a command.
 
@@ -37,13 +37,15 @@ class Program:
             place: folder for its log; it runs there.
             environment: what it is given beside this process's own.
             stop: "event", "folder", "number" and "delay" of `hook`; None lets it be.
+            clock: seconds that its clock is ahead, see `hook`.
         """
         name = secrets.token_hex(8)
         self._mark = f"{MARK}={name}".encode()
         self.log, self.told = place / f"{name}.log", place / f"{name}.told"
         paths = [str(ROOT / "src"), str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         given = {"SUBMASKING_STOP": json.dumps({**stop, "told": str(self.told)})} if stop else {}
-        given["PYTHONPATH"] = os.pathsep.join([str(HOOK), *paths] if stop else paths)
+        given |= {"SUBMASKING_CLOCK": str(clock)} if clock else {}
+        given["PYTHONPATH"] = os.pathsep.join([str(HOOK), *paths] if given else paths)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in command], cwd=place, stdin=subprocess.DEVNULL, stdout=log,
@@ -110,7 +112,7 @@ def _signal(process: int, number: int) -> None:
         os.kill(process, number)
 
 
-def grid(results: Path, cores: int = 1) -> tuple[list[object], dict[str, str]]:
+def grid(results: Path, cores: int = 2) -> tuple[list[object], dict[str, str]]:
     """The command and environment of `make grid PROFILE=smoke` with results in another folder."""
     flags = re.search(r"snakemake (--cores .*) --config", (ROOT / "Makefile").read_text(encoding="utf-8"))
     assert flags is not None  # the Makefile's line

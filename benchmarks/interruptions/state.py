@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from submasking.experiments import grid
-from submasking.files import atomic, store
+from submasking.files import store
 from submasking.tasks import container
 from submasking.tasks.fingerprint import fingerprint
 
@@ -79,11 +79,10 @@ def _notebook(read: dict[str, Any]) -> list[Any]:
     ]
 
 
-def age(folder: Path, seconds: float = 2 * atomic.ABANDONED) -> None:
+def age(folder: Path) -> None:
     """Let what killed writers have left be so old that the next grid takes it away."""
     for path in folder.rglob(".*.part"):
-        then = path.stat().st_mtime - seconds
-        os.utime(path, (then, then))
+        os.utime(path, (0, 0))
 
 
 def of_runs(reference: State) -> set[str]:

@@ -1,8 +1,9 @@
-"""Stops a process amid writing a file; every Python process loads this in which its folder comes first.
+"""Stops a process amid writing a file, or changes its clock; a Python process loads it that finds its folder first.
 
 What is wanted: of the files below "folder" that are opened to be written ("open") or put in their place ("rename"), at
 the "number"-th such "event" of all processes together the process stops after "delay" seconds, and the file's path is
-in "told". Whoever waits for that kills the program. A started program finds it as JSON in SUBMASKING_STOP.
+in "told". Whoever waits for that kills the program. A started program finds it as JSON in SUBMASKING_STOP, and in
+SUBMASKING_CLOCK how many seconds its `time.time` is ahead.
 """
 
 import json
@@ -52,3 +53,7 @@ def stop(wanted, path):
 
 if os.environ.get("SUBMASKING_STOP"):
     install(json.loads(os.environ["SUBMASKING_STOP"]))
+if ahead := float(os.environ.get("SUBMASKING_CLOCK") or 0):
+    true, true_ns = time.time, time.time_ns
+    time.time = lambda: true() + ahead
+    time.time_ns = lambda: true_ns() + int(ahead * 1e9)
