@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import secrets
 import signal
 import subprocess
@@ -114,17 +113,7 @@ def _signal(process: int, number: int) -> None:
 
 def grid(results: Path, cores: int = 2) -> tuple[list[object], dict[str, str]]:
     """The command and environment of `make grid PROFILE=smoke` with results in another folder."""
-    flags = re.search(r"snakemake (--cores .*) --config", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    assert flags is not None  # the Makefile's line
-    words = re.sub(r"\$\((CORES|GPUS)\)", str(cores), flags[1]).split()
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        *words,
-        "--snakefile",
-        ROOT / "Snakefile",
-        "--config",
-        "profile=smoke",
-    ]
+    command: list[object] = [sys.executable, "-m", "snakemake", "--profile", ROOT / "profiles" / "machine"]
+    command += ["--cores", cores, "--resources", f"gpu={cores}", "--snakefile", ROOT / "Snakefile"]
+    command += ["--config", "profile=smoke"]
     return command, {"SUBMASKING_RESULTS": str(results)}
