@@ -39,6 +39,7 @@ ANALYSES: dict[str, Reads] = {
     "correlations": Reads(("ZS", "LP", "FS", "FS-squared", "FFT"), labels=(100.0,)),
     "ablations": Reads(("LP", "FS", "FS-squared", "FS-magnitude"), labels=(100.0,)),
     "cascade": Reads(("SSM",), UNLABELLED_MODEL),
+    "low_shot": Reads(("ZS", "LP", "FS", "FS-squared", "FFT", "SSM", "SSM-squared"), UNLABELLED_MODEL),
     "task_similarity": Reads(("FS",), "rn18-timm", (100.0,)),
     "retraining": Reads(("FS", "FS-squared", "SSM"), "all", (100.0, 0.0)),
     "equal_storage": Reads(("FS", "FS-squared"), labels=(100.0,)),
