@@ -60,7 +60,7 @@ def measure(cases: tuple[Case, ...] = CASES, steps: int = STEPS) -> list[dict[st
         codes = [worker.wait() for worker in workers]
         if any(codes):
             raise RuntimeError("one of the two processes failed; what it said stands above")
-        together = torch.load(Path(folder) / "scores.pt")
+        together = torch.load(Path(folder) / "scores.pt", weights_only=True)
     return [_row(case, steps, *each) for case, *each in zip(cases, alone, together, strict=True)]
 
 

@@ -82,6 +82,7 @@ class Mini:
         self.folder = folder
         (folder / "mini.py").write_text(MINI)
         (folder / "index.md").write_text(text)
+        (folder / "references.bib").write_bytes((ROOT / "book" / "references.bib").read_bytes())
         self.warnings = io.StringIO()
 
     def build(self, builder="html"):
@@ -433,7 +434,6 @@ CITE = "# T\n\n```{colophon}\n```\n\nText.\n\n```{bibtex}\n```\n"
 
 def test_the_first_page_says_version_and_licence_and_how_to_cite(mini):
     page = mini(CITE)
-    (page.folder / "references.bib").write_bytes((ROOT / "book" / "references.bib").read_bytes())
     html = page.build()
     assert page.warnings.getvalue() == ""
     told = citation.line(citation.cff())

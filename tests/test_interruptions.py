@@ -12,7 +12,7 @@ import pytest
 from benchmarks import determinism
 from benchmarks.interruptions import kills, state
 from benchmarks.interruptions.child import Child
-from benchmarks.interruptions.program import Program, grid
+from benchmarks.interruptions.program import ROOT, Program, grid
 from submasking.experiments.run import Run
 from submasking.files import atomic
 from submasking.records import predictions, results
@@ -172,9 +172,12 @@ def test_disturbed_and_same_runs_are_told_apart(tmp_path, monkeypatch):
 
 def test_the_grid_that_is_killed_is_that_of_the_makefile(tmp_path):
     command, environment = grid(tmp_path, cores=2)
-    assert [str(word) for word in command[3:5]] == ["--cores", "2"]
-    assert "--nolock" in command
-    assert command[-1] == "profile=smoke"
+    words = " ".join(map(str, command[3:]))
+    line = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "snakemake --profile" in line)
+    assert "--profile profiles/$(ON) $(LIMITS_$(ON))" in line
+    assert "LIMITS_machine = --cores $(CORES) --resources gpu=$(GPUS)" in (ROOT / "Makefile").read_text()
+    assert words.startswith(f"--profile {ROOT / 'profiles' / 'machine'} --cores 2 --resources gpu=2 ")
+    assert words.endswith("--config profile=smoke")
     assert environment == {"SUBMASKING_RESULTS": str(tmp_path)}
 
 

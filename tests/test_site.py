@@ -144,7 +144,11 @@ class Visit:
         note = self.troubles.append
         self.page.on("console", lambda message: note(message.text) if message.type == "error" else None)
         self.page.on("pageerror", lambda error: note(str(error)))
-        self.page.on("requestfailed", lambda request: note(f"failed: {request.url}"))
+        # a picture below that was still on its way when the page was left is nobody's trouble
+        self.page.on(
+            "requestfailed",
+            lambda request: note(f"failed: {request.url}") if request.failure != "net::ERR_ABORTED" else None,
+        )
         self.page.on(
             "response", lambda response: note(f"{response.status}: {response.url}") if response.status >= 400 else None
         )

@@ -29,6 +29,8 @@ from submasking.records.results import READ_ONLY
 
 logger = logging.getLogger(__name__)
 LIBRARY = Path(submasking.__file__).parent
+# exit code of a process whose end nobody saw: on a busy machine the one that forks was lost now and then, no notebook's fault
+LOST = 255
 Job = tuple[str, dict[str, Any]]  # a notebook's name and its parameters
 
 
@@ -118,9 +120,12 @@ def execute(jobs: dict[str, Job], books: Shelf, folder: Path) -> Iterator[tuple[
 
     def one(stem: str) -> Path:
         output = folder / f"{stem}.ipynb"
-        process = forks.Process(target=inprocess.execute, args=(*jobs[stem], output, surroundings))
-        process.start()
-        process.join()
+        for _ in range(2):
+            process = forks.Process(target=inprocess.execute, args=(*jobs[stem], output, surroundings))
+            process.start()
+            process.join()
+            if process.exitcode != LOST:
+                break
         if process.exitcode:
             raise ExtensionError(f"notebook {stem} failed, so the book is not built; its error is told above")
         return output
@@ -151,7 +156,9 @@ def place(jobs: dict[str, Job], books: Shelf, target: Path) -> None:
             notebook = nbformat.read(path, as_version=4)
             reason = failure(notebook)
             if reason:
-                raise ExtensionError(f"notebook {stem} failed, so the book is not built: {reason}")
+                raise ExtensionError(
+                    f"notebook {stem} failed (exit code {process.exitcode}), so the book is not built: {reason}"
+                )
             made = page(notebook, keys[stem], jobs[stem][1], source)
             atomic.write(target / f"{stem}.ipynb", nbformat.writes(made))
 

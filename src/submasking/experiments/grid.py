@@ -45,7 +45,6 @@ ANALYSES: dict[str, Reads] = {
     "equal_storage": Reads(("FS", "FS-squared"), labels=(100.0,)),
     "many_tasks": Reads(("FS",), "rn18-timm", (100.0,)),
 }
-READING = ("compression", *ANALYSES)  # notebooks that make no runs of their own
 
 
 def chosen(asked: str, offered: Sequence[str], what: str) -> tuple[str, ...]:
@@ -200,17 +199,22 @@ def analysed(name: str, profile_name: str, model: str, seeds: str = "all") -> li
     return list(dict.fromkeys(asked))
 
 
+def reading() -> tuple[str, ...]:
+    """Notebooks that make no runs of their own."""
+    return ("compression", *ANALYSES)
+
+
 def before(stem: str, profile_name: str) -> list[str]:
     """Notebooks of the grid that must be executed first: those whose records a notebook shares."""
     if stem == f"submasking-{UNLABELLED_MODEL}":
         return [f"label_sparsity-{UNLABELLED_MODEL}"]
-    if notebooks(profile_name)[stem][0] not in READING:
+    if notebooks(profile_name)[stem][0] not in reading():
         return []
     shared = set(notebook_runs(stem, profile_name))
     return [
         other
         for other, (name, _) in notebooks(profile_name).items()
-        if name not in READING and shared & set(notebook_runs(other, profile_name))
+        if name not in reading() and shared & set(notebook_runs(other, profile_name))
     ]
 
 
@@ -218,7 +222,7 @@ def makers(profile_name: str, seeds: str = "all") -> dict[Run, str]:
     """Every run of a profile's grid, once, with the notebook that makes it: of two that share it the one before."""
     made: dict[Run, str] = {}
     for stem, (name, _) in notebooks(profile_name).items():
-        if name not in READING:
+        if name not in reading():
             earlier = set(before(stem, profile_name))
             for run in notebook_runs(stem, profile_name, seeds):
                 if made.get(run) not in earlier:
