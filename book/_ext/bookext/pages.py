@@ -29,7 +29,7 @@ from submasking.records.results import READ_ONLY
 
 logger = logging.getLogger(__name__)
 LIBRARY = Path(submasking.__file__).parent
-# exit code of a process whose end nobody saw: on a busy machine the one that forks was lost now and then, no notebook's fault
+# exit code of a process whose end nobody saw: the one that forks was lost, which is no notebook's fault
 LOST = 255
 Job = tuple[str, dict[str, Any]]  # a notebook's name and its parameters
 
@@ -157,7 +157,7 @@ def place(jobs: dict[str, Job], books: Shelf, target: Path) -> None:
             reason = failure(notebook)
             if reason:
                 raise ExtensionError(
-                    f"notebook {stem} failed (exit code {process.exitcode}), so the book is not built: {reason}"
+                    f"notebook {stem} failed, so the book is not built: {reason}"
                 )
             made = page(notebook, keys[stem], jobs[stem][1], source)
             atomic.write(target / f"{stem}.ipynb", nbformat.writes(made))
