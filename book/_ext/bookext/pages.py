@@ -156,9 +156,7 @@ def place(jobs: dict[str, Job], books: Shelf, target: Path) -> None:
             notebook = nbformat.read(path, as_version=4)
             reason = failure(notebook)
             if reason:
-                raise ExtensionError(
-                    f"notebook {stem} failed, so the book is not built: {reason}"
-                )
+                raise ExtensionError(f"notebook {stem} failed, so the book is not built: {reason}")
             made = page(notebook, keys[stem], jobs[stem][1], source)
             atomic.write(target / f"{stem}.ipynb", nbformat.writes(made))
 
