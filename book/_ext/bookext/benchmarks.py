@@ -22,6 +22,15 @@ LONG = 60  # letters
 # in print: in a table of more columns than this, headings of more letters than this are broken into lines
 MANY, WIDE, NARROW = 5, 11, r">{\raggedright\arraybackslash}p{1.35cm}"
 Column = tuple[str, str, Callable[[Any], str]]  # key of a row, heading, how a value is printed
+
+
+def _spoken(tests: str) -> str:
+    """Names of tests in words, which a narrow cell can break; their files are left out."""
+    return ", ".join(
+        one.rpartition("::")[2].removeprefix("test_").replace("_", " ").replace("[", " [") for one in tests.split(", ")
+    )
+
+
 CASE: tuple[Column, ...] = (("model", "model", str), ("pixels", "pixels", str), ("batch", "batch", str))
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "step": (
@@ -189,7 +198,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("numpy", "numpy", str),
         ("passed", "tests passed", str),
         ("failed", "failed", str),
-        ("names", "which failed", str),
+        ("names", "which failed", _spoken),
     ),
     "witness": (
         ("way", "network, numbers, rescaling", str),
