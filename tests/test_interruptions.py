@@ -9,10 +9,11 @@ from random import Random
 
 import pytest
 
-from benchmarks import determinism
+from benchmarks import determinism, interruptions
 from benchmarks.interruptions import kills, state
 from benchmarks.interruptions.child import Child
 from benchmarks.interruptions.program import ROOT, Program, grid
+from benchmarks.round_trips import NoGridError
 from submasking.experiments.run import Run
 from submasking.files import atomic
 from submasking.records import predictions, results
@@ -145,6 +146,7 @@ def test_work_in_a_child_that_is_killed_ends_in_the_same_bits_only_if_it_is_writ
         found = killed.often(12)
         assert found.kills.total() == 12
         assert bool(found.wrong) == (how is carelessly), found.said
+        assert found.wrong <= found.kills  # a kill is counted once, whenever it is found out
 
 
 def test_disturbed_and_same_runs_are_told_apart(tmp_path, monkeypatch):
@@ -198,3 +200,12 @@ def test_a_grid_that_is_killed_ends_in_the_same_bits(tmp_path, seed):
     assert found.kills.total() == 4
     assert found.ended >= 1
     assert not found.wrong, found.said
+
+
+def test_a_grid_of_another_commit_is_no_reference(tmp_path, monkeypatch):
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
+    with pytest.raises(NoGridError, match="a whole grid is needed"):
+        interruptions.killed(4)
+    atomic.write(tmp_path / "smoke" / "grid.json", json.dumps({"commit": "of old"}))
+    with pytest.raises(NoGridError, match=r"must be of this commit, .* it is of of old; move it away and"):
+        interruptions.killed(4)

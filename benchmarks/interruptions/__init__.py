@@ -8,6 +8,7 @@ and what the undisturbed grid has left, and at last all of it, with nothing else
 allow is said in the table. A seed draws the same faults again; what they hit depends on how fast a machine is.
 """
 
+import json
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from benchmarks.interruptions.state import PROFILE
 from benchmarks.round_trips import NoGridError
 from submasking.experiments.grid import GRID
 from submasking.records.places import results_folder
+from submasking.records.surroundings import commit
 
 KILLS = 200
 TRAININGS = 4  # of so many kills one is of each of the other programs
@@ -81,6 +83,12 @@ def _whole() -> Iterator[tuple[Callable[[str], Path], Path]]:
     results = results_folder(PROFILE)
     if not (results / GRID).is_file():
         raise NoGridError(f"a whole grid is needed in {results}; run make grid first, with PROFILE={PROFILE}")
+    made = json.loads((results / GRID).read_text(encoding="utf-8"))["commit"]
+    if made != commit():  # which mask files hold, so that their sizes would differ
+        raise NoGridError(
+            f"the grid in {results} must be of this commit, {commit() or 'none'}, it is of {made or 'none'}; move it"
+            f" away and run make grid PROFILE={PROFILE}"
+        )
     with tempfile.TemporaryDirectory() as folder:
 
         def new(name: str) -> Path:

@@ -84,12 +84,13 @@ class Killed:
                     shutil.rmtree(folder, ignore_errors=True)
                 self.begin(self.place)
                 continue
-            moments.append(moment)
             found.kills[moment] += 1
             self.count()
             if bad := state.wrong(state.of(self.results), self.reference):
                 found.wrong[moment] += 1
                 found.said.append(f"killed {moment}: {', '.join(bad[:3])}")
+            else:
+                moments.append(moment)
             state.age(self.results)
         last = self.start(self.place, self.results)
         if last.end():
