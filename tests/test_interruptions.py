@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from benchmarks import __main__ as program
 from benchmarks import determinism, interruptions
 from benchmarks.interruptions import kills, state
 from benchmarks.interruptions.child import Child
@@ -209,3 +210,20 @@ def test_a_grid_of_another_commit_is_no_reference(tmp_path, monkeypatch):
     atomic.write(tmp_path / "smoke" / "grid.json", json.dumps({"commit": "of old"}))
     with pytest.raises(NoGridError, match=r"must be of this commit, .* it is of of old; move it away and"):
         interruptions.killed(4)
+
+
+def rows(table):
+    return json.loads((program.RECORDS / f"{table}.json").read_text())["rows"]
+
+
+def test_the_record_of_kills_has_enough_of_them_and_nothing_lost():
+    found = rows("kills")
+    assert sum(row["times"] for row in found if row["program"] == "the grid's runs") >= 200
+    assert {row["program"] for row in found} >= {"submasking mask", "saving a mask file"}
+    assert [row for row in found if row["right"] != row["times"]] == []
+
+
+def test_the_same_seed_gives_the_same_bits_in_another_process_and_order():
+    same = {row["way"]: row["same_records"] == row["records"] > 0 for row in rows("determinism")}
+    assert list(same) == [*determinism.WAYS]
+    assert all(same[way] for way in list(same)[:3])

@@ -218,8 +218,8 @@ def test_axe_finds_nothing_on_a_page(name, scheme, address, browser):
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_on_any_page(scheme, html, pages, address, browser):
-    found = {}
-    for path in pages:
+    found, runs = {}, [path for path in pages if "runs" in path.parts]  # these are alike
+    for path in (set(pages) - set(runs)) | set(runs[:3]):
         with Visit(browser, f"{address}/{path.relative_to(html)}", scheme=scheme) as visit:
             found[path.name] = violations(visit.page)
     assert {name: several for name, several in found.items() if several} == {}
