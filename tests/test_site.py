@@ -203,6 +203,8 @@ def test_every_table_of_the_paper_fits_beside_both_sidebars(name, address, brows
 
 def violations(page):
     """What axe finds wrong with an open page: the rule, and the first element that breaks it."""
+    # a colour that is still on its way to another one is neither
+    page.add_style_tag(content="*, *::before, *::after { transition: none !important; animation: none !important; }")
     from axe_playwright_python.sync_playwright import Axe
 
     return [(found["id"], found["nodes"][0]["html"][:200]) for found in Axe().run(page).response["violations"]]
