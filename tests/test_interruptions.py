@@ -184,25 +184,6 @@ def test_the_grid_that_is_killed_is_that_of_the_makefile(tmp_path):
     assert environment == {"SUBMASKING_RESULTS": str(tmp_path)}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_grid_that_is_killed_ends_in_the_same_bits(tmp_path, seed):
-    (tmp_path / "Snakefile").write_text(WORKFLOW)
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock", "--rerun-incomplete", "--quiet", "all"]
-
-    def start(place, results, stop=None):
-        return Program([*command, "--snakefile", tmp_path / "Snakefile"], place, stop=stop)
-
-    wanted, seconds = undisturbed(tmp_path / "undisturbed", start)
-    (tmp_path / "killed").mkdir()
-    assert len([path for path in wanted if "records" in path]) == 3
-    ways = (kills.AT_ANY, kills.WRITING, kills.FIRST)
-    found = kills.Killed(tmp_path / "killed", start, wanted, wanted, seconds, ways, Random(seed)).often(4)
-    assert found.kills.total() == 4
-    assert found.ended >= 1
-    assert not found.wrong, found.said
-
-
 def test_a_grid_of_another_commit_is_no_reference(tmp_path, monkeypatch):
     monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
     with pytest.raises(NoGridError, match="a whole grid is needed"):
