@@ -56,6 +56,12 @@ def kind(path: Path) -> Kind:
     raise _refused(path, _words(start))
 
 
+def require_safetensors(path: Path) -> None:
+    """Raise `ValueError` unless a file is a safetensors file by its content."""
+    if (found := kind(path)) is not Kind.SAFETENSORS:
+        raise ValueError(f"{path} must be a safetensors file, but is {found.value}; convert it")
+
+
 def damaged(path: Path, error: Exception) -> ValueError:
     """What to raise where a safetensors file is not what it declares."""
     return ValueError(

@@ -31,8 +31,10 @@ def guesses(path: Path, known: str) -> Iterator[dict[str, Raw]]:
 
 
 def _read(path: Path) -> dict[str, Raw]:
-    if contents.kind(path) is contents.Kind.SAFETENSORS:
+    kind = contents.kind(path)
+    if kind is contents.Kind.SAFETENSORS:
         return raw.read(path)
-    from submasking.files import weights  # which brings torch, to unpickle
+    from submasking.files import pickles  # which brings torch, to unpickle
 
-    return {name: raw.of(value) for name, value in weights.read(path).items()}
+    tensors = pickles.read(path, mapped=kind is contents.Kind.ZIP)
+    return {name: raw.of(value) for name, value in tensors.items()}

@@ -84,8 +84,7 @@ def read(path: Path) -> dict[str, Raw]:
     Raises:
         ValueError: it is none, or cannot be read.
     """
-    if (kind := contents.kind(path)) is not contents.Kind.SAFETENSORS:
-        raise ValueError(f"{path} must be a safetensors file, but is {kind.value}; convert it")
+    contents.require_safetensors(path)
     try:
         return parsed(path.read_bytes())[0]
     except Exception as error:  # the reader's own kinds of errors

@@ -20,8 +20,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file; ValueError names the file where it cannot be read."""
-    if (kind := contents.kind(path)) is not contents.Kind.SAFETENSORS:
-        raise ValueError(f"{path} must be a safetensors file, but is {kind.value}; convert it")
+    contents.require_safetensors(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in list(file.keys())}, file.metadata() or {}
