@@ -1,12 +1,18 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from submasking.learning.images import ImageSet
-from submasking.records import profiles
+from submasking.records import profiles, results
 from submasking.records.names import DATASET_STAND_INS, DATASETS
+from submasking.records.places import committed_folder
 from submasking.worlds import datasets as data
 from submasking.worlds import digits, glyphs, ink, novelty, patches, sets
 
@@ -217,3 +223,33 @@ def test_image_set_refuses_what_does_not_fit():
 def test_numbers_differ_between_sets_splits_and_seeds_of_training():
     numbers = {sets.number(name, split, seed) for name in sets.BY_NAME for split in sets.SPLITS for seed in (0, 1)}
     assert len(numbers) == 4 * len(sets.BY_NAME)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_set_has_the_pixels_that_its_records_were_made_on_whatever_the_processor(name):
+    record = results.read_one(committed_folder("tiny") / results.record_path("rn50-timm", name, "FS", 100, 0))
+    assert data.load("tiny", name, "test").fingerprint() == record.test["images"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([16, 48, 64]))
+def test_drawings_are_placed_as_by_the_affine_grid_of_pytorch(seed, side):
+    factors = torch.rand(2, 3, 5, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    ours = torch.stack([ink._linear(tuple(row), side) for row in factors], -1)
+    theirs = functional.affine_grid(factors.permute(2, 0, 1), [5, 1, side, side], align_corners=False)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "surroundings", [{"MKL_CBWR": "COMPATIBLE"}, {"MKL_CBWR": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}]
+)
+def test_another_processor_s_instructions_draw_the_same_pixels(surroundings):
+    drawn = "import numpy, torch; from submasking.worlds import ink; random = numpy.random.default_rng(7);"
+    drawn += "drawings = torch.from_numpy(random.integers(0, 256, (3000, 64, 64), dtype=numpy.uint8));"
+    drawn += "print(hash(ink.on_paper(drawings, 24, random).numpy().tobytes()))"
+    said = {
+        subprocess.run([sys.executable, "-c", drawn], env=dict(os.environ, PYTHONHASHSEED="0", **more),
+                       check=True, capture_output=True, text=True).stdout
+        for more in ({}, surroundings)
+    }  # fmt: skip
+    assert len(said) == 1

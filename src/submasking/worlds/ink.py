@@ -32,17 +32,9 @@ def _some(drawings: Tensor, size: int, random: np.random.Generator) -> Tensor:
     turn, shear = uniform(-0.14, 0.14), uniform(-0.12, 0.12)
     zoom, stretch = uniform(0.85, 1.12), uniform(0.93, 1.07)
     cosine, sine = turn.cos() / zoom, turn.sin() / zoom
-    rows = [
-        cosine * stretch,
-        shear - sine,
-        uniform(-0.12, 0.12),
-        sine,
-        cosine / stretch,
-        uniform(-0.12, 0.12),
-    ]
-    grid = functional.affine_grid(
-        torch.stack(rows, 1).view(count, 2, 3), [count, 1, 2 * size, 2 * size], align_corners=False
-    )
+    across = (cosine * stretch, shear - sine, uniform(-0.12, 0.12))
+    down = (sine, cosine / stretch, uniform(-0.12, 0.12))
+    grid = torch.stack([_linear(each, 2 * size) for each in (across, down)], -1)
     ink = functional.grid_sample(drawings[:, None].float() / 255, grid, align_corners=False)
     ink = functional.avg_pool2d(ink, 2)
     paper_colour = (uniform(0.72, 1.0)[:, None] + uniforms(random, count, 3)(-0.08, 0.08))[..., None, None]
@@ -50,6 +42,16 @@ def _some(drawings: Tensor, size: int, random: np.random.Generator) -> Tensor:
     noise = torch.from_numpy(random.normal(0, 0.03, (count, 3, size, size)).astype(np.float32))
     pixels = paper_colour * (1 - ink) + ink_colour * ink + noise
     return (pixels.clamp(0, 1) * 255).round().byte()
+
+
+def _linear(factors: tuple[Tensor, Tensor, Tensor], side: int) -> Tensor:
+    """One coordinate a x + b y + c of `torch.nn.functional.affine_grid`, float32 [n, side, side].
+
+    Written out, since affine_grid is a matrix product, whose last digit depends on the processor; some pixels did then.
+    """
+    a, b, c = (factor[:, None, None] for factor in factors)
+    ends = torch.linspace(-1, 1, side) * (side - 1) / side  # the middles of the pixels
+    return a * ends + b * ends[:, None] + c
 
 
 def uniforms(random: np.random.Generator, *shape: int) -> Callable[[float, float], Tensor]:
