@@ -49,7 +49,7 @@ pdf: setup ## build the PDF of PROFILE, where LaTeX is installed
 	SUBMASKING_PROFILE=$(PROFILE) $(BIN)/python book/pdf.py
 
 test: setup ## run the tests
-	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 slow: setup ## run the tests that take minutes, among them the library without its extras
 	$(BIN)/python -m pytest -m slow

@@ -14,6 +14,19 @@ settings.register_profile("ci", parent=settings.get_profile("dev"), max_examples
 settings.register_profile("intense", parent=settings.get_profile("dev"), max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
+# files that take longest come first, or a worker is left alone with one of them at the end
+LONGEST = (
+    "test_site", "test_book", "test_experiments", "test_snippets", "test_cli", "test_tables", "test_runs", "test_sets",
+    "test_every_model", "test_live", "test_stages", "test_architectures",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Order the files; tests of a file stay as they are."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST)))
+
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 REQUIRED = os.environ.get("SUBMASKING_REQUIRE_BROWSER") == "1"
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]

@@ -1,14 +1,13 @@
 """Analyses: written once, read where they asked the same, refused where the runs behind them are others."""
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import synthetic
+from bookext import analyses as pages
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,9 +16,6 @@ from submasking.experiments.analyses import keeping
 from submasking.experiments.grid import Reads
 from submasking.records import analyses, results
 from submasking.records.analyses import Analysis
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
-from bookext import analyses as pages
 
 RECORDS = [record for record in synthetic.records() if record.method == "FS"][:4]
 TABLE = [{"set": "a", "seed": 0, "share": 0.25}, {"set": "a", "seed": 1, "share": 0.5}, {"set": "b", "seed": 0,

@@ -14,6 +14,8 @@ import nbformat
 import pytest
 import synthetic
 import yaml
+from bookext import benchmarks, citation, compute, contents, expressions, pages, settings
+from bookext.shelf import BENCHMARKS, Shelf
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import docutils_namespace, patch_docutils
@@ -24,11 +26,6 @@ from submasking.report import frames, tables
 from submasking.report.compute import Work
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-from bookext import benchmarks, citation, compute, contents, expressions, pages, settings  # noqa: E402
-from bookext.shelf import BENCHMARKS, Shelf  # noqa: E402
-
 SEEDS = (0, 1, 2)  # of the made-up grid
 
 # the extension without what belongs to Jupyter Book: contents, notebooks, mathematics
@@ -542,6 +539,7 @@ def test_the_book_builds_without_a_warning(site):
     assert (project / "_build" / "html" / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_a_second_build_executes_no_notebook(site):
     project, _ = site
     notebooks = sorted((project / "book" / "notebooks").glob("*.ipynb"))

@@ -1,20 +1,16 @@
 """Who, what and which version: said once, told alike everywhere."""
 
 import re
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from bookext import citation, offers
 from pybtex.database import parse_file, parse_string
 
 import submasking
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-from bookext import citation, offers  # noqa: E402
-
 ABOUT = citation.cff()
 PUBLIC = {
     "doi": "10.5281/zenodo.1",

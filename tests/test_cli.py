@@ -317,7 +317,7 @@ def wait_for(path, process, seconds=120):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_training_goes_on_and_ends_as_if_never_interrupted(place, tmp_path, how, capsys):
     whole, cut = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
-    more = ("--epochs", "40", "--quiet")
+    more = ("--epochs", "20", "--quiet")
     assert main(arguments(place, whole, *more)) == 0
     script = "import sys; from submasking.commands.cli import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(

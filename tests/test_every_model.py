@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import synthetic
 import yaml
+from bookext import contents
 
 from submasking.experiments import grid, progress
 from submasking.records import profiles
@@ -109,10 +110,7 @@ def test_titles_of_notebooks_say_what_the_grid_does_to_a_model():
 
 
 @pytest.mark.parametrize("name", ["tiny", "paper"])
-def test_titles_in_the_book_of_a_profile_say_what_its_grid_does_to_a_model(monkeypatch, name):
-    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
-    from bookext import contents
-
+def test_titles_in_the_book_of_a_profile_say_what_its_grid_does_to_a_model(name):
     adapted = profiles.profile(name).full_models
     made = contents.titled(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")), adapted)
     titles = {entry["file"]: entry.get("title") for part in made["parts"] for entry in part["chapters"]}

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from papermill import PapermillExecutionError, execute_notebook
 
-from submasking.experiments import notebooks
+from submasking.experiments import inprocess, notebooks
 from submasking.records import results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,20 +58,41 @@ def test_the_compression_notebook_makes_its_runs_or_reads_them_and_answers(smoke
     assert "Fine-tuned weights take" in answer
 
 
+def test_a_mistake_ends_papermill_with_its_message_and_leaves_no_record(tmp_path):
+    arguments = ("notebooks/label_sparsity.ipynb", tmp_path / "out.ipynb", "-p", "modle", "rn50-swav")
+    done = papermill(*arguments, results_folder=tmp_path)
+    assert done.returncode != 0
+    assert "unknown parameter 'modle'; did you mean 'model'?" in done.stderr
+    assert list(tmp_path.rglob("*.json")) == []
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("given", "message"),
     [
-        (("-p", "model", "nonsense"), "model must be one of rn18-timm, rn50-timm, rn50-torch, rn50-swav, rn50-clip"),
-        (("-p", "modle", "rn50-swav"), "unknown parameter 'modle'; did you mean 'model'?"),
-        (("-p", "dataset", "2024.10"), "'dataset' must be text, got 2024.1 (float): pass it as -r dataset <text>"),
-        (("-r", "dataset", "007"), "got '007'"),
+        ({"model": "nonsense"}, "model must be one of rn18-timm, rn50-timm, rn50-torch, rn50-swav, rn50-clip"),
+        ({"dataset": 2024.1}, "'dataset' must be text, got 2024.1 (float): pass it as -r dataset <text>"),
+        ({"dataset": "007"}, "got '007'"),
     ],
 )
-def test_a_mistake_is_an_error_and_leaves_no_record(tmp_path, arguments, message):
-    done = papermill("notebooks/label_sparsity.ipynb", tmp_path / "out.ipynb", *arguments, results_folder=tmp_path)
-    assert done.returncode != 0
-    assert message in done.stderr
+def test_a_mistake_is_an_error_of_the_notebook_and_leaves_no_record(tmp_path, given, message):
+    told = tmp_path / "told.txt"
+    process = inprocess.forks().Process(target=mistaken, args=(given, tmp_path, told))
+    process.start()
+    process.join()
+    assert message in told.read_text(encoding="utf-8")
     assert list(tmp_path.rglob("*.json")) == []
+
+
+def mistaken(given, folder, told):
+    """Run a notebook in this process, as papermill would with these values, and write down what stopped it."""
+    os.environ["SUBMASKING_RESULTS"] = str(folder)
+    try:
+        execute_notebook(
+            str(ROOT / "notebooks" / "label_sparsity.ipynb"), str(folder / "out.ipynb"), parameters=given,
+            engine_name=inprocess.NAME, progress_bar=False,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        told.write_text(str(error), encoding="utf-8")
 
 
 def test_our_own_form_checks_before_a_kernel_starts(tmp_path, monkeypatch):

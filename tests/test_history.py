@@ -1,11 +1,9 @@
 import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "book" / "_ext"))
+from bookext import history
 
-from bookext import history  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def commit(folder, said, **files):

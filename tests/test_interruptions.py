@@ -121,7 +121,7 @@ def test_a_file_is_wrong_unless_it_is_the_undisturbed_one(there, ended, wrong):
     assert state.wrong(there, reference, reference if ended else None) == wrong
 
 
-@pytest.mark.parametrize("way", [kills.AT_ANY, kills.WRITING])
+@pytest.mark.parametrize("way", [pytest.param(kills.AT_ANY, marks=pytest.mark.slow), kills.WRITING])
 def test_work_in_a_child_that_is_killed_ends_in_the_same_bits_only_if_it_is_written_whole(tmp_path, way):
     def start(how, place, results, stop=None):
         def work():

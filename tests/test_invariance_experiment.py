@@ -1,4 +1,3 @@
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,8 @@ import numpy as np
 import pytest
 import timm
 import torch
+from bookext import invariance as page
+from bookext.shelf import Shelf
 from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.torch import save_file
@@ -17,10 +18,6 @@ from submasking.learning.images import ImageSet
 from submasking.records import places, profiles, results
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-from bookext import invariance as page  # noqa: E402
-from bookext.shelf import Shelf  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,14 @@
 
 import re
 import shutil
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from bookext import lean
 from fontTools.ttLib import TTFont
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-from bookext import lean  # noqa: E402
-
 THEME = Path(find_spec("pydata_sphinx_theme").origin).parent / "theme" / "pydata_sphinx_theme" / "static"
 
 

@@ -2,23 +2,19 @@
 
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import synthetic
+from bookext import benchmarks, expressions, settings
+from bookext.shelf import BENCHMARKS, Shelf
 
 from submasking.records import profiles
 from submasking.report import frames
 from submasking.report.tables import UNCONVERGED
 from submasking.worlds.paper import weights
 from submasking.worlds.paper.data import catalogue
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
-
-from bookext import benchmarks, expressions, settings
-from bookext.shelf import BENCHMARKS, Shelf
 
 
 @pytest.fixture(scope="module")

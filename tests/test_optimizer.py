@@ -97,6 +97,7 @@ def test_one_step_is_that_of_torch_sgd(lr, momentum, seed):
     torch.testing.assert_close(scores["fused"], scores["attached"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_compiled_update_gives_the_same_masks_and_compiles_at_most_twice():
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()

@@ -1,20 +1,16 @@
 """Studies of photographs in tables, figures and sentences: like is compared with like, what is not there refused."""
 
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from bookext import photos
 from matplotlib.figure import Figure
 
 from submasking.records import photographs as records
 from submasking.records import predictions
 from submasking.report import photo_figures
 from submasking.report import photographs as report
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
-from bookext import photos
 
 IMAGES = 300
 SHARES = {"LP": 0.6, "FFT late": 0.8, "FS late": 0.65, "FS-squared late": 0.79}

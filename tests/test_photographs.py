@@ -68,6 +68,7 @@ def test_a_study_goes_on_where_it_was_interrupted(settings, monkeypatch, capsys)
     assert report.tried(found).notna().sum(axis=1)["FS late"] == 1
 
 
+@pytest.mark.slow
 def test_a_study_of_all_ways_is_kept_and_read_as_it_was(settings, tmp_path, capsys):
     settings = trials.Settings(**(vars(settings) | {"seeds": 2}))
     words = [f"--{name.replace('_', '-')}={value}" for name, value in vars(settings).items() if name != "data"]

@@ -5,13 +5,14 @@ import json
 import re
 import shlex
 import shutil
-import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import synthetic
+from bookext import addresses, expressions, grids, runs, trust
+from bookext.shelf import Shelf
 from sphinx.errors import ExtensionError
 
 from submasking.experiments import grid, notebooks
@@ -20,10 +21,6 @@ from submasking.records.profiles import profile
 from submasking.report import tables
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "book" / "_ext"))
-
-from bookext import addresses, expressions, grids, runs, trust  # noqa: E402
-from bookext.shelf import Shelf  # noqa: E402
 
 
 @pytest.fixture(scope="module")

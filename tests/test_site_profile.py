@@ -5,11 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import built
 import pytest
 import synthetic
 import yaml
+from bookext import shelf
+from sphinx.errors import ExtensionError
 
 from submasking.files import atomic
 from submasking.records import results
@@ -50,10 +53,18 @@ def test_the_book_of_profile_paper_is_built_without_a_warning(project, monkeypat
     assert "timm:resnet50" in (html / "experiments.html").read_text()
 
 
-@pytest.mark.parametrize("name", ["images", "papers", "Tiny"])
-def test_a_profile_without_a_grid_is_refused(project, name):
-    environment = os.environ | {"SUBMASKING_PROFILE": name}
+def test_a_profile_without_a_grid_is_refused_in_words(project):
+    environment = os.environ | {"SUBMASKING_PROFILE": "papers"}
     command = [sys.executable, "-c", built.BUILD, "build", "book/", "--quiet"]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode != 0
     assert "SUBMASKING_PROFILE must name a profile with a grid, one of smoke, tiny, paper" in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("name", ["images", "papers", "Tiny", "tiny "])
+def test_a_profile_without_a_grid_is_refused(monkeypatch, name):
+    monkeypatch.setenv(shelf.PROFILE, name)
+    config = SimpleNamespace(book_profile="tiny")
+    with pytest.raises(ExtensionError, match="must name a profile with a grid, one of smoke, tiny, paper"):
+        shelf._load(None, config)
+    assert config.book_profile == "tiny"

@@ -31,7 +31,10 @@ def run(page: Path, names: dict) -> dict:
     return names
 
 
-@pytest.fixture(params=sorted(pretrained.SMALL))
+SMALL = [pytest.param(name, marks=[] if name == "resnet" else pytest.mark.slow) for name in sorted(pretrained.SMALL)]
+
+
+@pytest.fixture(params=SMALL)
 def family(request, monkeypatch):
     """The pages ask timm for pretrained weights, which are a download; they get a small network pretrained here."""
 

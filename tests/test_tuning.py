@@ -1,17 +1,12 @@
 """The page on learning rates, with a record of some searches and with one of all."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from bookext import tuning as page
 
 from benchmarks import learning_rates
 from submasking.report import tuning
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
-
-from bookext import tuning as page
 
 
 def searched(searches):
