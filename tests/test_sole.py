@@ -176,3 +176,23 @@ def test_a_folder_that_takes_no_files_is_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"a results folder must take files, .* does not .*; make room") as said:
         sole.hold_grid(tmp_path / "file" / "results")
     assert "\n" not in str(said.value)
+
+
+def test_files_from_the_future_do_not_stop_a_grid_and_others_keep_their_times(grid, tmp_path):
+    text = (tmp_path / "Snakefile").read_text(encoding="utf-8")
+    needs = text.replace(
+        '    output:\n        "out/a"', '    input:\n        "out/b", "out/c"\n    output:\n        "out/a"'
+    )
+    assert needs != text
+    (tmp_path / "Snakefile").write_text(needs, encoding="utf-8")
+    out = tmp_path / "out"
+    out.mkdir()
+    old, ahead = 10**9, time.time() + 10**7
+    for name, then in (("b", old), ("c", ahead), ("go", ahead)):
+        (out / name).touch()
+        os.utime(out / name, (then, then))
+    process = grid()
+    assert process.wait(timeout=120) == 0, process.stdout.read()
+    assert (out / "a").exists()
+    assert (out / "b").stat().st_mtime == old
+    assert all(abs((out / name).stat().st_mtime - time.time()) < 120 for name in ("c", "go"))

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +23,8 @@ _held: list[IO[str]] = []  # open for as long as the process lives: closing a fi
 def hold_grid(folder: Path) -> None:
     """Make this process the one that runs the grid in a folder, once no job of a killed grid is at work there.
 
-    Half-written files of killed ones are removed.
+    Half-written files of killed ones are removed, and a file whose time lies ahead gets the present one: Snakemake ends
+    a job whose input is newer than what it has just written, as after a clock that went wrong.
 
     Args:
         folder: results of the profile; made where it is missing.
@@ -52,6 +54,9 @@ def hold_grid(folder: Path) -> None:
             print(f"a job of a killed grid is still at work in {folder}; waiting for it", file=sys.stderr, flush=True)
             fcntl.flock(jobs, fcntl.LOCK_EX)
     atomic.sweep(folder)
+    for path in folder.rglob("*"):
+        if path.lstat().st_mtime > time.time() and not path.is_symlink():
+            os.utime(path)
 
 
 def hold_job(folder: Path) -> None:
