@@ -189,10 +189,16 @@ def test_a_page_loads_without_trouble_and_fits_the_window(name, address, browser
 @pytest.mark.parametrize("place", ["server", "folder"])
 def test_any_page_loads_on_a_dark_phone_and_from_a_folder(place, html, pages, address, browser):
     base, found = address if place == "server" else html.as_uri(), {}
-    for path in pages:
+    for path in each(pages):
         with Visit(browser, f"{base}/{path.relative_to(html)}", WIDTHS[-1], "dark") as visit:
             found[path.name] = troubles(visit, WIDTHS[::-1])
     assert {name: several for name, several in found.items() if several} == {}
+
+
+def each(pages):
+    """Every page of the site, and three of those of runs, which are alike."""
+    runs = [path for path in pages if "runs" in path.parts]
+    return [path for path in pages if path not in runs[3:]]
 
 
 def troubles(visit, widths):
@@ -236,8 +242,8 @@ def test_axe_finds_nothing_on_a_page(name, scheme, address, browser):
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_on_any_page(scheme, html, pages, address, browser):
-    found, runs = {}, [path for path in pages if "runs" in path.parts]  # these are alike
-    for path in (set(pages) - set(runs)) | set(runs[:3]):
+    found = {}
+    for path in each(pages):
         with Visit(browser, f"{address}/{path.relative_to(html)}", scheme=scheme) as visit:
             found[path.name] = violations(visit.page)
     assert {name: several for name, several in found.items() if several} == {}
