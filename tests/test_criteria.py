@@ -1,9 +1,12 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from references import literal_mask, literal_weight
 
+from submasking.masking import criteria
 from submasking.masking.criteria import Threshold, TopK, alpha, effective, kth_smallest, mask_gradient, write_effective
 
 SHAPES = st.sampled_from([(1,), (7,), (4, 5), (3, 2, 3), (4, 3, 3, 3), (2, 2, 2, 2, 2), (1, 1, 1, 1)])
@@ -107,3 +110,35 @@ def test_density_outside_its_range_is_refused(density):
 def test_threshold_must_be_finite():
     with pytest.raises(ValueError, match="mu must be a finite number; got nan"):
         Threshold(float("nan"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("criterion", [Threshold(), Threshold(0.1), TopK(0.5), TopK(0.013)], ids=str)
+@pytest.mark.parametrize("kind", ["drawn", "tied", "partial"])
+def test_arrays_and_tensors_give_the_same_bits(monkeypatch, dtype, criterion, kind):
+    scores, frozen = torch.randn(2, 40, 50, 60, dtype=dtype).permute(0, 3, 1, 2).unbind()
+    if kind == "tied":
+        scores = (scores * 4).round() / 4
+    elif kind == "partial":
+        scores[::7] = math.inf
+
+    def found():
+        mask, written = criterion(scores), frozen.clone()
+        write_effective(written, frozen, scores, criterion, "variance")
+        return [mask, alpha(mask), effective(frozen, mask), effective(frozen, mask, "variance"), written]
+
+    with_arrays = found()
+    monkeypatch.setattr(criteria, "plain", lambda values: values)  # as on a GPU
+    for one, other in zip(with_arrays, found(), strict=True):
+        assert torch.equal(one, other)
+        assert one.stride() == other.stride()
+        assert one.dtype == other.dtype
+
+
+def test_what_is_no_ordinary_tensor_of_a_processor_stays_one():
+    class Sharded(torch.Tensor):
+        pass
+
+    odd = [torch.zeros(2).as_subclass(Sharded), torch.zeros(2, device="meta"), torch.zeros(2, dtype=torch.bfloat16)]
+    assert all(criteria.plain(each) is each for each in odd)
+    assert not criteria.plain(torch.nn.Parameter(torch.zeros(2))).any()

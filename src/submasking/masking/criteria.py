@@ -7,15 +7,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 Criterion: TypeAlias = Callable[[Tensor], Tensor]
 RESCALES = ("none", "variance")
 _MANY, _SAMPLE = 65_536, 4_096
+_OF_NUMPY = (torch.bool, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Threshold:
 
     def __call__(self, scores: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
         """Return the mask of these scores."""
-        return scores > self.mu
+        return torch.as_tensor(plain(scores) > self.mu)
 
 
 @dataclass(frozen=True)
@@ -62,18 +64,32 @@ class TopK:
     def __call__(self, scores: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
         """Return the mask of these scores, by selection in linear time: nothing is sorted."""
         total = scores.numel()
-        fixed = int(torch.isposinf(scores).count_nonzero())
+        fixed = counted(plain(scores) == math.inf)
         kept = fixed + self.kept(total - fixed)
         if kept == total:
             return torch.ones_like(scores, dtype=torch.bool)
-        cut = kth_smallest(scores.flatten(), total - kept + 1)  # the smallest score that is still on
-        mask = scores >= cut
-        surplus = int(mask.count_nonzero()) - kept
+        cut = float(kth_smallest(scores.flatten(), total - kept + 1))  # the smallest score that is still on
+        mask = torch.as_tensor(plain(scores) >= cut)
+        surplus = counted(plain(mask)) - kept
         if surplus:  # scores equal to the cut: the last in row-major order go
             ties = (scores == cut).flatten()
             first = ties.cumsum(0) <= ties.count_nonzero() - surplus
             mask &= (~ties | first).view(scores.shape)
         return mask
+
+
+def plain(values: Tensor) -> Any:
+    """Return the same numbers as an array of NumPy where they are an ordinary tensor on a CPU, else the tensor.
+
+    NumPy compares, counts and multiplies by a mask three to twenty times faster than PyTorch does on a CPU.
+    """
+    ordinary = type(values) in (Tensor, nn.Parameter) and values.device.type == "cpu" and values.dtype in _OF_NUMPY
+    return values.detach().numpy() if ordinary and not torch.compiler.is_compiling() else values
+
+
+def counted(mask: Any) -> int:
+    """Return how many are true, of an array or a tensor."""
+    return int(mask.count_nonzero()) if isinstance(mask, Tensor) else int(np.count_nonzero(mask))
 
 
 def kth_smallest(values: Float[Tensor, " n"], rank: int) -> Float[Tensor, ""]:
@@ -87,12 +103,16 @@ def kth_smallest(values: Float[Tensor, " n"], rank: int) -> Float[Tensor, ""]:
         sample = values[:: count // _SAMPLE].sort().values
         middle, margin = rank / count * sample.numel(), 2 * math.sqrt(sample.numel())
         first, last = int(middle - margin), int(middle + margin)
-        low = sample[first] if first >= 0 else -math.inf
-        high = sample[last] if last < sample.numel() else math.inf
-        below = int((values < low).count_nonzero())
-        inside = values[(values >= low) & (values <= high)]
-        if below < rank <= below + inside.numel():
-            return torch.kthvalue(inside, rank - below).values
+        low = float(sample[first]) if first >= 0 else -math.inf
+        high = float(sample[last]) if last < sample.numel() else math.inf
+        every = plain(values)
+        below = counted(every < low)
+        inside = every[(every >= low) & (every <= high)]
+        if below < rank <= below + len(inside):
+            place = rank - below - 1
+            if isinstance(inside, Tensor):
+                return torch.kthvalue(inside, place + 1).values
+            return torch.tensor(np.partition(inside, place)[place], dtype=values.dtype)
     return torch.kthvalue(values, rank).values
 
 
@@ -108,7 +128,10 @@ def alpha(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
         A float32 scalar in (0, 1].
     """
     few = mask.numel() < 2**24  # exact in float32 up to there, and many times faster than counting
-    on = mask.sum(dtype=torch.float32) if few else mask.count_nonzero()
+    if isinstance(array := plain(mask), np.ndarray):
+        on = torch.tensor(counted(array), dtype=torch.float32 if few else torch.int64)
+    else:
+        on = mask.sum(dtype=torch.float32) if few else mask.count_nonzero()
     return (on.clamp_min(1) / mask.numel()).sqrt()
 
 
@@ -125,7 +148,10 @@ def effective(
     Returns:
         A new tensor of the dtype and memory format of ``frozen``.
     """
-    kept = (frozen * mask.to(frozen.dtype)).add_(0.0)  # times a number is faster than a choice; -0 becomes 0
+    numbers, chosen = plain(frozen), plain(mask)
+    arrays = isinstance(numbers, np.ndarray) and isinstance(chosen, np.ndarray)
+    # a product is faster than a choice; -0 becomes 0
+    kept = (torch.as_tensor(numbers * chosen) if arrays else frozen * mask).add_(0.0)
     return kept if rescale == "none" else kept.div_(alpha(mask))
 
 
@@ -142,8 +168,16 @@ def write_effective(
         torch.ops.aten.threshold_backward.grad_input(frozen, scores, criterion.mu, grad_input=parameter)
         if rescale != "none":
             parameter.div_(alpha(criterion(scores)))
+        return
+    mask = criterion(scores)
+    numbers, chosen, into = plain(frozen), plain(mask), plain(parameter)
+    if frozen.dtype == parameter.dtype and not any(isinstance(each, Tensor) for each in (numbers, chosen, into)):
+        np.multiply(numbers, chosen, out=into)  # in place: room for another tensor costs as much as the product
+        parameter.add_(0.0)
+        if rescale != "none":
+            parameter.div_(alpha(mask))
     else:
-        parameter.copy_(effective(frozen, criterion(scores), rescale))
+        parameter.copy_(effective(frozen, mask, rescale))
 
 
 def mask_gradient(
