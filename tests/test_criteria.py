@@ -114,13 +114,18 @@ def test_threshold_must_be_finite():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("criterion", [Threshold(), Threshold(0.1), TopK(0.5), TopK(0.013)], ids=str)
-@pytest.mark.parametrize("kind", ["drawn", "tied", "partial"])
+@pytest.mark.parametrize("kind", ["drawn", "tied", "partial", "other layout", "not finite"])
 def test_arrays_and_tensors_give_the_same_bits(monkeypatch, dtype, criterion, kind):
     scores, frozen = torch.randn(2, 40, 50, 60, dtype=dtype).permute(0, 3, 1, 2).unbind()
     if kind == "tied":
         scores = (scores * 4).round() / 4
     elif kind == "partial":
         scores[::7] = math.inf
+    elif kind == "other layout":
+        frozen = frozen.contiguous()
+    elif kind == "not finite":
+        frozen = frozen.clone()
+        frozen[0, 0, :3] = torch.tensor([math.inf, -math.inf, math.nan])
 
     def found():
         mask, written = criterion(scores), frozen.clone()
@@ -130,7 +135,8 @@ def test_arrays_and_tensors_give_the_same_bits(monkeypatch, dtype, criterion, ki
     with_arrays = found()
     monkeypatch.setattr(criteria, "plain", lambda values: values)  # as on a GPU
     for one, other in zip(with_arrays, found(), strict=True):
-        assert torch.equal(one, other)
+        assert torch.equal(one.isnan(), other.isnan())
+        assert torch.equal(one.nan_to_num(), other.nan_to_num())
         assert one.stride() == other.stride()
         assert one.dtype == other.dtype
 

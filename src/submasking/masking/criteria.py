@@ -148,11 +148,20 @@ def effective(
     Returns:
         A new tensor of the dtype and memory format of ``frozen``.
     """
-    numbers, chosen = plain(frozen), plain(mask)
-    arrays = isinstance(numbers, np.ndarray) and isinstance(chosen, np.ndarray)
+    room = torch.empty_like(frozen)
     # a product is faster than a choice; -0 becomes 0
-    kept = (torch.as_tensor(numbers * chosen) if arrays else frozen * mask).add_(0.0)
+    kept = (room if _multiplied(frozen, mask, room) else frozen * mask).add_(0.0)
     return kept if rescale == "none" else kept.div_(alpha(mask))
+
+
+def _multiplied(frozen: Tensor, mask: Tensor, into: Tensor) -> bool:
+    """Write the product of the two by NumPy where that serves all three; whether it was written."""
+    numbers, chosen, room = plain(frozen), plain(mask), plain(into)
+    if frozen.dtype != into.dtype or any(isinstance(each, Tensor) for each in (numbers, chosen, room)):
+        return False
+    with np.errstate(invalid="ignore"):  # infinity times nought is not a number, of which PyTorch says nothing either
+        np.multiply(numbers, chosen, out=room)
+    return True
 
 
 def write_effective(
@@ -170,9 +179,7 @@ def write_effective(
             parameter.div_(alpha(criterion(scores)))
         return
     mask = criterion(scores)
-    numbers, chosen, into = plain(frozen), plain(mask), plain(parameter)
-    if frozen.dtype == parameter.dtype and not any(isinstance(each, Tensor) for each in (numbers, chosen, into)):
-        np.multiply(numbers, chosen, out=into)  # in place: room for another tensor costs as much as the product
+    if _multiplied(frozen, mask, parameter):  # in place: room for another tensor costs as much as the product
         parameter.add_(0.0)
         if rescale != "none":
             parameter.div_(alpha(mask))
