@@ -148,3 +148,9 @@ def test_what_is_no_ordinary_tensor_of_a_processor_stays_one():
     odd = [torch.zeros(2).as_subclass(Sharded), torch.zeros(2, device="meta"), torch.zeros(2, dtype=torch.bfloat16)]
     assert all(criteria.plain(each) is each for each in odd)
     assert not criteria.plain(torch.nn.Parameter(torch.zeros(2))).any()
+
+
+def test_a_gradient_flows_through_the_weight_to_what_was_frozen():
+    frozen, mask = torch.randn(4, 5, requires_grad=True), torch.rand(4, 5) > 0.5
+    effective(frozen, mask, "variance").sum().backward()
+    assert torch.equal(frozen.grad, mask.float().div(alpha(mask)))

@@ -58,11 +58,22 @@ def test_the_compression_notebook_makes_its_runs_or_reads_them_and_answers(smoke
     assert "Fine-tuned weights take" in answer
 
 
-def test_a_mistake_ends_papermill_with_its_message_and_leaves_no_record(tmp_path):
-    arguments = ("notebooks/label_sparsity.ipynb", tmp_path / "out.ipynb", "-p", "modle", "rn50-swav")
-    done = papermill(*arguments, results_folder=tmp_path)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-p", "modle", "rn50-swav"), "unknown parameter 'modle'; did you mean 'model'?"),
+        pytest.param(
+            ("-p", "dataset", "2024.10"),
+            "'dataset' must be text, got 2024.1 (float): pass it as -r dataset <text>",
+            marks=pytest.mark.slow,  # a kernel for each; the same values without one are below
+        ),
+        pytest.param(("-r", "dataset", "007"), "got '007'", marks=pytest.mark.slow),
+    ],
+)
+def test_a_mistake_ends_papermill_with_its_message_and_leaves_no_record(tmp_path, arguments, message):
+    done = papermill("notebooks/label_sparsity.ipynb", tmp_path / "out.ipynb", *arguments, results_folder=tmp_path)
     assert done.returncode != 0
-    assert "unknown parameter 'modle'; did you mean 'model'?" in done.stderr
+    assert message in done.stderr
     assert list(tmp_path.rglob("*.json")) == []
 
 

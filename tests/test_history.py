@@ -1,9 +1,6 @@
 import subprocess
-from pathlib import Path
 
 from bookext import history
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def commit(folder, said, **files):

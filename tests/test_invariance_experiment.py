@@ -1,6 +1,5 @@
 import warnings
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,8 +15,6 @@ from safetensors.torch import save_file
 from submasking.experiments.invariance import SGD, Setup, equivalent, experiment, report
 from submasking.learning.images import ImageSet
 from submasking.records import places, profiles, results
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")

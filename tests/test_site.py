@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import built
 import pytest
 
-WIDTHS = (1440, 390, 360)
+WIDTHS = (1440, 1280, 390, 360)
 
 
 @pytest.fixture(scope="module")

@@ -196,3 +196,12 @@ def test_files_from_the_future_do_not_stop_a_grid_and_others_keep_their_times(gr
     assert (out / "a").exists()
     assert (out / "b").stat().st_mtime == old
     assert all(abs((out / name).stat().st_mtime - time.time()) < 120 for name in ("c", "go"))
+
+
+def test_a_file_that_goes_while_a_grid_starts_stops_nothing(tmp_path, monkeypatch):
+    gone = tmp_path / ".record.json.1.part"
+    monkeypatch.setattr(Path, "rglob", lambda folder, pattern: [gone])
+    monkeypatch.setattr(sole, "_held", [])
+    sole.hold_grid(tmp_path)
+    assert len(sole._held) == 1
+    sole._held.pop().close()

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -54,9 +55,11 @@ def hold_grid(folder: Path) -> None:
             print(f"a job of a killed grid is still at work in {folder}; waiting for it", file=sys.stderr, flush=True)
             fcntl.flock(jobs, fcntl.LOCK_EX)
     atomic.sweep(folder)
+    now = time.time()
     for path in folder.rglob("*"):
-        if path.lstat().st_mtime > time.time() and not path.is_symlink():
-            os.utime(path)
+        with suppress(FileNotFoundError):  # a notebook run by hand has put its file in place meanwhile
+            if path.lstat().st_mtime > now:
+                os.utime(path, follow_symlinks=False)
 
 
 def hold_job(folder: Path) -> None:

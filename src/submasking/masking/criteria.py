@@ -68,8 +68,8 @@ class TopK:
         kept = fixed + self.kept(total - fixed)
         if kept == total:
             return torch.ones_like(scores, dtype=torch.bool)
-        cut = float(kth_smallest(scores.flatten(), total - kept + 1))  # the smallest score that is still on
-        mask = torch.as_tensor(plain(scores) >= cut)
+        cut = kth_smallest(scores.flatten(), total - kept + 1)  # the smallest score that is still on
+        mask = torch.as_tensor(plain(scores) >= plain(cut))
         surplus = counted(plain(mask)) - kept
         if surplus:  # scores equal to the cut: the last in row-major order go
             ties = (scores == cut).flatten()
@@ -100,12 +100,12 @@ def kth_smallest(values: Float[Tensor, " n"], rank: int) -> Float[Tensor, ""]:
     """
     count = values.numel()
     if count >= _MANY:
-        sample = values[:: count // _SAMPLE].sort().values
-        middle, margin = rank / count * sample.numel(), 2 * math.sqrt(sample.numel())
-        first, last = int(middle - margin), int(middle + margin)
-        low = float(sample[first]) if first >= 0 else -math.inf
-        high = float(sample[last]) if last < sample.numel() else math.inf
         every = plain(values)
+        sample = plain(values[:: count // _SAMPLE].sort().values)
+        middle, margin = rank / count * len(sample), 2 * math.sqrt(len(sample))
+        first, last = int(middle - margin), int(middle + margin)
+        low = sample[first] if first >= 0 else -math.inf
+        high = sample[last] if last < len(sample) else math.inf
         below = counted(every < low)
         inside = every[(every >= low) & (every <= high)]
         if below < rank <= below + len(inside):
@@ -148,20 +148,20 @@ def effective(
     Returns:
         A new tensor of the dtype and memory format of ``frozen``.
     """
-    room = torch.empty_like(frozen)
-    # a product is faster than a choice; -0 becomes 0
-    kept = (room if _multiplied(frozen, mask, room) else frozen * mask).add_(0.0)
+    return _effective(frozen, mask, rescale)
+
+
+def _effective(frozen: Tensor, mask: Tensor, rescale: str, room: Tensor | None = None) -> Tensor:
+    """What `effective` returns, written into `room` where NumPy does it: a new tensor takes as long as the product."""
+    numbers, chosen = plain(frozen), plain(mask)
+    if isinstance(numbers, Tensor) or isinstance(chosen, Tensor) or frozen.requires_grad:
+        kept = frozen * mask  # faster than a choice
+    else:
+        kept = torch.empty_like(frozen) if room is None else room
+        with np.errstate(invalid="ignore"):  # infinity times nought, of which PyTorch says nothing either
+            np.multiply(numbers, chosen, out=plain(kept))
+    kept = kept.add_(0.0)  # -0 becomes 0
     return kept if rescale == "none" else kept.div_(alpha(mask))
-
-
-def _multiplied(frozen: Tensor, mask: Tensor, into: Tensor) -> bool:
-    """Write the product of the two by NumPy where that serves all three; whether it was written."""
-    numbers, chosen, room = plain(frozen), plain(mask), plain(into)
-    if frozen.dtype != into.dtype or any(isinstance(each, Tensor) for each in (numbers, chosen, room)):
-        return False
-    with np.errstate(invalid="ignore"):  # infinity times nought is not a number, of which PyTorch says nothing either
-        np.multiply(numbers, chosen, out=room)
-    return True
 
 
 def write_effective(
@@ -177,14 +177,11 @@ def write_effective(
         torch.ops.aten.threshold_backward.grad_input(frozen, scores, criterion.mu, grad_input=parameter)
         if rescale != "none":
             parameter.div_(alpha(criterion(scores)))
-        return
-    mask = criterion(scores)
-    if _multiplied(frozen, mask, parameter):  # in place: room for another tensor costs as much as the product
-        parameter.add_(0.0)
-        if rescale != "none":
-            parameter.div_(alpha(mask))
     else:
-        parameter.copy_(effective(frozen, mask, rescale))
+        in_place = frozen.dtype == parameter.dtype and isinstance(plain(parameter), np.ndarray)
+        kept = _effective(frozen, criterion(scores), rescale, parameter if in_place else None)
+        if kept is not parameter:
+            parameter.copy_(kept)
 
 
 def mask_gradient(
