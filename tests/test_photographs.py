@@ -1,6 +1,7 @@
 """A study of photographs: rates chosen without the test images, resumed without repetition, told with its doubts."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -93,6 +94,53 @@ def test_a_study_of_all_ways_is_kept_and_read_as_it_was(settings, tmp_path, caps
     }
 
 
+def test_what_a_record_lacks_is_added_and_what_it_has_stays(settings, tmp_path, monkeypatch):
+    """Also where the trials that it was made from are gone."""
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in vars(settings).items() if name != "data"]
+    asked = [settings.data, *words, "--quiet", "--ways"]
+    folder, trained = tmp_path / "results" / "photographs", []
+    assert program.main([*asked, "FS late"]) == 0
+    (first,) = records.read(folder)
+    shutil.rmtree(tmp_path / "results" / "images")
+    whole = trials.run
+    monkeypatch.setattr(
+        study, "run_trial", lambda place, trial, **told: trained.append(trial.way) or whole(place, trial, **told)
+    )
+    assert program.main([*asked, "LoRA late, FS late, biases late"]) == 0
+    (more,) = records.read(folder)
+    assert set(trained) == {"LoRA late", "biases late"}
+    assert report.ways(more) == [records.PROBE, records.RIVAL, "FS late", "biases late", "LoRA late"]
+    assert [entry for entry in more["found"] if entry["way"] in report.ways(first)] == first["found"]
+    assert [made["ways"] for made in more["earlier"]] == [sorted(report.ways(first))]
+    rows = report.table(more)
+    assert 0 < rows.bits["biases late"] < rows.bits["LoRA late"]
+    trained.clear()
+    assert program.main([*asked, "LoRA late"]) == 0
+    assert trained == []
+    assert records.read(folder) == [more]
+
+
+@pytest.mark.parametrize("change", [{"epochs": 2}, {"images": 10}, {"size": 40}])
+def test_a_record_of_another_study_is_not_added_to(settings, change):
+    before = photographs.record(settings, "FS late", progress=False)
+    other = trials.Settings(**(vars(settings) | change))
+    with pytest.raises(ValueError, match="a record must be of the same study to be added to"):
+        photographs.record(other, "biases late", before=before, progress=False)
+
+
+def test_adapters_learn_in_the_late_stages_only_and_not_beside_depthwise_kernels(settings):
+    told = vars(settings) | {"model": "test_efficientnet", "from_stage": "blocks.2"}
+    network = timm.create_model("test_efficientnet", num_classes=0, pad_type="same", bn_eps=1e-3)
+    save_file(network.state_dict(), settings.weights)
+    place = trials.Place(trials.Settings(**told))
+    trunk = place.trained(trials.Trial("LoRA late", 0.1, 0, "validation"), False).trunk
+    learnt = [name for name, weights in trunk.named_parameters() if weights.requires_grad]
+    assert learnt
+    assert all(".lora_" in name and "conv_dw" not in name for name in learnt)
+    assert not any(name.startswith(("blocks.0", "blocks.1", "conv_stem")) for name in learnt)
+    assert 0 < place.late < sum(weights.numel() for weights in place.backbone.trunk.parameters())
+
+
 def test_shares_that_are_asked_for_later_are_not_missing(settings):
     """What was kept of a training without labels for fewer shares is not taken for more."""
     for shares in ((), (50.0,), (25.0, 50.0)):
@@ -139,13 +187,22 @@ def test_overlap_is_nought_for_chance_and_one_for_the_same(shares):
 
 @pytest.mark.parametrize(
     ("asked", "more"),
-    [("main", 5), ("late", 4), ("FS late", 1), ("late, FS all", 5), ("all", len(records.WAYS) - 5), ("unlabelled", 3)],
+    [
+        ("main", 5),
+        ("late", 4),
+        ("FS late", 1),
+        ("late, FS all", 5),
+        ("all", len(records.WAYS) - 5),
+        ("unlabelled", 3),
+        ("choices", 7),
+        ("rivals", 3),
+    ],
 )
 def test_ways_are_asked_for_by_name_or_group(asked, more):
     chosen = records.chosen(asked)
     assert {records.PROBE, records.RIVAL} <= set(chosen)
     assert len(chosen) == more + 2
-    with pytest.raises(ValueError, match="ways must be main, late, held, unlabelled, all, or"):
+    with pytest.raises(ValueError, match="ways must be main, late, held, choices, rivals, unlabelled, all, or"):
         records.chosen("FS-late")
 
 

@@ -38,7 +38,7 @@ from bookext.roles import NumberRole, link, number_node, up, web
 from bookext.settings import plain
 from submasking.records import photographs as records
 from submasking.records import places
-from submasking.report import figures, photo_figures, photographs
+from submasking.report import figures, photo_figures, photo_numbers, photographs
 from submasking.report.photographs import Study
 from submasking.report.tables import MISSING
 
@@ -312,9 +312,8 @@ def _row(way: str, found: Sequence[Study], tables: dict[str, pd.DataFrame]) -> l
         best = table.accuracy[table.index.isin(photographs.JUDGED)].max() == table.accuracy[way]
         cells.append(nodes.strong("", "", number) if best else number)
     off, bits = (np.array([row[field] for row in there]) for field in ("off", "bits"))
-    masked = not np.isnan(off).all()
-    cells.append(f"{np.nanmean(off):.1f}" if masked else MISSING)
-    cells.append(f"{np.nanmean(bits):.2f}" if masked else MISSING)
+    for values, form in ((off, ".1f"), (bits, ".2f")):
+        cells.append(MISSING if np.isnan(values).all() else format(np.nanmean(values), form))
     return cells
 
 
@@ -329,6 +328,15 @@ DRAWN: dict[str, Callable[..., Figure]] = {
     "sizes": lambda: photo_figures.sizes(studies(DETAILED)[:2]),
     "labels": lambda: photo_figures.labels(studies(DETAILED)),
 }
+EVERY: Callable[[], dict[str, pd.DataFrame]] = lambda: {"photographs": photo_numbers.every(studies())}  # noqa: E731
+# what a figure shows, where that is not the table of every way
+OFFERED: dict[str, Callable[[], dict[str, pd.DataFrame]]] = {
+    "rates": lambda: {"photographs-rates": photo_numbers.rates(studies())},
+    "gone": lambda: {
+        "photographs-layers": photo_numbers.layers(studies(DETAILED)[0]),
+        "photographs-tenths": photo_numbers.tenths(studies(DETAILED)[0]),
+    },
+}
 DETAILED = "mobilenetv2_035"  # the network with which everything was tried
 
 
@@ -338,7 +346,8 @@ class PhotoFigure(RecordFigure):
     def run(self) -> list[nodes.Node]:
         name = self._asked("figure", DRAWN)
         shelf.note(self.env, [*files(), *CODE, Path(figures.STYLE)])
-        drawing, named = Drawing(lambda rows: DRAWN[name]()), f"photos-{name}"
+        drawing = Drawing(lambda rows: DRAWN[name](), numbers=lambda rows: OFFERED.get(name, EVERY)())
+        named = f"photos-{name}"
         self._draw(named, drawing, None)
         return [self._figure(named, drawing, None), web(self._behind(named, drawing))]
 

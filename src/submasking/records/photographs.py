@@ -25,7 +25,7 @@ class Way(NamedTuple):
     """A way to fit a network to photographs.
 
     Attributes:
-        method: "LP", or what `submasking.learning.adapt.adapt` calls it.
+        method: "LP", what `submasking.learning.adapt.adapt` calls it, or one of `RIVALS`.
         late: whether only the late stages learn.
         rate: the learning rate that is tried first; of the probe its decay; 0 where no rate is chosen.
         power: masks start from this power of the size of each weight; None draws scores at random (Kaiming).
@@ -67,6 +67,9 @@ WAYS = {
     "top-50% late": Way("FS", True, 1.0, None, 0.5, said="random scores, the better half stays on"),
     "FS-squared-top-90% late": Way("FS", True, 0.3, 2.0, 0.9, said="as squared, 90 % of each tensor stay on"),
     "FS-squared-top-70% late": Way("FS", True, 0.3, 2.0, 0.7, said="as squared, 70 % of each tensor stay on"),
+    "norm weights late": Way("norms", True, 0.3, said="scales and shifts of norms alone, and statistics"),
+    "biases late": Way("biases", True, 0.3, said="biases alone (BitFit)"),
+    "LoRA late": Way("LoRA", True, 0.1, said="factors of rank 4 beside each layer but depth-wise ones (LoRA)"),
     "SSM late": Way("SSM", True, 60.0, said="masks without labels, then a probe"),
     "SSM-squared late": Way("SSM", True, 1.0, 2.0, said="as SSM, scores from the square"),
     "SSFT late": Way("SSFT", True, 0.1, said="fine-tuning without labels, then a probe"),
@@ -75,6 +78,7 @@ WAYS = {
     "FS-squared all": Way("FS", False, 0.1, 2.0, said="masks of all layers, scores from the square"),
 }
 MAIN = (PROBE, RIVAL, "FS late", "FS-squared late", "FFT all", "FS all", "FS-squared all")
+RIVALS = ("norms", "biases", "LoRA")  # little that learns beside, or instead of, a mask
 POWERS = {
     0.0: "FS late", 0.5: "FS-power0.5 late", 1.0: "FS-power1 late", 1.5: "FS-power1.5 late", 2.0: "FS-squared late",
     3.0: "FS-power3 late",
@@ -85,6 +89,16 @@ GROUPS = {
     "main": MAIN,
     "late": (PROBE, "norms late", RIVAL, "FS late", "FS-power1 late", "FS-squared late"),
     "held": ("FFT-held late", "FS-held late", "FS-squared-held late"),
+    "choices": (
+        "FS-pointwise late",
+        "FS-squared-pointwise late",
+        "FS-rescaled late",
+        "FS-squared-rescaled late",
+        "top-50% late",
+        "FS-squared-top-90% late",
+        "FS-squared-top-70% late",
+    ),
+    "rivals": tuple(name for name, way in WAYS.items() if way.method in RIVALS),
     "unlabelled": UNLABELLED,
     "all": tuple(name for name in WAYS if name not in UNLABELLED),
 }
@@ -123,10 +137,11 @@ def read(folder: Path) -> list[Found]:
     Raises:
         ValueError: a file that is no study of this form.
     """
-    return [_study(path) for path in sorted(folder.glob("*/*.json"))]
+    return [study(path) for path in sorted(folder.glob("*/*.json"))]
 
 
-def _study(path: Path) -> Found:
+def study(path: Path) -> Found:
+    """The study of a file; ValueError where it is none of this form."""
     stat = path.stat()
     return _parsed(path, stat.st_mtime_ns, stat.st_size)
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from submasking.records.photographs import FEW, POWERS, PROBE, RIVAL, UNLABELLED, runs
+from submasking.records.photographs import FEW, POWERS, PROBE, RIVAL, RIVALS, UNLABELLED, WAYS, runs
 from submasking.report.figures import COLOURS, WIDTH, themed
 from submasking.report.photographs import Study, percent, sample, table, ways
 from submasking.report.statistics import difference
@@ -140,16 +140,18 @@ def sizes(studies: Sequence[Study]) -> Figure:
     for axes, study in zip(np.atleast_1d(figure.subplots(len(studies))), studies, strict=True):
         _accuracy_by_bytes(axes, study)
     figure.supylabel("% of test images", fontsize=8)
-    figure.supxlabel("bits a masked weight", fontsize=8)
+    figure.supxlabel("bits for each weight that a mask decides on", fontsize=8)
     return figure
 
 
 def _accuracy_by_bytes(axes: Axes, study: Study) -> None:
     found = table(study)
-    masks = found[found.bits.notna() & found.index.str.endswith("late") & ~found.index.isin(UNLABELLED)]
-    axes.errorbar(masks.bits, masks.accuracy, yerr=[masks.accuracy - masks.low, masks.high - masks.accuracy], fmt="o",
-                  markersize=4, capsize=2, elinewidth=0.8, color=LOOKS["FS-squared late"][1])  # fmt: skip
-    for way, row in masks.iterrows():
+    small = found[found.bits.notna() & found.index.str.endswith("late") & ~found.index.isin(UNLABELLED)]
+    rivals = small.index.isin([way for way in WAYS if WAYS[way].method in RIVALS])
+    for part, mark, colour in ((small[~rivals], "o", LOOKS["FS-squared late"][1]), (small[rivals], "v", "#CC79A7")):
+        axes.errorbar(part.bits, part.accuracy, yerr=[part.accuracy - part.low, part.high - part.accuracy], fmt=mark,
+                      markersize=4, capsize=2, elinewidth=0.8, color=colour)  # fmt: skip
+    for way, row in small.iterrows():
         name = str(way).removesuffix(" late").removeprefix("FS-")
         axes.annotate(name, (row.bits, row.accuracy), xytext=(4, 3), textcoords="offset points", fontsize=6.5)
     for way in (PROBE, RIVAL):
@@ -158,7 +160,9 @@ def _accuracy_by_bytes(axes: Axes, study: Study) -> None:
         axes.annotate(label, (0.01, found.accuracy[way]), xycoords=("axes fraction", "data"), ha="left", va="bottom",
                       fontsize=6.5, color=colour)  # fmt: skip
     axes.set_title(_title(study), fontsize=8)
-    axes.set_xlim(0, 1.15 * masks.bits.max())
+    axes.set_xscale("log")
+    axes.set_xlim(0.6 * small.bits.min(), 3 * small.bits.max())
+    axes.xaxis.set_major_formatter("{x:g}")
 
 
 @themed

@@ -35,6 +35,11 @@ FAMILIES = {
         ("FS-squared-held late", "FS-squared late"), ("FS-held late", "FS late"), ("FS-squared-held late", PROBE),
         ("FS-squared-held late", "FS-held late"),
     ),
+    "rivals": (
+        ("FS-squared late", "LoRA late"), ("FS late", "LoRA late"), ("LoRA late", RIVAL), ("LoRA late", PROBE),
+        ("FS-squared late", "biases late"), ("FS-squared late", "norm weights late"), ("biases late", PROBE),
+        ("norm weights late", PROBE), ("FS-squared-held late", "LoRA late"),
+    ),
     "choices": (
         ("FS-pointwise late", "FS late"), ("FS-squared-pointwise late", "FS-squared late"),
         ("FS-rescaled late", "FS late"), ("FS-squared-rescaled late", "FS-squared late"),

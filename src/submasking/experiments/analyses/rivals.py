@@ -7,7 +7,7 @@ factors are signs times a scale per tensor while they learn (after arXiv:2307.16
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import torch
@@ -73,8 +73,17 @@ def ladder(centre: float, tries: int) -> list[float]:
     return [float(f"{centre * STEP**power:.2g}") for power in powers]
 
 
-def prepared(backbone: Backbone, rival: Rival, seed: int) -> tuple[Backbone, Callable[[str, nn.Parameter], str]]:
-    """A copy of the backbone that holds what the rival adds, and the selection of what learns in it."""
+def prepared(
+    backbone: Backbone, rival: Rival, seed: int, without: Collection[str] = ()
+) -> tuple[Backbone, Callable[[str, nn.Parameter], str]]:
+    """A copy of the backbone that holds what the rival adds, and the selection of what learns in it.
+
+    Args:
+        backbone: the network.
+        rival: what is to be added.
+        seed: of what is added.
+        without: names of parameters beside which nothing is added.
+    """
     trunk = copy.deepcopy(backbone.trunk)
     masked = [name for name, decision in resolve(backbone.preset, trunk).items() if decision.action == "mask"]
     if rival.kind == "norms":
@@ -87,7 +96,7 @@ def prepared(backbone: Backbone, rival: Rival, seed: int) -> tuple[Backbone, Cal
     elif rival.kind == "biases":
         chosen = {name for name, _ in trunk.named_parameters() if name.rpartition(".")[2].endswith("bias")}
     else:
-        layers = sorted({_layer(name) for name in masked})
+        layers = sorted({_layer(name) for name in masked if name not in without})
         trunk = _with_adapters(trunk, rival, layers, seed)
         chosen = {name for name, _ in trunk.named_parameters() if ADAPTER in name}
     return replace(backbone, trunk=trunk), lambda name, parameter: "mask" if name in chosen else "freeze"

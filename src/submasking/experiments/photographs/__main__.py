@@ -1,7 +1,7 @@
 """Study folders of photographs: `python -m submasking.experiments.photographs FOLDER ...`.
 
 What is done is read, so the same command goes on after an interruption. The records go to results/photographs, with
---keep to book/records/photographs, which the book shows.
+--keep to book/records/photographs, which the book shows. To a record that is there already is added what it lacks.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ from pathlib import Path
 from submasking.experiments import notebooks
 from submasking.experiments.photographs.keep import keep, record
 from submasking.experiments.photographs.trials import Settings
-from submasking.records.photographs import GROUPS
+from submasking.records.photographs import GROUPS, place
+from submasking.records.photographs import study as read
 from submasking.records.places import committed_folder, results_folder
 from submasking.report.photographs import sentence
+from submasking.report.photographs import ways as ways_of
+
+JUDGED = ("FS late", "FS-squared late")  # of which the sentence at the end speaks
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -29,8 +33,12 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         for folder in folders:
             settings = Settings(data=str(folder), **given)
-            found = record(settings, ways, tuple(shares), curves=curves, progress=not quiet)
-            print(keep(target, found), sentence(found), sep="\n", flush=True)
+            known = place(target, settings.model, folder.resolve().name)
+            before = read(known) if known.exists() else None
+            found = record(settings, ways, tuple(shares), curves=curves, before=before, progress=not quiet)
+            print(keep(target, found), flush=True)
+            if set(JUDGED) <= set(ways_of(found)):
+                print(sentence(found), flush=True)
     except ValueError as error:
         print(f"photographs: {error}", file=sys.stderr)
         return 1

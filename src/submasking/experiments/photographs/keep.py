@@ -22,6 +22,7 @@ def record(
     shares: tuple[float, ...] = (),
     *,
     curves: bool = False,
+    before: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Run a study, or read what is done of it.
@@ -31,32 +32,64 @@ def record(
         ways: see `submasking.experiments.photographs.study.run`.
         shares: see there.
         curves: also train at the same rates by masks and by fine-tuning.
+        before: the record of the same study, to which is added what it lacks; what it has stays as it is.
         progress: see there.
 
     Returns:
         What `submasking.records.photographs.write` keeps.
+
+    Raises:
+        ValueError: see `submasking.experiments.photographs.study.run`; or `before` is another study.
     """
-    found = study.run(settings, ways, shares, progress=progress)
-    same = study.curves(settings, progress=progress) if curves else {}
     place = Place(settings)
     train, test = place.images("test")
-    once = {field: found[0][field] for field in ONCE}
+    told = _identity(settings, place, len(train.classes), len(train), len(test))
+    if before is not None and (other := [field for field in told if before[field] != told[field]]):
+        raise ValueError(
+            f"a record must be of the same study to be added to; {other[0]} was {before[other[0]]} and is"
+            f" {told[other[0]]}: move that record away, or use its settings"
+        )
+    kept = [] if before is None else before["found"]
+    known = {(entry["way"], entry["share"]) for entry in kept}
+    found = study.run(settings, ways, shares, known=known, progress=progress)
+    same = study.curves(settings, progress=progress) if curves and not (before and before["curves"]) else {}
+    if before is not None and not found and not same:
+        return before
+    once = {field: found[0][field] for field in ONCE} if before is None else before["judged"]
     if odd := [entry["way"] for entry in found if {field: entry[field] for field in ONCE} != once]:
         raise ValueError(f"every way must be judged on the same images, {odd[0]} was not; move the study's folder away")
+    new = [_without(entry) for entry in found]
+    drawn = {(entry["way"], entry["share"]) for entry in new}
+    stay = [entry for entry in kept if (entry["way"], entry["share"]) not in drawn]
+    made = {
+        "judged": once,
+        "found": sorted(stay + new, key=_place),
+        "curves": same or (before["curves"] if before else {}),
+        "alike": (before["alike"] if before else []) + study.alike(settings, found),
+    }
+    if before is not None:
+        machine = {field: before[field] for field in surroundings()}
+        made["earlier"] = [*before.get("earlier", []), machine | {"ways": sorted({entry["way"] for entry in stay})}]
+    return told | made | surroundings()
+
+
+def _identity(settings: Settings, place: Place, classes: int, train: int, test: int) -> dict[str, Any]:
+    """What makes two studies the same, as the record has it."""
     return {
         "name": Path(settings.data).resolve().name,
         "model": settings.model,
         "settings": asdict(settings) | {"data": "", "weights": Path(settings.weights).name},
         "data": {
-            "classes": len(train.classes), "train": len(train), "test": len(test),
+            "classes": classes, "train": train, "test": test,
             "identity": identity.short(identity_of("images", settings.data, settings.weights)),
         },
         "backbone": {"architecture": place.backbone.architecture, "fingerprint": place.backbone.fingerprint},
-        "judged": once,
-        "found": [_without(entry) for entry in found],
-        "curves": same,
-        "alike": study.alike(settings, found),
-    } | surroundings()  # fmt: skip
+    }  # fmt: skip
+
+
+def _place(entry: dict[str, Any]) -> tuple[float, int, int]:
+    """Where a training stands: all labels first, then by seed, in the order of the ways."""
+    return -entry["share"], entry["seed"], list(photographs.WAYS).index(entry["way"])
 
 
 def _without(entry: dict[str, Any]) -> dict[str, Any]:

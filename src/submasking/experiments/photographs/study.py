@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
@@ -36,7 +36,12 @@ FINALISTS = 2  # rates that are tried once more, with another seed and, of a fol
 
 
 def run(
-    settings: Settings, ways: str = "main", shares: tuple[float, ...] = (), *, progress: bool = True
+    settings: Settings,
+    ways: str = "main",
+    shares: tuple[float, ...] = (),
+    *,
+    known: Collection[tuple[str, float]] = (),
+    progress: bool = True,
 ) -> list[Found]:
     """Choose all rates, judge all ways; a printed line each.
 
@@ -44,6 +49,7 @@ def run(
         settings: of the study.
         ways: see `submasking.records.photographs.chosen`.
         shares: percent of the labels, each below 100, with which `FEW` ways are tried once more.
+        known: ways with shares of the labels that are left out, since they were judged before.
         progress: show bars.
 
     Returns:
@@ -54,7 +60,12 @@ def run(
     Raises:
         ValueError: the folder, the network or a setting is not what it must be, or an unknown way.
     """
-    asked = [(way, 100.0) for way in chosen(ways)] + [(way, share) for share in shares for way in FEW]
+    asked = [
+        (way, 100.0) for way in chosen(ways) if not {(way, share) for share in _judging(way, shares)} <= set(known)
+    ]
+    asked += [(way, share) for share in shares for way in FEW if (way, share) not in known]
+    if not asked:
+        return []
     log = _Log(settings, asked, progress)
     found = []
     probes = {share: _decay(log, share) for share in (100.0, *shares)}
@@ -70,6 +81,11 @@ def run(
                 found.append(told | made)
                 found += [told | made | {"share": few, "predictions": given} for few, given in alone]
     return found
+
+
+def _judging(way: str, shares: tuple[float, ...]) -> tuple[float, ...]:
+    """Shares of the labels that a way's training with all of them is judged with: without labels by all probes."""
+    return (100.0, *shares) if way in UNLABELLED else (100.0,)
 
 
 def curves(settings: Settings, *, progress: bool = True) -> Found:

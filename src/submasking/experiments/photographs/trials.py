@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from submasking.experiments.analyses import rivals
 from submasking.experiments.photographs import why
 from submasking.files import atomic
 from submasking.learning import augment, versions
@@ -29,7 +31,7 @@ from submasking.masking.scores import power
 from submasking.masking.selection import resolve
 from submasking.records import predictions
 from submasking.records.names import SELF_SUPERVISED
-from submasking.records.photographs import PROBE, WAYS
+from submasking.records.photographs import PROBE, RIVALS, WAYS
 from submasking.records.profiles import Optimisation, profile
 from submasking.tasks import codec, maskfile
 from submasking.worlds import backbones, folder
@@ -38,6 +40,7 @@ T = TypeVar("T")
 CHOOSING = (
     80.0  # percent of the training images that train while rates are chosen; the others are what they are chosen on
 )
+HALF = 2  # bytes of a number in half precision
 WARMUP, WEIGHT_DECAY = 0.25, 5e-4
 PROTOTYPES_LR = 0.6  # of SwAV's projection and prototypes, as chosen in the embedded world
 JUDGES = (10.0, 25.0, 50.0)  # percent of the labels by which the rate of a training without labels is chosen, as there
@@ -248,12 +251,19 @@ class Place:
         plan = Optimisation(
             trial.rate or 1.0, epochs, weight_decay=decay, warmup=WARMUP, head_lr=head_lr, norms=way.norms
         )
+        backbone, method, select = self.backbone, way.method, self._dense if way.pointwise else ""
+        if way.method in RIVALS:
+            depthwise = {
+                name for name, decision in resolve(self._dense, backbone.trunk).items() if decision.action != "mask"
+            }
+            method = "FFT"
+            backbone, select = rivals.prepared(backbone, rivals.RIVALS[way.method], trial.seed, without=depthwise)
         return adapt(
-            self.backbone,
+            backbone,
             self.training(trial),
-            way.method,
+            method,
             plan,
-            select=pointwise(self.backbone.preset, self.backbone.trunk) if way.pointwise else "",
+            select=select,
             from_stage=told.from_stage if way.late else "",
             style=augment.PHOTO_VIEWS if alone else augment.PHOTOS,
             swav=replace(profile("tiny").swav, sizes=(told.size,)) if alone else None,
@@ -267,6 +277,22 @@ class Place:
             seed=trial.seed,
             label=trial.name,
             progress=progress,
+        )
+
+    @property
+    def _dense(self) -> Select:
+        return pointwise(self.backbone.preset, self.backbone.trunk)
+
+    @cached_property
+    def late(self) -> int:
+        """Weights of the late stages that masks decide on."""
+        trunk = copy.deepcopy(self.backbone.trunk)
+        frozen = Split(trunk, self.settings.from_stage, self.settings.size).frozen
+        decisions = resolve(self.backbone.preset, trunk)
+        return sum(
+            parameter.numel()
+            for name, parameter in trunk.named_parameters()
+            if decisions[name].action == "mask" and name not in frozen
         )
 
     def _shown(self, trial: Trial, share: float) -> Tensor:
@@ -326,8 +352,9 @@ def run(place: Place, trial: Trial, *, progress: bool = False, file: Path | None
         "accuracy" in [0, 1], "predictions" and "labels" packed, "test" hash of the images; of a training "loss" of
         each epoch, "seconds" and "why" (see `submasking.experiments.photographs.why`), and of masks "sparsity",
         "masked" weights, "bytes" of the coded mask and, on test images, "whole" of the task's file with norm statistics
-        and head. Without labels it is a probe that judges; "probes" are pairs of a share of the labels and the
-        predictions of one that saw them.
+        and head. Of a rival "bytes" are what it learnt, in half precision, and "masked" what a mask would decide on.
+        Without labels it is a probe that judges; "probes" are pairs of a share of the labels and the predictions of one
+        that saw them.
 
     Raises:
         FloatingPointError: the loss is not finite.
@@ -351,7 +378,10 @@ def run(place: Place, trial: Trial, *, progress: bool = False, file: Path | None
                 given = adapted.head(place.given(adapted.trunk, trial, WAYS[trial.way].late)).argmax(1)
         found |= {"loss": adapted.history.loss, "seconds": adapted.history.seconds}
         found["why"] = why.told(place.backbone.trunk, adapted)
-        if kept := why.kept(place.backbone.trunk, adapted):
+        if WAYS[trial.way].method in RIVALS:
+            learnt = sum(weights.numel() for weights in adapted.trunk.parameters() if weights.requires_grad)
+            found |= {"bytes": HALF * learnt, "masked": place.late}
+        elif kept := why.kept(place.backbone.trunk, adapted):
             coded = codec.encode(kept, why.weights(place.backbone.trunk, kept))
             if file is not None:
                 atomic.write(file, coded)

@@ -23,8 +23,8 @@ def kept(before: nn.Module, adapted: Adapted) -> Masks:
     """True where a mask keeps a weight, or where fine-tuning kept its sign; empty where nothing was trained."""
     if adapted.masking is not None:
         return {name: mask.clone() for name, mask in adapted.masking.masks().items()}
-    after = {name: value for name, value in adapted.trunk.named_parameters() if value.requires_grad}
     old = dict(before.named_parameters())
+    after = {name: value for name, value in adapted.trunk.named_parameters() if value.requires_grad and name in old}
     # a weight of zero has no sign to lose
     return {name: (old[name] == 0) | (old[name].sign() == value.detach().sign()) for name, value in after.items()}
 
