@@ -11,6 +11,7 @@ from pathlib import Path
 
 import built
 import nbformat
+import pandas as pd
 import pytest
 import synthetic
 import yaml
@@ -20,7 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-from submasking.records import places, results
+from submasking.records import analyses, places, results
 from submasking.records.profiles import profile
 from submasking.report import frames, tables
 from submasking.report.compute import Work
@@ -30,11 +31,12 @@ SEEDS = (0, 1, 2)  # of the made-up grid
 
 # the extension without what belongs to Jupyter Book: contents, notebooks, mathematics
 MINI = """
-from bookext import benchmarks, citation, compute, grids, paper, plots, roles, settings, shelf, theorems
+from bookext import analyses, benchmarks, citation, compute, grids, paper, plots, roles, settings, shelf, theorems
 def setup(app):
     app.notebooks = {"submasking-rn18-timm": ()}
     app.setup_extension("sphinx_proof")
-    for part in (shelf, roles, grids, plots, settings, paper, benchmarks, theorems, citation, compute):
+    parts = (shelf, roles, grids, plots, settings, paper, benchmarks, theorems, citation, compute, analyses)
+    for part in parts:
         part.setup(app)
 """
 
@@ -346,13 +348,23 @@ def test_a_figure_is_drawn_for_light_and_dark_pages_and_for_print(project, mini)
     html = page.build()
     assert page.warnings.getvalue() == ""
     assert html.count('alt="five bars"') == 2
-    assert "only-light" in html
-    assert "only-dark" in html
+    assert re.search(r'<img[^>]*class="only-light"[^>]*src="_images/figure-1.svg"', html)
+    assert re.search(r'<img[^>]*class="only-dark"[^>]*src="_images/figure-1.svg#dark"', html)
     assert f"n = {len(SEEDS)} seeds" in html
     assert html.count("<figcaption>") == html.count("</figcaption>") == 1
     tex = mini(text).build("latex")
-    assert "{figure-1-light}.pdf" in tex
+    assert "{figure-1}.pdf" in tex
     assert "dark" not in tex
+
+
+def test_a_figure_offers_the_numbers_that_it_shows(project, mini):
+    page = mini("# T\n\n```{record-figure} figure-1\n:alt: five bars\nCaption.\n```\n")
+    html = page.build()
+    assert 'href="_static/made/figure-1-runs.csv"' in html
+    shown = pd.read_csv(page.folder / "_static" / "made" / "figure-1-runs.csv")
+    assert {"model", "dataset", "method", "labels", "seed", "top1"} <= set(shown.columns)
+    assert set(shown.model) == {"rn50-swav"}
+    assert not shown.isna().all().any()
 
 
 @pytest.mark.parametrize("name", ["index", "conclusion", "results_submasking", "results_label_sparsity"])
@@ -364,6 +376,29 @@ def test_every_number_and_figure_of_a_page_is_in_a_whole_grid(project, mini, nam
     lines = [line for line in page.warnings.getvalue().splitlines() if "Unknown" not in line and "toctree" not in line]
     assert [line for line in lines if "record" in line or "figure" in line] == []
     assert 'class="note absent"' not in html
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+@pytest.mark.parametrize(
+    "name", sorted(file.stem for file in (ROOT / "book").glob("results_*.md") if "{analysis" in file.read_text())
+)
+def test_a_page_can_be_read_of_a_grid_with_fewer_runs_than_the_text_was_written_for(monkeypatch, mini, name, kept):
+    """The reader's own grid has one seed where the project's records have several: what it lacks is a dash."""
+    whole = analyses.read
+
+    def fewer(folder, stem):
+        found = whole(folder, stem)
+        return found and replace(found, tables={name: rows[:1] for name, rows in found.tables.items() if kept})
+
+    monkeypatch.setattr(analyses, "read", fewer)
+    monkeypatch.setattr(Shelf, "own", True)
+    text = (ROOT / "book" / f"{name}.md").read_text(encoding="utf-8")
+    elsewhere = re.sub(r"\{(doc|ref|notebook|cite|page|prf:ref|eq)\}`[^`]*`", "there", text)
+    page = mini(re.sub(r"^#+ .*", "# T", elsewhere, count=1))
+    html = page.build()
+    lines = [line for line in page.warnings.getvalue().splitlines() if "analysis" in line or "must" in line]
+    assert [line for line in lines if "Unknown" not in line] == []
+    assert kept or "your own grid has not the runs" in html
 
 
 def test_a_figure_without_a_description_is_an_error(project, mini):

@@ -138,8 +138,23 @@ def test_a_light_figure_becomes_the_dark_one_by_its_ink(frame, tmp_path):
         paths = [figures.save(draw(rows, dark=dark), tmp_path / f"{dark}.svg") for dark in (False, True)]
         light, dark = (path.read_text() for path in paths)
         names = re.compile(r"\bm[0-9a-f]{10}\b")  # of markers: hashes that depend on their colour
-        assert names.sub("", figures.for_dark_pages(light)) == names.sub("", dark)
+        assert names.sub("", light.replace(figures.INK["light"], figures.INK["dark"])) == names.sub("", dark)
         assert light != dark
+
+
+def test_a_figure_is_a_dark_one_at_another_address_of_the_same_file(frame, tmp_path, browser):
+    path = figures.save(figures.methods(accuracy(frame)), tmp_path / "one.svg")
+    path.write_text(figures.for_dark_pages(path.read_text()))
+    figures.save(figures.methods(accuracy(frame), dark=True), tmp_path / "two.svg")
+    seen = {}
+    for address in ("one.svg", "one.svg#dark", "two.svg"):
+        (tmp_path / "page.html").write_text(f'<body style="background:#808080"><img src="{address}">')
+        page = browser.new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        seen[address] = page.screenshot()
+        page.close()
+    assert seen["one.svg#dark"] == seen["two.svg"]
+    assert seen["one.svg"] != seen["two.svg"]
 
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone(frame):

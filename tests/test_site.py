@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import re
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -339,7 +340,20 @@ def test_a_word_is_found(address, browser):
 def test_the_downloads_of_a_table_and_a_figure_are_there(html):
     made = Path(html / "_static" / "made")
     assert (made / "table-1.csv").stat().st_size > 1000
-    assert (made / "figure-1-light.pdf").read_bytes().startswith(b"%PDF")
+    assert (made / "figure-1.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_every_figure_of_measured_things_offers_its_numbers(html):
+    drawn, without = 0, set()
+    for path in html.glob("*.html"):
+        for behind in re.findall(r'<p class="behind">(.*?)</p>', path.read_text(encoding="utf-8"), re.DOTALL):
+            if figure := re.search(r'_images/([^"]*)\.svg"', behind):
+                files = re.findall(r'href="(_static/made/[^"]*\.csv)"', behind)
+                without |= set() if files else {figure[1]}
+                drawn += bool(files)
+                assert all(len((html / file).read_text(encoding="utf-8").splitlines()) > 1 for file in files), files
+    assert drawn > 20
+    assert without == {"masking", "rooms"}  # drawings of no records
 
 
 READY = """(mask) => {

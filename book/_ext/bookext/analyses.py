@@ -32,6 +32,7 @@ from submasking.report import figures
 from submasking.report.tables import MISSING
 
 USUAL = ".3g"
+LACKS = "your own grid has not the runs for it; with more seeds or repeats it has, see SEEDS of make book"
 PAGE, LONG = 85, 12  # letters of a line of a printed table, and of a column that may stay on one line
 
 
@@ -63,6 +64,8 @@ def chosen(table: list[Row], where: str) -> list[Row]:
     Raises:
         ValueError: a column that is not there, or words of another form.
     """
+    if not table:
+        return []
     rows = table
     for part in filter(None, (part.strip() for part in where.split(","))):
         column, equals, value = (word.strip() for word in part.partition("="))
@@ -82,9 +85,14 @@ def _text(value: Any, form: str) -> str:
     return format(value, form).replace("%", " %").replace("-", "−") if form != "g" else format(value, form)
 
 
-def table_of(found: Analysis, name: str) -> list[Row]:
-    """A table by its name; ValueError lists what there is."""
+def table_of(found: Analysis, name: str, books: Shelf) -> list[Row]:
+    """A table by its name; ValueError lists what there is.
+
+    Of the reader's own grid, which may have fewer seeds than the text was written for, a table may have no rows.
+    """
     if name not in found.tables:
+        if books.own:
+            return []
         raise ValueError(f"a table of {found.stem} must be one of {', '.join(found.tables)}; got {name!r}")
     return found.tables[name]
 
@@ -93,15 +101,17 @@ def evaluate(text: str, books: Shelf) -> Number:
     """The number that the words name.
 
     Raises:
-        ValueError: words of another form, or not exactly one row.
+        ValueError: words of another form, or not exactly one row; of the reader's own grid more than one.
     """
     stem, name, column, *rest = [word.strip() for word in text.split(";")] + [""] * 3
     where, form = rest[0], rest[1] or USUAL
     found = find(books, stem)
     if found is None:
         return Number(MISSING, f"no analysis {stem} of profile {books.profile} yet: {COMMAND} makes it")
-    table = table_of(found, name)
+    table = table_of(found, name, books)
     rows = chosen(table, where)
+    if not rows and books.own:
+        return Number(MISSING, f"{stem}: {LACKS}")
     if len(rows) != 1 or column not in rows[0]:
         raise ValueError(f"{text!r} must choose one row of {len(table)} and a column of {', '.join(table[0])}; it"
                          f" chooses {len(rows)}: name more columns")  # fmt: skip
@@ -126,6 +136,13 @@ def _absent(books: Shelf, what: str, stem: str) -> nodes.Node:
         f"This {what} shows the analysis {stem}, which the records of profile {books.profile} lack: {COMMAND} makes it."
     )
     return nodes.note("", nodes.paragraph("", text), classes=["absent"])
+
+
+def _lacking(what: str, stem: str) -> nodes.Node:
+    """A note in the place of what the reader's own grid cannot show."""
+    return nodes.note(
+        "", nodes.paragraph("", f"This {what} shows what the analysis {stem} found: {LACKS}."), classes=["absent"]
+    )
 
 
 def _spec(heads: list[str], cells: list[list[str]], numeric: list[bool]) -> str:
@@ -157,7 +174,10 @@ class AnalysisTable(SphinxDirective):
             if found is None:
                 shelf.note(self.env, [])
                 return [_absent(books, "table", stem)]
-            rows = chosen(table_of(found, name), self.options.get("where", ""))
+            rows = chosen(table_of(found, name, books), self.options.get("where", ""))
+            if not rows and books.own:
+                shelf.note(self.env, files(books, stem))
+                return [_lacking("table", stem)]
             if not rows:
                 raise ValueError(f"the choice {self.options['where']!r} leaves no row")
             shown = self._columns(rows[0])
@@ -192,6 +212,18 @@ class AnalysisTable(SphinxDirective):
         return [(column, [*rest, column][0], [*rest, "", ""][1] or USUAL) for column, *rest in parts]
 
 
+class Asked(dict[str, list[Row]]):
+    """Tables by name, and which of them somebody asked for."""
+
+    def __init__(self, tables: dict[str, list[Row]]) -> None:
+        super().__init__(tables)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> list[Row]:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+
 class AnalysisFigure(RecordFigure):
     """A figure of an analysis: its stem and the figure's name; the content is the caption."""
 
@@ -212,8 +244,20 @@ class AnalysisFigure(RecordFigure):
             self.add_name(note)
             return [note]
         shelf.note(self.env, [*files(books, stem), Path(figures.__file__), Path(figures.STYLE)])
-        drawing = Drawing(lambda rows: known[name](found.tables), notebook=stem)
-        self._draw(named := f"{stem}-{name}", drawing, pd.DataFrame())
+        tables = Asked(found.tables)
+        drawing = Drawing(
+            lambda rows: known[name](tables), notebook=stem,
+            numbers=lambda rows: {f"{stem}-{table}": pd.DataFrame(tables[table]) for table in sorted(tables.asked)},
+        )  # fmt: skip
+        named = f"{stem}-{name}"
+        try:
+            self._draw(named, drawing, pd.DataFrame())
+        except (LookupError, ValueError):
+            if not books.own:
+                raise
+            # of few runs, which a figure was not made for; those that the project ships it must draw
+            self.add_name(note := _lacking("figure", stem))
+            return [note]
         return [self._figure(named, drawing, pd.DataFrame()), web(self._behind(named, drawing))]
 
 

@@ -96,7 +96,10 @@ class InvarianceFigure(RecordFigure):
         record, file = found
         self.record = record
         shelf.note(self.env, [file, *CODE, Path(figures.__file__), Path(figures.STYLE)])
-        drawing = Drawing(lambda rows: report.curves(record), notebook=self.options.get("notebook", ""))
+        drawing = Drawing(
+            lambda rows: report.curves(record), notebook=self.options.get("notebook", ""),
+            numbers=lambda rows: {f"{name}-steps": report.steps(record)},
+        )  # fmt: skip
         self._draw(name, drawing, None)
         return [self._figure(name, drawing, None), web(self._behind(name, drawing))]
 

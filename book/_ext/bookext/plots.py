@@ -1,4 +1,4 @@
-"""{record-figure}: a figure drawn from records during the build, for light and dark pages and for print."""
+"""{record-figure}: a figure drawn from records during the build, for light and dark pages, print, and as numbers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from matplotlib.figure import Figure
 from sphinx.util.docutils import SphinxDirective
 
 from bookext import rooms, shelf, tuning
-from bookext.grids import MADE, inline
+from bookext.grids import MADE, inline, write
 from bookext.roles import link, notebook_link, up, web
 from submasking.files import atomic
 from submasking.records import photographs as studies
 from submasking.records import places
+from submasking.records.names import METHODS
 from submasking.records.profiles import profile
 from submasking.report import answer as report_answer
-from submasking.report import figures, verdicts
+from submasking.report import figures, photo_numbers, verdicts
 from submasking.report import tuning as report_tuning
+from submasking.report.frames import IDENTITY
 
 Draw = Callable[..., Figure]
 
@@ -37,6 +39,7 @@ class Drawing:
         rows: choice of rows among the model's.
         notebook: executed notebook with the same figure.
         sources: files besides the records that it is drawn from.
+        numbers: rows of the frame -> the numbers that it shows, by the name of the file that they are offered in.
     """
 
     draw: Draw
@@ -44,6 +47,14 @@ class Drawing:
     rows: Callable[[pd.DataFrame, str], pd.DataFrame] = lambda frame, profile_name: frame
     notebook: str = ""
     sources: Callable[[], list[Path]] = list
+    numbers: Callable[[pd.DataFrame], dict[str, pd.DataFrame]] = lambda rows: {}
+
+
+def numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of rows of the frame who ran, and every number that one of them has."""
+    runs = rows[rows.method.isin(METHODS)]
+    there = runs.dropna(axis="columns", how="all").select_dtypes("number").columns
+    return runs[[*IDENTITY, *(name for name in there if name not in IDENTITY)]]
 
 
 def _sparse(frame: pd.DataFrame, profile_name: str) -> pd.DataFrame:
@@ -83,6 +94,7 @@ DRAWINGS = {
         "all",
         _all_labels,
         sources=lambda: [*sorted(PHOTOGRAPHS.glob("*/*.json")), Path(report_answer.__file__)],
+        numbers=lambda rows: {"photographs": photo_numbers.every(studies.read(PHOTOGRAPHS))},
     ),
     "figure-1": Drawing(_share(10.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
     "figure-2": Drawing(_share(100.0), "rn50-swav", _sparse, "label_sparsity-rn50-swav"),
@@ -96,6 +108,7 @@ DRAWINGS = {
     "tuning": Drawing(
         lambda rows: report_tuning.curves(report_tuning.trials(tuning.RECORD)),
         sources=lambda: [tuning.RECORD, Path(report_tuning.__file__)],
+        numbers=lambda rows: {"tuning": report_tuning.trials(tuning.RECORD)},
     ),
     "masking": Drawing(lambda rows: figures.masking()),
     "rooms": Drawing(lambda rows: rooms.draw(), sources=rooms.sources),
@@ -104,6 +117,10 @@ DRAWINGS = {
 
 class picture(nodes.figure):  # noqa: N801  (docutils names its nodes so)
     """A figure that has no number: the paper's figures keep theirs."""
+
+
+class twin(nodes.General, nodes.Element):  # noqa: N801
+    """The same picture as the one before it, for dark pages: no second file, only another address of it."""
 
 
 class RecordFigure(SphinxDirective):
@@ -141,23 +158,23 @@ class RecordFigure(SphinxDirective):
 
     def _draw(self, name: str, drawing: Drawing, rows: pd.DataFrame) -> None:
         folder = self.env.srcdir / MADE
-        figure, twin = drawing.draw(rows), folder / f"{name}-dark.svg"
-        light, print_ = (figures.save(figure, folder / f"{name}-light.{kind}") for kind in ("svg", "pdf"))
-        atomic.write(twin, figures.for_dark_pages(light.read_text(encoding="utf-8")))
-        for path in (light, twin, print_):
+        figure = drawing.draw(rows)
+        screen, print_ = (figures.save(figure, folder / f"{name}.{kind}") for kind in ("svg", "pdf"))
+        atomic.write(screen, figures.for_dark_pages(screen.read_text(encoding="utf-8")))
+        for path in (screen, print_):
             self.env.note_dependency(str(path))
+        self.offered = {f"{name}-runs": numbers(rows)} if drawing.model else {}
+        self.offered |= drawing.numbers(rows)
+        for file, table in self.offered.items():
+            write(self.env, f"{file}.csv", table.to_csv(index=False, float_format="%.6g"))
 
     def _figure(self, name: str, drawing: Drawing, rows: pd.DataFrame) -> nodes.figure:
-        def image(ending: str) -> nodes.image:
-            uri = f"/{MADE}/{name}-{ending}"
-            made = nodes.image(
-                uri=uri, alt=self.options["alt"], loading="lazy", classes=[f"only-{ending.partition('.')[0]}"]
-            )
-            self.set_source_info(made)
-            return made
-
+        alt = self.options["alt"]
+        light = nodes.image(uri=f"/{MADE}/{name}.*", alt=alt, loading="lazy", classes=["only-light"])
+        self.set_source_info(light)
+        dark = twin(src=f"{up(self.env)}_images/{name}.svg#dark", alt=alt)
         kind = picture if "unnumbered" in self.options else nodes.figure
-        figure = kind("", image("light.*"), web(image("dark.svg")), classes=["record-figure"])
+        figure = kind("", light, dark, classes=["record-figure"])
         caption = [*inline(self, " ".join(self.content)), nodes.Text(self._sample(drawing, rows))]
         figure += nodes.caption("", "", *caption)
         self.add_name(figure)
@@ -178,8 +195,10 @@ class RecordFigure(SphinxDirective):
         line = nodes.paragraph("", "", classes=["behind"])
         if drawing.notebook:
             line += [nodes.Text("Behind this figure: "), *notebook_link(self.env, drawing.notebook), nodes.Text("; ")]
-        line += [nodes.Text("as "), link("SVG", f"{up_to}_images/{name}-light.svg"), nodes.Text(", ")]
-        line += [link("PDF", f"{up_to}{MADE}/{name}-light.pdf")]
+        line += [nodes.Text("as "), link("SVG", f"{up_to}_images/{name}.svg"), nodes.Text(", ")]
+        line += [link("PDF", f"{up_to}{MADE}/{name}.pdf")]
+        for number, file in enumerate(sorted(self.offered)):
+            line += [nodes.Text(", " if number else "; its numbers as "), link("CSV", f"{up_to}{MADE}/{file}.csv")]
         return line
 
     def _absent(self, name: str) -> nodes.Node:
@@ -212,6 +231,16 @@ def _latex_visit(self: Any, node: picture) -> None:
     raise nodes.SkipNode
 
 
+def _twin_visit(self: Any, node: twin) -> None:
+    given = {"src": node["src"], "alt": node["alt"], "class": "only-dark", "loading": "lazy"}
+    self.body.append(self.emptytag(node, "img", "", **given))
+    raise nodes.SkipNode
+
+
+def _twin_print(self: Any, node: twin) -> None:
+    raise nodes.SkipNode
+
+
 def _once(app: Any, config: Any) -> None:
     """Pictures are copied as images of pages, so the copy among the static files would be a second one."""
     config.exclude_patterns = [*config.exclude_patterns, "made/*.svg"]
@@ -220,4 +249,5 @@ def _once(app: Any, config: Any) -> None:
 def setup(app: Any) -> None:
     app.connect("config-inited", _once)
     app.add_node(picture, html=(_html_visit, _html_depart), latex=(_latex_visit, None))
+    app.add_node(twin, html=(_twin_visit, None), latex=(_twin_print, None))
     app.add_directive("record-figure", RecordFigure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -66,8 +67,16 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def for_dark_pages(svg: str) -> str:
-    """A figure that was drawn and saved for light pages, as it is on dark ones: its ink is all that differs."""
-    return svg.replace(INK["light"], INK["dark"])
+    """A figure that was drawn for light pages, which is one for dark pages too where its address ends in #dark.
+
+    Its ink is all that differs. A program that knows no such addresses shows the light one.
+    """
+    # a property reaches what <use> draws, which a rule for all below the root does not
+    rules = f":root:target{{--ink:{INK['dark']}}}" + "".join(
+        f'[style*="{what}: {INK["light"]}"]{{{what}:var(--ink,{INK["light"]})!important}}'
+        for what in ("fill", "stroke")
+    )
+    return re.sub(r"(<svg\b)([^>]*>)", rf'\1 id="dark"\2<style>{rules}</style>', svg, count=1)
 
 
 @themed

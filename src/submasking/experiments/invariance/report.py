@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,6 +23,16 @@ def shown(record: Record) -> list[Variant]:
     """Return the runs of the record, without the references."""
     found = [Variant(**given) for given in record.recipe["variants"]]
     return [variant for variant in found if variant.name not in (REFERENCE, "repeated")]
+
+
+def steps(record: Record) -> pd.DataFrame:
+    """A row for each run and number of steps done: the share of mask bits that differ from the reference, and the loss.
+
+    The loss is that of the next batch, so there is none after the last step.
+    """
+    runs = {run: pd.DataFrame({name: pd.Series(values) for name, values in series.items()})
+            for run, series in record.series.items()}  # fmt: skip
+    return pd.concat(runs, names=["run", "step"]).reset_index()
 
 
 def curves(record: Record, *, dark: bool = False) -> Figure:
