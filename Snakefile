@@ -39,8 +39,10 @@ NOTEBOOKS = grid.notebooks(PROFILE, SEEDS)
 MAKERS = grid.makers(PROFILE, SEEDS)
 THREADS = int(os.environ.get("OMP_NUM_THREADS", 1))  # what a cluster is asked for is what a run will use
 MEMORY = 16_000 if PAPER else 2_000  # a guess; a run of tiny was seen to hold 1,131 MiB
-# the longest chain first: the backbone that feeds the self-supervised runs
+# The longest chain first: the backbone that feeds the self-supervised runs, then those with the most runs,
+# and of the analyses the one that would else be alone at the end, with all cores but one idle.
 FIRST = grid.UNLABELLED_MODEL
+LONGEST = 3
 watch = Watch(PROFILE, SEEDS)
 
 if JOB not in ("run", "notebook"):
@@ -67,6 +69,11 @@ def needs_of(wildcards):
     run = run_of(wildcards)
     learnt = [replace(run, method="FS").record_file] if run.method == "FS-random" else []
     return [str(file) for file in (*origin.pretrained(run.model, PROFILE, run.seed), *learnt)]
+
+
+def before_others(model):
+    """Priority of what a model's backbone is needed for."""
+    return 2 if model == FIRST else int(model in profile(PROFILE).control_models)
 
 
 def rank(run):
@@ -138,7 +145,7 @@ rule backbone:
         number=r"\d+",
     params:
         recipe=lambda wildcards: digest(origin.of(wildcards.model, PROFILE, seed=int(wildcards.number))),
-    priority: lambda wildcards: 3 if wildcards.model == FIRST else 0
+    priority: lambda wildcards: 1 + before_others(wildcards.model)
     log:
         str(FOLDER / "logs" / "backbone-{model}-{number}.txt"),
     resources:
@@ -196,7 +203,7 @@ for stem in NOTEBOOKS:
         params:
             stem=stem,
             recipes=digest([run.recipe() for run in grid.notebook_runs(stem, PROFILE, SEEDS)]),
-        priority: 2 if FIRST in models(stem) else 1
+        priority: LONGEST if NOTEBOOKS[stem][0] == grid.LONGEST else max(map(before_others, models(stem)))
         resources:
             gpu=gpus(stem),
             mem_mb=MEMORY,

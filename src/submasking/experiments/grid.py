@@ -16,6 +16,7 @@ UNTRAINED = ("ZS", "LP")  # they need no training: every model has them
 # What a grid runs with the first of its seeds only: this, and the models that no control has, unless asked for by name.
 ONCE = ("FS-magnitude", "FS-frozen")
 GRID = "grid.json"  # what a whole grid leaves: its seeds, notebooks, commit
+LONGEST = "equal_storage"  # of the analyses, a notebook that trains much of its own
 # the model that the grid adapts without labels
 UNLABELLED_MODEL = "rn50-swav"
 

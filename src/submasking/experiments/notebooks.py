@@ -148,6 +148,6 @@ def execute(
         progress_bar=progress,
         cwd=str(Path.cwd()),  # paths among the parameters are relative to the caller, as with papermill itself
         start_timeout=START_SECONDS,
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # or each kernel warns that it speaks plain TCP
+        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # or each warns of plain TCP, or of its end
     )
     return output
