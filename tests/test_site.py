@@ -343,6 +343,17 @@ def test_the_downloads_of_a_table_and_a_figure_are_there(html):
     assert (made / "figure-1.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_letters_of_a_figure_can_be_read_on_a_phone(html):
+    small = {}
+    for path in (html / "_images").glob("*.svg"):
+        text = path.read_text(encoding="utf-8")
+        if width := re.search(r'<svg[^>]*width="([\d.]+)pt"', text):
+            # as matplotlib writes glyphs: at a hundredth of their size
+            sizes = [100 * float(size) * 358 / float(width[1]) for size in re.findall(r"scale\(([\d.]+) -", text)]
+            small |= {path.name: min(sizes)} if min(sizes, default=9) < 9 else {}
+    assert small == {}
+
+
 def test_every_figure_of_measured_things_offers_its_numbers(html):
     drawn, without = 0, set()
     for path in html.glob("*.html"):

@@ -325,7 +325,9 @@ DRAWN: dict[str, Callable[..., Figure]] = {
     "powers": lambda: photo_figures.powers(studies()),
     "rates": lambda: photo_figures.rates(studies()),
     "gone": lambda: photo_figures.gone(studies(DETAILED)[0]),
-    "sizes": lambda: photo_figures.sizes(studies(DETAILED)[:2]),
+    "sizes": lambda: photo_figures.sizes(
+        sorted(studies(DETAILED), key=lambda study: -len(photographs.ways(study)))[:2]
+    ),
     "labels": lambda: photo_figures.labels(studies(DETAILED)),
 }
 EVERY: Callable[[], dict[str, pd.DataFrame]] = lambda: {"photographs": photo_numbers.every(studies())}  # noqa: E731

@@ -49,13 +49,14 @@ def draw() -> Figure:
     """A box per room, the top floor first, and beside each a dot under every room that it imports."""
     with figures.theme():
         names = rooms()
-        figure = Figure(figsize=(7.2, 0.46 * len(names) + 0.8), layout="constrained")
+        figure = Figure(figsize=(figures.WIDTH, 0.72 * len(names) + 0.9), layout="constrained")
         axes = figure.subplots()
         for row, room in enumerate(names):
             _box(axes, -row, room)
             for other in imported(room):
                 axes.plot(names.index(other), -row, "o", color="C0", markersize=5.5)
         axes.set_xticks(range(len(names)), names, rotation=45, ha="left", rotation_mode="anchor")
+        axes.tick_params(axis="x", labelsize=figures.SMALL)
         axes.set(xlim=(-14.2, len(names) + 0.4), ylim=(-len(names) + 0.4, 0.6), yticks=[])
         axes.xaxis.tick_top()
         axes.grid(False)
@@ -66,7 +67,8 @@ def draw() -> Figure:
 
 
 def _box(axes: Axes, y: float, room: str) -> None:
-    shape = FancyBboxPatch((-14.1, y - 0.38), 13.1, 0.76, boxstyle="round,pad=0,rounding_size=0.15", fc="none", ec="C7")
+    shape = FancyBboxPatch((-14.1, y - 0.44), 13.1, 0.88, boxstyle="round,pad=0,rounding_size=0.15", fc="none", ec="C7")
     axes.add_patch(shape)
-    axes.text(-13.85, y, room, va="center", fontweight="bold", fontsize=9)
-    axes.text(-10.2, y, textwrap.fill(purpose(room), 44), va="center", fontsize=8, linespacing=1.15)
+    text = textwrap.fill(purpose(room), 34)
+    axes.text(-13.8, y + 0.3, room, va="center", fontweight="bold", fontsize=figures.SMALL)
+    axes.text(-13.8, y - 0.14, text, va="center", fontsize=figures.SMALL, linespacing=1.05)

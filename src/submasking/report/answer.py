@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from submasking.records.photographs import PROBE, RIVAL
 from submasking.report import claims, photographs
-from submasking.report.figures import COLOURS, WIDTH, themed
+from submasking.report.figures import COLOURS, SMALL, WIDTH, themed
 from submasking.report.photo_figures import LOOKS, SHORT
 from submasking.report.photographs import Study
 from submasking.report.statistics import Estimate
@@ -42,13 +42,13 @@ def answer(frame: pd.DataFrame, studies: Sequence[Study]) -> Figure:
     if not shown:
         raise ValueError("there must be runs of fine-tuning to compare with, there are none; run the grid")
     counts = [len(rows) for rows in shown.values()]
-    figure = Figure(figsize=(WIDTH, 1.3 + 0.42 * sum(counts) + 0.3 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.46 * sum(counts) + 0.3 * len(shown)), layout="constrained")
     panels = figure.subplots(len(shown), sharex=True, squeeze=False, height_ratios=[count + 0.3 for count in counts])
     every = [found for rows in shown.values() for row in rows.values() for found in row.values()]
     right = max(2.0, *(photographs.percent(found)[2] for found in every)) + 1
     for axes, (title, rows) in zip(panels[:, 0], shown.items(), strict=True):
         _panel(axes, rows, right)
-        axes.set_title(title, fontsize=8, loc="left")
+        axes.set_title(title, fontsize=SMALL, loc="left")
     panels[-1, 0].set_xlabel("points ahead of fine-tuning the same layers")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
@@ -83,12 +83,12 @@ def _panel(axes: Axes, rows: Rows, right: float) -> None:
             named = label if place == 0 else None
             if value < EDGE:
                 axes.plot(EDGE + 0.5, height, "<", color=colour, markersize=5)
-                axes.annotate(f"{value:.0f}".replace("-", "−"), (EDGE + 1.2, height), fontsize=7, va="center")
+                axes.annotate(f"{value:.0f}".replace("-", "−"), (EDGE + 1.2, height), fontsize=SMALL, va="center")
                 axes.errorbar([], [], xerr=[], fmt=mark, color=colour, markersize=4, capsize=2, label=named)
             else:
                 axes.errorbar(value, height, xerr=[[value - low], [high - value]], fmt=mark, color=colour,
                               markersize=4, capsize=2, elinewidth=1, label=named)  # fmt: skip
     axes.set_yticks(range(len(rows)), list(rows))
-    axes.tick_params(axis="y", labelsize=7)
+    axes.tick_params(axis="y", labelsize=SMALL)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(EDGE, right)

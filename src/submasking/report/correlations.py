@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from submasking.records.analyses import Row
 from submasking.records.names import DATASETS
-from submasking.report.figures import COLOURS, WIDTH, themed, two_a_row
+from submasking.report.figures import COLOURS, SMALL, WIDTH, themed, two_a_row
 
 Tables = Mapping[str, Sequence[Row]]
 WORDS = {
@@ -46,7 +46,7 @@ def gains(tables: Tables) -> Figure:
 def questions(tables: Tables) -> Figure:
     """Every rank correlation with its 95 % interval, filled where clear; dots for the networks, a line for chance."""
     rows = pd.DataFrame(tables["correlations"]).dropna(subset=["value"]).to_dict("records")
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.34 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.37 * len(rows)), layout="constrained")
     axes = figure.subplots()
     each = pd.DataFrame(tables["networks"])
     for place, row in enumerate(rows):
@@ -58,7 +58,7 @@ def questions(tables: Tables) -> Figure:
         axes.plot([row["chance"]] * 2, [place - 0.35, place + 0.35], color=COLOURS["FFT"], linewidth=1.6)
     names = [f"{WORDS[str(row['measure'])]}:\n{row['outcome']}" for row in rows]
     axes.set_yticks(range(len(rows)), names)
-    axes.tick_params(axis="y", labelsize=8)
+    axes.tick_params(axis="y", labelsize=SMALL)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(-1.03, 1.03)
     axes.axvline(0, color=COLOURS["ZS"], linewidth=0.8)

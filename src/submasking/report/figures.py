@@ -29,8 +29,9 @@ COLOURS = {
 BARS = ("LP", "FS", "FFT", "SSM+LP", "SSFT+LP")
 # the rows of `differences` have other colours than the methods in them
 PAIRS = ("#0072B2", "#D55E00", "#999999", "#009E73", "#E69F00")
-# inches: on a phone, 358 pixels wide, the smallest letters are nine pixels high
+# inches, and points: on a phone, 358 pixels wide, the smallest letters are nine pixels high
 WIDTH = 4.6
+SMALL = 8.5
 LEGEND = 30  # letters of methods that fit on one line of a legend
 INK = {"light": "#222222", "dark": "#dddddd"}
 

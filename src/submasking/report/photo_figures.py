@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from submasking.records.photographs import FEW, POWERS, PROBE, RIVAL, RIVALS, UNLABELLED, WAYS, runs
-from submasking.report.figures import COLOURS, WIDTH, themed
+from submasking.report.figures import COLOURS, SMALL, WIDTH, themed
 from submasking.report.photographs import Study, percent, sample, table, ways
 from submasking.report.statistics import difference
 
@@ -41,7 +42,7 @@ def _title(study: Study, between: str = ", ") -> str:
 def ahead(studies: Sequence[Study], rival: str, shown: Sequence[str]) -> Figure:
     """How far ways are ahead of a rival, in points with 95 % intervals: a row for each network and folder."""
     rows = [study for study in studies if rival in ways(study) and set(shown) & set(ways(study))]
-    figure = Figure(figsize=(WIDTH, 1.1 + 0.45 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.5 * len(rows)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=LOOKS[rival][1], linewidth=1.2)
     for number, way in enumerate(shown):
@@ -54,7 +55,7 @@ def ahead(studies: Sequence[Study], rival: str, shown: Sequence[str]) -> Figure:
             axes.errorbar(value, [place + shift for place, _ in there], xerr=[value - low, high - value], fmt=mark,
                           color=colour, markersize=4, capsize=2, elinewidth=1, label=label)  # fmt: skip
     axes.set_yticks(range(len(rows)), [_title(study, "\n") for study in rows])
-    axes.tick_params(axis="y", labelsize=7)
+    axes.tick_params(axis="y", labelsize=SMALL)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("points ahead of fine-tuning the same layers")
     figure.legend(loc="outside upper center", ncols=2)
@@ -98,12 +99,12 @@ def rates(studies: Sequence[Study]) -> Figure:
             pairs = [(rate, 100 * right) for rate, right in study["curves"][way] if right >= 0]
             axes.plot(*zip(*pairs, strict=True), marker=mark, markersize=4, color=colour, linewidth=1.2,
                       label=label if axes is panels[0] else None)  # fmt: skip
-        axes.set_title(_title(study), fontsize=8)
+        axes.set_title(_title(study), fontsize=SMALL)
         axes.set_xscale("log")
     for axes in panels[len(rows) :]:
         axes.set_visible(False)
-    figure.supxlabel("learning rate of both", fontsize=8)
-    figure.supylabel("% of validation images", fontsize=8)
+    figure.supxlabel("learning rate of both", fontsize=SMALL)
+    figure.supylabel("% of validation images", fontsize=SMALL)
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
@@ -136,30 +137,58 @@ def gone(study: Study) -> Figure:
 @themed
 def sizes(studies: Sequence[Study]) -> Figure:
     """Test accuracy against bytes of a coded mask, for every way to mask the late stages."""
-    figure = Figure(figsize=(WIDTH, 1.0 + 2.2 * len(studies)), layout="constrained")
-    for axes, study in zip(np.atleast_1d(figure.subplots(len(studies))), studies, strict=True):
+    figure = Figure(figsize=(WIDTH, 1.0 + 2.6 * len(studies)), layout="constrained")
+    panels = list(zip(np.atleast_1d(figure.subplots(len(studies))), studies, strict=True))
+    for axes, study in panels:
         _accuracy_by_bytes(axes, study)
-    figure.supylabel("% of test images", fontsize=8)
-    figure.supxlabel("bits for each weight that a mask decides on", fontsize=8)
+    figure.draw_without_rendering()  # or nobody knows where a point lies, and which names would lie over others
+    for axes, study in panels:
+        _names(axes, _small(study))
+    figure.supylabel("% of test images", fontsize=SMALL)
+    figure.supxlabel("bits for each weight that a mask decides on", fontsize=SMALL)
     return figure
 
 
-def _accuracy_by_bytes(axes: Axes, study: Study) -> None:
+def _small(study: Study) -> pd.DataFrame:
+    """Rows of `table` of what changes the late stages by few bytes."""
     found = table(study)
-    small = found[found.bits.notna() & found.index.str.endswith("late") & ~found.index.isin(UNLABELLED)]
+    return found[found.bits.notna() & found.index.str.endswith("late") & ~found.index.isin(UNLABELLED)]
+
+
+def _names(axes: Axes, rows: pd.DataFrame) -> None:
+    """Name the points, each name where it lies over no other name and no other point, as far as there is room."""
+    points = axes.transData.transform(rows[["bits", "accuracy"]].to_numpy()) * 72 / axes.get_figure(root=True).dpi
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
+    for way, (x, y), point in zip(rows.index, points, rows[["bits", "accuracy"]].to_numpy(), strict=True):
+        name = str(way).removesuffix(" late").removeprefix("FS-")
+        wide = 0.58 * SMALL * len(name)
+        places = [(dx, dy) for dy in (3, -10, 13, -20, 23, -30) for dx in (5, -5 - wide)]
+        boxes = [(x + dx, y + dy, x + dx + wide, y + dy + SMALL) for dx, dy in places]
+        free = [
+            place for place, box in zip(places, boxes, strict=True) if not any(_over(box, other) for other in taken)
+        ]
+        dx, dy = (free or places)[0]
+        taken.append((x + dx, y + dy, x + dx + wide, y + dy + SMALL))
+        axes.annotate(name, tuple(point), xytext=(dx, dy), textcoords="offset points", fontsize=SMALL)
+
+
+def _over(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether two boxes (left, bottom, right, top) share an area."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _accuracy_by_bytes(axes: Axes, study: Study) -> None:
+    found, small = table(study), _small(study)
     rivals = small.index.isin([way for way in WAYS if WAYS[way].method in RIVALS])
     for part, mark, colour in ((small[~rivals], "o", LOOKS["FS-squared late"][1]), (small[rivals], "v", "#CC79A7")):
         axes.errorbar(part.bits, part.accuracy, yerr=[part.accuracy - part.low, part.high - part.accuracy], fmt=mark,
                       markersize=4, capsize=2, elinewidth=0.8, color=colour)  # fmt: skip
-    for way, row in small.iterrows():
-        name = str(way).removesuffix(" late").removeprefix("FS-")
-        axes.annotate(name, (row.bits, row.accuracy), xytext=(4, 3), textcoords="offset points", fontsize=6.5)
     for way in (PROBE, RIVAL):
         label, colour, _ = LOOKS[way]
         axes.axhline(found.accuracy[way], color=colour, linewidth=1, linestyle="--")
         axes.annotate(label, (0.01, found.accuracy[way]), xycoords=("axes fraction", "data"), ha="left", va="bottom",
-                      fontsize=6.5, color=colour)  # fmt: skip
-    axes.set_title(_title(study), fontsize=8)
+                      fontsize=SMALL, color=colour)  # fmt: skip
+    axes.set_title(_title(study), fontsize=SMALL)
     axes.set_xscale("log")
     axes.set_xlim(0.6 * small.bits.min(), 3 * small.bits.max())
     axes.xaxis.set_major_formatter("{x:g}")
@@ -186,8 +215,8 @@ def labels(studies: Sequence[Study]) -> Figure:
         axes.set_xscale("log")
         axes.set_xticks(shares, [f"{share:g}" for share in shares])
         axes.minorticks_off()
-        axes.set_title(_title(study), fontsize=8)
-    figure.supxlabel("% of the labels", fontsize=8)
-    figure.supylabel("points ahead of the probe", fontsize=8)
+        axes.set_title(_title(study), fontsize=SMALL)
+    figure.supxlabel("% of the labels", fontsize=SMALL)
+    figure.supylabel("points ahead of the probe", fontsize=SMALL)
     figure.legend(loc="outside upper center", ncols=2)
     return figure

@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from submasking.report.figures import COLOURS, WIDTH, themed
+from submasking.report.figures import COLOURS, SMALL, WIDTH, themed
 from submasking.report.statistics import LEVEL
 
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
-SMALL = 8.5  # points; on a phone nine pixels
 NAMES = {
     "masks": "masks", "masks by layer": "masks by layer", "closeness": "closeness of fine-tuned weights",
     "distance": "distance of fine-tuned weights", "density": "weights that the source keeps",

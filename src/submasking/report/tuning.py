@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from submasking.records.names import MODELS, SELF_SUPERVISED
-from submasking.report.figures import COLOURS, theme
+from submasking.report.figures import COLOURS, SMALL, WIDTH, theme
 
 PANELS = (*((model, 100.0) for model in MODELS), ("rn50-swav", 10.0), ("rn50-swav", 0.0))
-TITLES = {100.0: "{model}, all labels", 10.0: "{model}, 10 % of the labels", 0.0: "{model}, no labels"}
+TITLES = {100.0: "{model},\nall labels", 10.0: "{model},\n10 % of the labels", 0.0: "{model},\nno labels"}
 MARKERS = {"magnitude": "s", "squared": "^"}
 
 
@@ -53,12 +53,12 @@ def curves(frame: pd.DataFrame, *, dark: bool = False) -> Figure:
     """Validation accuracy against the rate, a panel for each model and share of the labels; rings are what won."""
     with theme("dark" if dark else "light"):
         shown = [panel for panel in PANELS if len(_part(frame, *panel))]
-        figure = Figure(figsize=(7.2, 2.5 * -(-len(shown) // 2)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.5 + 2.1 * -(-len(shown) // 2)), layout="constrained")
         panels = figure.subplots(-(-len(shown) // 2), 2, squeeze=False).flatten()
         handles: dict[str, Any] = {}
         for axes, (model, labels) in zip(panels, shown, strict=False):
             handles |= _panel(axes, _part(frame, model, labels))
-            axes.set_title(TITLES[labels].format(model=model), loc="left")
+            axes.set_title(TITLES[labels].format(model=model), loc="left", fontsize=SMALL)
         for axes in panels[len(shown) :]:
             axes.set_axis_off()
         for axes in panels[::2]:

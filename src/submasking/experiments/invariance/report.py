@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from submasking.experiments.invariance.experiment import REFERENCE, Variant
 from submasking.records.results import Record
-from submasking.report.figures import theme
+from submasking.report.figures import WIDTH, theme
 
 COLOURS = {"float32": "#0072B2", "bfloat16": "#D55E00", "float64": "#009E73"}
 MARKERS = {"scaled by 2": "v", "scaled by 3": "s", "shifted by 0.5": "^", "both": "o", "shifted by 1000": "D"}
@@ -38,11 +38,11 @@ def steps(record: Record) -> pd.DataFrame:
 def curves(record: Record, *, dark: bool = False) -> Figure:
     """Draw the share of mask bits that differ from the reference, and the loss, over the steps of training."""
     with theme("dark" if dark else "light"):
-        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        _differing(left, record)
-        _losses(right, record)
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3)
+        figure = Figure(figsize=(WIDTH, 6.6), layout="constrained")
+        upper, lower = figure.subplots(2, 1)
+        _differing(upper, record)
+        _losses(lower, record)
+        figure.legend(*upper.get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
 
 
