@@ -169,7 +169,7 @@ READERS = {
     "archive, tar": Reader(lambda number, folder: _archive(number, folder, packed="tar"), _read_archive),
     "picture": Reader(lambda number, folder: b"", lambda path: decoded(path, 8)),
     "record": Reader(_record, results.read_one, lies=True),
-    "study": Reader(_study, photographs._study, lies=True),
+    "study": Reader(_study, photographs.study, lies=True),
 }
 PICTURES = [(kind, number) for kind in FORMATS for number in range(2)]
 
