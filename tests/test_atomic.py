@@ -1,6 +1,7 @@
 """What is written has the rights that the umask leaves, whoever writes it."""
 
 import os
+import socket
 import stat
 
 import pytest
@@ -48,3 +49,35 @@ def test_what_a_killed_writer_has_left_is_swept_when_it_is_old_and_nothing_else(
     young.touch()
     atomic.sweep(tmp_path)
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {*others, young.name}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_what_is_no_file_is_not_replaced_by_one(kind, tmp_path):
+    """As /dev/null would be, for every program of the machine."""
+    path = tmp_path / kind
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(path))
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    before = path.stat()
+    for target in (path, link):
+        with pytest.raises(OSError, match="is a device or a pipe"):
+            atomic.write(target, "text")
+        with pytest.raises(ValueError, match="is a device or a pipe, which a file would replace; name a file"):
+            atomic.require_writable(target)
+    assert (path.stat().st_ino, path.stat().st_mode) == (before.st_ino, before.st_mode)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([kind, "link"])
+
+
+def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "latest"
+    link.symlink_to(tmp_path / "there" / "file")
+    for text in ("one", "two"):
+        atomic.write(link, text)
+        assert link.is_symlink()
+        assert (tmp_path / "there" / "file").read_text() == text
+    assert [file.name for file in (tmp_path / "there").iterdir()] == ["file"]

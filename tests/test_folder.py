@@ -113,7 +113,7 @@ def test_what_is_no_picture_by_its_name_is_counted_and_said(pictures, capsys):
     (pictures / "train" / "loose.png").write_bytes(b"")
     assert len(folder.load(pictures, "train", 8)) == 12 + 6
     said = capsys.readouterr().err
-    assert "7 files were no pictures by their name" in said
+    assert "6 files were no pictures by their name" in said
     assert all(part in said for part in (".heic 2", ".txt 1", "without ending 1", ".jpg_large 1", ".jpg2 1", "beside"))
 
 
@@ -194,3 +194,19 @@ def test_all_that_is_wrong_is_said_at_once(pictures):
     assert all(f"bad{number:02}.jpg" in said for number in range(7))
     assert all(name in said for name in ("empty", "blue", "same classes"))
     assert "\n" not in said
+
+
+def test_pictures_beside_the_class_folders_are_called_that(pictures):
+    Image.new("RGB", (9, 9), (1, 2, 3)).save(pictures / "train" / "loose.png")
+    said = []
+    folder.load(pictures, "train", 8, say=said.append)
+    assert any("pictures that lie beside the class folders, in none, were left out: 1" in note for note in said)
+
+
+def test_a_class_whose_name_is_no_text_is_named(pictures):
+    try:
+        os.mkdir(os.fsencode(pictures / "train") + b"/d\xffg")
+    except OSError:
+        pytest.skip("this file system takes text only")
+    with pytest.raises(ValueError, match=r"class folder b'd\\xffg' must be text in UTF-8"):
+        folder.load(pictures, "train", 8)

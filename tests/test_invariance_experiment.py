@@ -51,7 +51,11 @@ def test_what_is_exact_in_theory_is_exact_in_the_record(record):
 
 def test_a_record_of_the_same_recipe_is_not_computed_again(record, monkeypatch):
     monkeypatch.setattr(experiment, "observe", None)
-    assert experiment.run("smoke", "rn18-timm", "dtd", epochs=2, images=32) == record
+    again = experiment.run("smoke", "rn18-timm", "dtd", epochs=2, images=32)
+    assert again == record
+    assert list(again.series) == list(record.series)
+    assert set(report.ordered(record)) == set(record.series)
+    assert report.ordered(record)[:2] == ["float32 reference", "float32 repeated"]
     with pytest.raises(TypeError):
         experiment.run("smoke", "rn18-timm", "dtd", epochs=1, images=32)
 

@@ -100,6 +100,44 @@ def test_what_would_fail_after_training_fails_before_it(place, said, capsys):
     assert (place / "weights.safetensors").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--cache", "inf"], "--cache must be a finite number of GiB, at least 0, got inf"),
+        (["--cache", "nan"], "--cache must be a finite number of GiB, at least 0, got nan"),
+        (["--head-lr=-1"], "--head-lr must be a finite number, at least 0, got -1.0"),
+        (["--head-lr", "nan"], "--head-lr must be a finite number, at least 0, got nan"),
+        (["--seed", "9" * 23], "--seed must be a whole number of at most 64 bits"),
+        (["--std", "0", ".5", ".5"], "--std must be three finite numbers above 0"),
+        (["--std", "-1", "1", "1"], "--std must be three finite numbers above 0"),
+        (["--mean", "nan", "0", "0"], "--mean must be three finite numbers"),
+        (["--option", "global_pool="], "global_pool= does not"),
+        (["--option", "drop_path_rate=5"], "drop_path_rate=5 does not"),
+    ],
+)
+@pytest.mark.usefixtures("untrained")
+def test_a_number_that_no_training_can_use_is_refused_with_the_remedy(place, words, said, capsys):
+    assert main(training(place, *words)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert "leave it out" in line
+
+
+def test_batches_of_one_are_refused_where_statistics_follow(place, capsys):
+    assert main(training(place, "--batch-size", "1")) == 1
+    assert "batch_size must be at least 2 where statistics of batch norms follow" in capsys.readouterr().err
+
+
+def test_pictures_of_the_test_that_were_trained_on_are_said(place, capsys):
+    shutil.rmtree(place / "photos" / "test" / "red")
+    (place / "photos" / "test" / "red").symlink_to(place / "photos" / "train" / "red")
+    shutil.copy(place / "photos" / "train" / "red" / "0.png", place / "photos" / "train" / "blå" / "same.png")
+    assert main(training(place)) == 0
+    said = capsys.readouterr().err
+    assert "1 pictures to train on are in more than one class" in said
+    assert "5 of 7 pictures of test are among those to train on: what they score says nothing of new ones" in said
+
+
 def test_a_single_class_is_refused(place, capsys):
     for split in ("train", "test"):
         shutil.rmtree(place / "photos" / split / "red")
@@ -150,7 +188,7 @@ def test_a_checkpoint_that_does_not_belong_is_named_with_what_to_do(place, monke
     if change == "damage":
         checkpoint.write_bytes(checkpoint.read_bytes()[:999])
     assert main(training(place)) == 1
-    (line,) = capsys.readouterr().err.splitlines()
+    *_, line = capsys.readouterr().err.splitlines()  # after what is odd about the pictures
     assert str(checkpoint) in line
     assert "--restart" in line
     assert main(training(place, "--restart")) == 0
@@ -235,3 +273,19 @@ def test_a_terminal_that_lacks_a_character_shows_its_number(origin, task, tmp_pa
     assert b"\\u732b" in done.stdout
     assert b"\\u72ac" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_predict_does_not_follow_a_link_upwards(place, task, capsys):
+    inside = place / "photos" / "test" / "red"
+    (inside / "up").symlink_to(inside.parent)
+    capsys.readouterr()
+    assert main(predicting(place, task, inside)) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert "leads up to" in err
+
+
+def test_a_pipe_is_called_no_file(place, task, capsys):
+    os.mkfifo(place / "photos" / "test" / "red" / "pipe.png")
+    assert main(predicting(place, task, place / "photos" / "test" / "red")) == 1
+    assert "pipe.png must be a readable picture (it is no file)" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 import copy
+import random
 
 import pytest
 import torch
@@ -153,3 +154,42 @@ def test_a_loss_that_is_not_finite_stops_the_run():
     _, loader, optimizer, _ = setup()
     with pytest.raises(FloatingPointError, match="epoch 0, step 0; lower the learning rate"):
         fit(lambda batch: torch.tensor(float("nan")), loader, [optimizer], epochs=1, schedule=cosine(), progress=False)
+
+
+def test_a_bit_that_flips_in_a_checkpoint_is_refused_or_harmless(tmp_path):
+    """torch reads numbers without looking at the checksums that its files have."""
+    torch.manual_seed(0)
+    path, whole = tmp_path / "training.checkpoint", {}
+
+    def train(stop=None):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(40, 30)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        batches = [torch.randn(8, 40) for _ in range(2)]
+
+        def ended(epoch):
+            if epoch == stop:
+                raise KeyboardInterrupt
+
+        fit(
+            lambda batch: model(batch).square().mean(), batches, [optimizer], epochs=4, schedule=cosine(),
+            state={"model": model}, checkpoint=path, checkpoint_seconds=0.0, on_epoch=ended, progress=False,
+        )  # fmt: skip
+        return {name: value.clone() for name, value in model.state_dict().items()}
+
+    whole = train()
+    path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        train(stop=2)
+    good, dice, refused = path.read_bytes(), random.Random(0), 0
+    for _ in range(80):
+        damaged = bytearray(good)
+        damaged[dice.randrange(len(good))] ^= 1 << dice.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            after = train()
+        except ValueError:
+            refused += 1
+        else:
+            assert all(torch.equal(after[name], value) for name, value in whole.items())
+    assert refused > 40

@@ -6,6 +6,7 @@ who debug the theme.
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from fontTools import subset
 
 SCRIPT, STYLE = Path("scripts") / "fontawesome.js", Path("styles") / "pydata-sphinx-theme.css"
 FONTS, FONT = Path("vendor") / "fontawesome" / "webfonts", "fa-solid-900"
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells all that it does
 SOURCE = re.compile(rf'url\(([^)]*/{FONT})\.woff2\) format\("woff2"\),url\([^)]*\.ttf\) format\("truetype"\)')
 NAME = re.compile(r"\bfa-([a-z0-9-]+)")
 # name:[width,height,["other name"],"code","path"], in the script, and .fa-name:before{content:"code"} in the style

@@ -135,13 +135,22 @@ def _load(app: Any, config: Any) -> None:
     if asked != config.book_profile:
         config.book_profile = asked
         config.html_title = f"{config.html_title or config.project}, profile {asked}"
-        told = f"Numbers, tables and figures: profile <b>{asked}</b>. The text was written for profile {HOME}."
-        config.html_theme_options = dict(config.html_theme_options) | {"announcement": told}
+        _announce(config, f"profile <b>{asked}</b>. The text was written for profile {HOME}.")
         documents = [list(document) for document in config.latex_documents or ()]
         for document in documents:
             document[2] = f"{document[2]} (profile {asked})"
         config.latex_documents = [tuple(document) for document in documents]
     app.shelf = Shelf.load(asked)
+    if app.shelf.own and asked == HOME and app.shelf.records:
+        seeds = len({record.seed for record in app.shelf.records})
+        whose = "your own grid, one seed" if seeds == 1 else f"your own grid, {seeds} seeds"
+        _announce(config, f"<b>{whose}</b>. The text was written for the records that the project ships.")
+
+
+def _announce(config: Any, what: str) -> None:
+    """Say on each page what its numbers are, where the text was written for others."""
+    options = getattr(config, "html_theme_options", None) or {}
+    config.html_theme_options = dict(options) | {"announcement": f"Numbers, tables and figures: {what}"}
 
 
 def _outdated(app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:

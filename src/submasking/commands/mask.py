@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def run(given: argparse.Namespace) -> int:
     _require_place(given)
     if given.size is not None and given.size < 1:
         raise ValueError(f"--size must be at least 1, got {given.size}; leave it out for the network's own")
+    _require_numbers(given)
     given.device = choose(given.device)
     if given.lr is None and (given.init == "squared" or given.norms == "freeze"):
         # the usual rates are for a constant start and statistics that follow: with others they ruin the network
@@ -153,6 +155,20 @@ def run(given: argparse.Namespace) -> int:
     checkpoint.unlink(missing_ok=True)
     inspect.run(argparse.Namespace(file=given.out, json=given.json))
     return 0
+
+
+def _require_numbers(given: argparse.Namespace) -> None:
+    """Refuse what no training could use, before the network is built."""
+    ranges = {
+        "--cache": (given.cache, 0 <= given.cache < math.inf, "a finite number of GiB, at least 0"),
+        "--head-lr": (given.head_lr, 0 <= given.head_lr < math.inf, "a finite number, at least 0"),
+        "--seed": (given.seed, -(2**63) <= given.seed < 2**64, "a whole number of at most 64 bits"),
+        "--mean": (given.mean, all(map(math.isfinite, given.mean or ())), "three finite numbers"),
+        "--std": (given.std, all(0 < each < math.inf for each in given.std or ()), "three finite numbers above 0"),
+    }
+    for name, (value, fits, wanted) in ranges.items():
+        if not fits:
+            raise ValueError(f"{name} must be {wanted}, got {value}; leave it out for the usual one")
 
 
 def _require_place(given: argparse.Namespace) -> None:

@@ -45,7 +45,7 @@ def run(task: Run, *, notebook: dict[str, Any] | None = None, progress: bool = T
         **found,
         **surroundings(described(device(task.profile))),
     )
-    results.write(record, results_folder(task.profile) / "records")
+    record = results.kept(record, results_folder(task.profile) / "records")
     task.checkpoint_file.unlink(missing_ok=True)  # not before: until here the training could be lost
     return record
 

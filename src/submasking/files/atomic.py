@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of an OSError after which no other file can be written either
+NO_FILE = "must be a file to write, but is a device or a pipe, which a file would replace"
 ABANDONED = 3600.0  # seconds after which nobody writes to a file any more: none takes minutes
 _PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
@@ -22,14 +23,18 @@ def replacing(path: Path) -> Iterator[Path]:
     """A new empty file beside `path`, to be written by name; it takes the place of `path` when the block ends.
 
     When the block raises, `path` stays as it was. Missing folders are made. The file gets the rights that the umask
-    leaves.
+    leaves. A link stays a link: what it leads to is replaced.
 
     Args:
         path: the file to be.
 
     Raises:
-        OSError: the folder cannot be made or written to.
+        OSError: the folder cannot be made or written to, or what is there is no file, as /dev/null.
     """
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
+    if _is_device(path):  # which would be replaced by a file, for every program of the machine
+        raise OSError(errno.EINVAL, NO_FILE, str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")  # a name has at most 255 bytes
     made = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)  # not mkstemp: its files are for one user only
@@ -61,11 +66,18 @@ def require_writable(path: Path) -> None:
     try:
         if path.is_dir():
             raise ValueError(f"{path} must be a file to write, but is a folder; name a file in it")
+        if _is_device(path):
+            raise ValueError(f"{path} {NO_FILE}; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise ValueError(f"{path} must be a file that can be written ({error}); choose another place") from error
+
+
+def _is_device(path: Path) -> bool:
+    """Whether there is something that is neither a file nor a folder: a device, a pipe, a socket."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def write(path: Path, content: str | bytes) -> None:

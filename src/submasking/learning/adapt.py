@@ -168,6 +168,14 @@ def adapt(
             f"head must be for a method with labels, {wanted} here; got {tuple(head.weight.shape)} for {method}"
         )
     trunk = copy.deepcopy(backbone.trunk).to(device)
+    follow = plan.norms == "adapt" and any(
+        isinstance(each, nn.modules.batchnorm._BatchNorm) for each in trunk.modules()
+    )
+    if batch_size == 1 and follow:
+        raise ValueError(
+            "batch_size must be at least 2 where statistics of batch norms follow the images, got 1; take more images a"
+            " step, or hold the statistics with norms='freeze' (--norms freeze)"
+        )
     # a preset that comes with its backbone is meant, whatever share it masks; one that is asked for by name may not be
     chosen = select or called(backbone.preset)
     split = Split(trunk, from_stage, images.images.shape[-1]) if from_stage else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +155,9 @@ def _save(path: Path, state: Mapping[str, Any], history: History, epoch: int, id
 def _resume(path: Path, state: Mapping[str, Any], history: History, identity: dict[str, Any]) -> int:
     """Put everything back; returns the epoch to go on with."""
     try:
+        with zipfile.ZipFile(path) as archive:  # torch reads numbers without looking at their checksums
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"{damaged} in it is damaged")
         content = torch.load(path, weights_only=True, map_location="cpu")  # it may go on elsewhere
         before = content["identity"]
         if different := sorted(name for name in before | identity if before.get(name) != identity.get(name)):

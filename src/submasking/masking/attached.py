@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from submasking.masking import strays
 from submasking.masking.criteria import mask_gradient
 from submasking.masking.optimizer import dense_gradient
 from submasking.masking.state import MaskState
@@ -46,6 +47,7 @@ def _before_step(
     for target in masking.targets:
         masking.require_unpruned(target.name, masking.parameter(target.name))
     outside.update({name: torch.isposinf(scores) for name, scores in masking.scores().items()})
+    strays.learns(masking)
     masking.watch.look(masking.model)
     given = "closure" in keywords
     closure = keywords["closure"] if given else arguments[1] if len(arguments) > 1 else None

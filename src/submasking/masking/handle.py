@@ -201,9 +201,16 @@ class Masking(MaskState):
             The model, without hooks or extra buffers. The handle keeps the frozen weights and scores.
 
         Raises:
-            ValueError: if that was done already.
+            ValueError: if that was done already, or the masked weights are not those of the masks: another optimizer,
+                an average of models or an edit has been there; nothing is changed then.
         """
         self.require_masked()
+        if odd := self.inexact():
+            raise ValueError(
+                f"what is baked must be the weights under their masks; {len(odd)} of {len(self.targets)} masked"
+                f" parameters, first {odd[0]!r}, are not: another optimizer, an average of models or an edit has been"
+                " there; call masking.apply() to write the masked weights anew, or unbake() for the original ones"
+            )
         kept = {target.name: self.tensors(target.name) for target in self.targets}
         now = dict(self.model.named_parameters())
         for target in self.targets:
@@ -224,6 +231,22 @@ class Masking(MaskState):
         self._stop_ignoring(added)
         delattr(self.model, HANDLE)
         return self.model
+
+    @torch.no_grad()
+    def inexact(self) -> list[str]:
+        """Return the names of the masked parameters that are not theta or 0 (or theta / alpha) under their masks."""
+        return [target.name for target in self.targets if not self._exact(target.name)]
+
+    def _exact(self, name: str) -> bool:
+        frozen, scores = self.tensors(name)
+        there: Tensor = self.parameter(name)
+        if there.shape != frozen.shape or there.dtype != frozen.dtype:
+            return False
+        wanted = effective(frozen, self.criterion(scores), self.rescale)
+        if self.rescale == "none":
+            return torch.equal(there, wanted)
+        # a cast rounds theta / alpha, not theta
+        return torch.allclose(there, wanted, rtol=4 * torch.finfo(frozen.dtype).eps, atol=0.0)
 
     @torch.no_grad()
     def unbake(self) -> nn.Module:

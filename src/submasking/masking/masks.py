@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from submasking.masking import past
+from submasking.masking import past, strays
 from submasking.masking.checks import check_filled, check_model, check_plain
 from submasking.masking.criteria import Criterion, Threshold, check_rescale
 from submasking.masking.handle import HANDLE, Masking
@@ -121,6 +121,7 @@ def mask(
         model.register_load_state_dict_post_hook(masking._on_loaded),
     )
     setattr(model, HANDLE, masking)
+    strays.expect(masking)
     _ignore_in_ddp(model, masking.own_buffers())
     masking.apply()
     return masking

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from submasking.masking import strays
 from submasking.masking.criteria import Criterion, Threshold, alpha, mask_gradient, write_effective
 from submasking.masking.state import MaskState
 
@@ -92,6 +93,7 @@ class MaskSGD(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        strays.learns(self.masking)
         self.masking.watch.look(self.masking.model)
         live = self._live(self.param_groups[0]["params"])
         self.masking.watch.require_gradients(self._received(live))

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from submasking.masking.checks import strangers
-from submasking.masking.criteria import effective
 from submasking.masking.handle import Masking
 from submasking.masking.past import changed
 from submasking.masking.structure import rebuilt, wrapped_part
@@ -57,7 +56,7 @@ def _faults(masking: Masking) -> Iterator[str]:
         untied = [name for name in target.names if parameters.get(name) is not parameters.get(target.name)]
         if untied:
             yield f"{untied[0]!r} was tied to {target.name!r}, and is not any more; tie them again"
-    odd = [name for name in masking.frozen() if not _exact(masking, name)]
+    odd = masking.inexact()
     if odd:
         yield (
             f"{len(odd)} of {len(masking.targets)} masked parameters, first {odd[0]!r}, are not theta or 0 under their"
@@ -94,15 +93,3 @@ def _fell_ill(now: Tensor | None, before: Tensor) -> bool:
         return False
     known = before.isfinite() if before.shape == now.shape else torch.tensor(True)
     return bool((~now.isfinite() & known.to(now.device)).any())
-
-
-def _exact(masking: Masking, name: str) -> bool:
-    frozen, scores = masking.tensors(name)
-    there: Tensor = masking.parameter(name)
-    if there.shape != frozen.shape or there.dtype != frozen.dtype:
-        return False
-    wanted = effective(frozen, masking.criterion(scores), masking.rescale)
-    if masking.rescale == "none":
-        return torch.equal(there, wanted)
-    # a cast rounds theta / alpha, not theta
-    return torch.allclose(there, wanted, rtol=4 * torch.finfo(frozen.dtype).eps, atol=0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
 import unicodedata
 from collections import defaultdict
@@ -57,10 +59,33 @@ def load_all(
             say(f"{split.place}: {note}")
         if images := _read(split, size, limit, faults, say):
             found[split.name] = ImageSet(*images, tuple(split.classes), f"{folder.name} {split.name}")
+    if not faults:
+        _say_copies(folder, found, say)
     if faults:
         many = f"{len(faults)} faults in {folder}: " if len(faults) > 1 else ""
         raise ValueError(many + first(faults, "; "))
     return found
+
+
+def _say_copies(folder: Path, found: dict[str, ImageSet], say: Say) -> None:
+    """Say which pictures are the same, pixel for pixel as they are rendered: a score on training images says little."""
+    train = found.get("train")
+    if train is None:
+        return
+    labels: defaultdict[bytes, set[int]] = defaultdict(set)
+    for pixels, label in zip(train.images, train.labels.tolist(), strict=True):
+        labels[_digest(pixels)].add(label)
+    if several := sum(len(classes) > 1 for classes in labels.values()):
+        say(f"{folder}: {several} pictures to train on are in more than one class")
+    for name, split in found.items():
+        same = 0 if name == "train" else sum(_digest(pixels) in labels for pixels in split.images)
+        if same:
+            say(f"{folder}: {same} of {len(split)} pictures of {name} are among those to train on: what they score says"
+                " nothing of new ones")  # fmt: skip
+
+
+def _digest(pixels: Tensor) -> bytes:
+    return hashlib.blake2b(pixels.numpy().tobytes(), digest_size=16).digest()
 
 
 @dataclass
@@ -84,7 +109,7 @@ def _split(folder: Path, name: str) -> _Split:
     for picture in split.listing.pictures:
         inside = picture.relative_to(place).parts
         if len(inside) == 1:
-            split.listing.left_out["beside the class folders"] += 1
+            split.listing.beside += 1
         else:
             split.classes[unicodedata.normalize("NFC", inside[0])].append(picture)
     split.faults += [
@@ -92,11 +117,21 @@ def _split(folder: Path, name: str) -> _Split:
         for paths in folders.values()
         if len(paths) > 1
     ]
+    split.faults += [
+        f"{place}: the name of the class folder {os.fsencode(label)!r} must be text in UTF-8, it is not; rename it"
+        for label in folders
+        if not _is_text(label)
+    ]
     empty = [str(folders[label][0]) for label, pictures in split.classes.items() if not pictures]
     if empty or not folders:
         without = f"none in {first(empty)}" if empty else "there is no folder"
         split.faults.append(f"{place} must hold one folder per class with at least one picture in each ({without})")
     return split
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; bytes of a name that are none Python keeps as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _place(folder: Path, split: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -144,6 +145,8 @@ def _whole(
 ) -> Backbone:
     """All that is known of a network with its weights."""
     trunk, size = backbone.trunk.eval().to(memory_format=torch.channels_last), size or backbone.size
+    if options:
+        _require_trainable(trunk, size, options)
     return replace(
         backbone,
         width=_width(trunk, size, architecture),
@@ -267,6 +270,21 @@ def _packaged(weights: Path | None, options: dict[str, Any]) -> Backbone:
 
 
 @torch.no_grad()
+def _require_trainable(trunk: nn.Module, size: int, options: dict[str, Any]) -> None:
+    """Try what options have made of a network: a constructor takes many that no training can use."""
+    said = ", ".join(f"{name}={value}" for name, value in options.items())
+    try:
+        made = copy.deepcopy(trunk).train()(torch.zeros(2, 3, size, size))
+        why = "" if made.dim() == 2 else f"an image becomes a tensor of {tuple(made.shape[1:])}, not a vector"
+    except Exception as error:  # whatever a network raises
+        why = str(error).partition("\n")[0]
+    if why:
+        raise ValueError(
+            f"options must leave a network that turns images into vectors and trains; {said} does not ({why}); leave it"
+            " out, or give another value"
+        )
+
+
 def _width(trunk: nn.Module, size: int, architecture: str) -> int:
     """Length of the features, by trying: what libraries say of a network is not always what comes out of it."""
     try:

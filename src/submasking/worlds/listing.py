@@ -26,12 +26,14 @@ class Listing:
         folders: folders that were entered.
         left_out: how many files are no pictures by their names, by the names' endings.
         links: links that were not followed, and why.
+        beside: how many pictures lie beside the class folders, where there must be such.
     """
 
     pictures: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     links: list[str] = field(default_factory=list)
+    beside: int = 0
 
     def notes(self) -> list[str]:
         """What was left out, in a sentence each."""
@@ -42,6 +44,8 @@ class Listing:
                 "1 file was no picture by its name" if total == 1 else f"{total} files were no pictures by their name"
             )
             said.append(f"{many}: {kinds}")
+        if self.beside:
+            said.append(f"pictures that lie beside the class folders, in none, were left out: {self.beside}")
         if self.links:
             many = "1 link was" if len(self.links) == 1 else f"{len(self.links)} links were"
             said.append(f"{many} not followed: {first(self.links)}")
@@ -80,6 +84,9 @@ def _walk(folder: Path, root: Path, entered: set[Path], found: Listing, endings:
             real = path.resolve()
             if path.is_symlink() and (real in entered or _comes_anyway(real, root)):
                 found.links.append(f"{path} leads to {real}, which is read anyway")
+                continue
+            if path.is_symlink() and root.is_relative_to(real):
+                found.links.append(f"{path} leads up to {real}, where this folder lies")
                 continue
             entered.add(real)
             found.folders.append(path)

@@ -63,7 +63,13 @@ def decoded(path: Path, size: int, *, say: Say = lambda _: None) -> UInt8[Tensor
 def rendered(path: Path, *, say: Say = lambda _: None) -> Image.Image:
     """A picture in RGB, eight bits a channel; arguments and errors as of `decoded`."""
     if not path.is_file():  # a pipe would be waited for
-        why = "the link leads nowhere" if path.is_symlink() else "there is no such file"
+        why = (
+            "it is no file"
+            if path.exists()
+            else "the link leads nowhere"
+            if path.is_symlink()
+            else "there is no such file"
+        )
         raise ValueError(f"{path} must be a readable picture ({why}); correct the path")
     try:
         with warnings.catch_warnings():

@@ -288,8 +288,7 @@ def run(
         notebook=_portable(notebook or {}),
         **surroundings(),
     )
-    results.write(record, results_folder(name) / "records")
-    return record
+    return results.kept(record, results_folder(name) / "records")
 
 
 def _observe_all(

@@ -19,6 +19,11 @@ CONTROLS = {"learning rate only": ":", "threshold only": "--", "initial score on
 SMOOTH = 13  # steps of the running mean of the loss
 
 
+def ordered(record: Record) -> list[str]:
+    """Keys of all runs of the record in their order; the file has them by the alphabet."""
+    return [Variant(**given).key for given in record.recipe["variants"]]
+
+
 def shown(record: Record) -> list[Variant]:
     """Return the runs of the record, without the references."""
     found = [Variant(**given) for given in record.recipe["variants"]]
