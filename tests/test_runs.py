@@ -71,11 +71,13 @@ def test_the_mask_file_of_a_run_gives_its_masks_back(smoke_results):
 
 def test_whole_tasks_are_saved_anew_smaller_and_the_same(smoke_results):
     runs.run(smoke("FS"), progress=False)
-    (found,) = whole_tasks.read("smoke", "rn18-timm")
-    assert found["rounded"] < found["exact"] < found["plain"]
-    assert found["bits"] >= 10
-    assert (found["bits"] > 10) == (found["changed"] > 0) == found["more"]
-    assert 0 < found["moved"] < 0.1
+    every = whole_tasks.read("smoke", "rn18-timm")  # those of other tests, too
+    assert every
+    for found in every:
+        assert found["rounded"] < found["exact"] < found["plain"]
+        assert found["bits"] >= 10
+        assert (found["bits"] > 10) == (found["changed"] > 0) == found["more"]
+        assert 0 < found["moved"] < 0.1
 
 
 def test_a_mask_file_gives_the_accuracy_that_its_run_recorded(smoke_results):

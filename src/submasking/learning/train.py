@@ -157,7 +157,7 @@ def _resume(path: Path, state: Mapping[str, Any], history: History, identity: di
     try:
         with zipfile.ZipFile(path) as archive:  # torch reads numbers without looking at their checksums
             if (damaged := archive.testzip()) is not None:
-                raise ValueError(f"{damaged} in it is damaged")
+                raise zipfile.BadZipFile(f"it must hold what was written; {damaged} is damaged; take another copy")
         content = torch.load(path, weights_only=True, map_location="cpu")  # it may go on elsewhere
         before = content["identity"]
         if different := sorted(name for name in before | identity if before.get(name) != identity.get(name)):

@@ -19,7 +19,8 @@ PATIENCE = 3  # steps
 class Masked(Protocol):
     """What is asked of the handle of a masked model."""
 
-    baked: bool
+    @property
+    def baked(self) -> bool: ...
 
     def scores(self) -> dict[str, Tensor]: ...
     def parameter(self, name: str) -> nn.Parameter: ...

@@ -157,7 +157,9 @@ def _small(study: Study) -> pd.DataFrame:
 
 def _names(axes: Axes, rows: pd.DataFrame) -> None:
     """Name the points, each name where it lies over no other name and no other point, as far as there is room."""
-    points = axes.transData.transform(rows[["bits", "accuracy"]].to_numpy()) * 72 / axes.get_figure(root=True).dpi
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    points = axes.transData.transform(rows[["bits", "accuracy"]].to_numpy()) * 72 / figure.dpi
     taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
     for way, (x, y), point in zip(rows.index, points, rows[["bits", "accuracy"]].to_numpy(), strict=True):
         name = str(way).removesuffix(" late").removeprefix("FS-")
