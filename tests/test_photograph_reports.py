@@ -129,7 +129,7 @@ def test_the_page_takes_its_numbers_from_the_records(kept, asked, shown):
         ("accuracy; net; stones; LP", "no study of net on stones"), ("bits; net; FS", "a way must be one of"),
         ("bits; nets; FS late", "no study of nets"), ("score; *; LP; FS all", "one of the families"),
         ("signs; 0.5", "no study has both"), ("setting; net; colour", "no setting"), ("alike; LP; LP", "no study has"),
-        ("few; 10; net; FS late; LP", "with 10 % of the labels"),
+        ("few; 10; birds; net; FS late; LP", "with 10 % of the labels"),
     ],
 )  # fmt: skip
 def test_what_no_record_has_is_refused(kept, asked, said):
@@ -140,7 +140,9 @@ def test_what_no_record_has_is_refused(kept, asked, said):
 def test_a_number_with_few_labels_is_of_the_runs_that_saw_them(monkeypatch):
     monkeypatch.setattr(photos, "studies", lambda network="*": [study(few=(5.0, 25.0))])
     monkeypatch.setattr(photos, "files", list)
-    all_labels, few = (photos.evaluate(asked) for asked in ("ahead; net; FS late; LP", "few; 5; net; FS late; LP"))
+    all_labels, few = (
+        photos.evaluate(asked) for asked in ("ahead; net; FS late; LP", "few; 5; birds; net; FS late; LP")
+    )
     assert all_labels.text.count("points") == few.text.count("points") == 1
     assert "5 % of the labels" in few.hover
     assert "of the labels" not in all_labels.hover

@@ -4,7 +4,7 @@ The role's words, split by semicolons; a network may be * for all:
 
     accuracy; mobilenetv2_035; cifar10; FS late   mean over the seeds, in percent
     ahead; mobilenetv2_035; FS late; FFT late     difference over the test images of all folders, with interval
-    few; 10; mobilenetv2_035; SSM late; LP        the same with 10 % of the labels
+    few; 10; dtd10; mobilenetv2_035; SSM late; LP   the same with 10 % of the labels, on one folder
     score; *; FS late; FFT late                   wins, ties and losses over the studies ("1 / 3 / 8")
     verdict; FS late; FFT late                    for each network: ahead, behind, or not told apart
     bits; mobilenetv2_035; FS late                bits of a masked weight, mean over the folders
@@ -99,16 +99,18 @@ def _accuracy(words: Words) -> tuple[str, str]:
     return number.text, number.hover
 
 
-def _ahead(words: Words, share: float = 100.0) -> tuple[str, str]:
+def _ahead(words: Words, share: float = 100.0, folder: str = "") -> tuple[str, str]:
     network, first, second = words
-    found = _with([first, second], network, share)
+    found = [study for study in _with([first, second], network, share) if folder in ("", study["name"])]
+    if not found:
+        raise ValueError(f"no study of {network} on {folder} has {first} and {second} with {share:g} % of the labels")
     value, low, high = photographs.percent(photographs.together(found, first, second, share))
     seen = "" if share == 100 else f" with {share:g} % of the labels"
     return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]", f"{first} minus {second}{seen}, {_where(found)}"
 
 
 def _few(words: Words) -> tuple[str, str]:
-    return _ahead(words[1:], float(words[0]))
+    return _ahead(words[2:], float(words[0]), words[1])
 
 
 def _compared(first: str, second: str, network: str = "*") -> pd.DataFrame:
@@ -240,7 +242,7 @@ def _accuracy_of(study: Study, way: str, row: Any) -> Number:
 KINDS: dict[str, tuple[int, Callable[[Words], tuple[str, str]]]] = {
     "accuracy": (3, _accuracy),
     "ahead": (3, _ahead),
-    "few": (4, _few),
+    "few": (5, _few),
     "score": (3, _score),
     "verdict": (2, _verdict),
     "bits": (2, _column("bits", "{:.2f}")),

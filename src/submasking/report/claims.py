@@ -289,7 +289,7 @@ CLAIMS = (
         "this book",
         grid_pair("SSM-squared+LP", "SSM+LP", ahead, percent=10.0, models=(SWAV,)),
         photo_pair("SSM-squared late", "SSM late", ahead, 10.0),
-        "more networks and sets: photographs are one set here",
+        "more networks and sets: photographs are two sets of one network here",
     ),
     Claim(
         "With a tenth of the labels, masks learnt on all images without them are ahead of masks learnt on those with.",
