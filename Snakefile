@@ -42,7 +42,6 @@ MEMORY = 16_000 if PAPER else 2_000  # a guess; a run of tiny was seen to hold 1
 # The longest chain first: the backbone that feeds the self-supervised runs, then those with the most runs,
 # and of the analyses the one that would else be alone at the end, with all cores but one idle.
 FIRST = grid.UNLABELLED_MODEL
-LONGEST = 3
 watch = Watch(PROFILE, SEEDS)
 
 if JOB not in ("run", "notebook"):
@@ -203,7 +202,7 @@ for stem in NOTEBOOKS:
         params:
             stem=stem,
             recipes=digest([run.recipe() for run in grid.notebook_runs(stem, PROFILE, SEEDS)]),
-        priority: LONGEST if NOTEBOOKS[stem][0] == grid.LONGEST else max(map(before_others, models(stem)))
+        priority: 3 if NOTEBOOKS[stem][0] == grid.LONGEST else max(map(before_others, models(stem)))
         resources:
             gpu=gpus(stem),
             mem_mb=MEMORY,

@@ -132,17 +132,18 @@ def _report(name: str) -> Any:
 
 
 def _absent(books: Shelf, what: str, stem: str) -> nodes.Node:
-    text = (
+    return _note(
         f"This {what} shows the analysis {stem}, which the records of profile {books.profile} lack: {COMMAND} makes it."
     )
-    return nodes.note("", nodes.paragraph("", text), classes=["absent"])
 
 
 def _lacking(what: str, stem: str) -> nodes.Node:
     """A note in the place of what the reader's own grid cannot show."""
-    return nodes.note(
-        "", nodes.paragraph("", f"This {what} shows what the analysis {stem} found: {LACKS}."), classes=["absent"]
-    )
+    return _note(f"This {what} shows what the analysis {stem} found: {LACKS}.")
+
+
+def _note(text: str) -> nodes.Node:
+    return nodes.note("", nodes.paragraph("", text), classes=["absent"])
 
 
 def _spec(heads: list[str], cells: list[list[str]], numeric: list[bool]) -> str:

@@ -59,11 +59,10 @@ def load_all(
             say(f"{split.place}: {note}")
         if images := _read(split, size, limit, faults, say):
             found[split.name] = ImageSet(*images, tuple(split.classes), f"{folder.name} {split.name}")
-    if not faults:
-        _say_copies(folder, found, say)
     if faults:
         many = f"{len(faults)} faults in {folder}: " if len(faults) > 1 else ""
         raise ValueError(many + first(faults, "; "))
+    _say_copies(folder, found, say)
     return found
 
 

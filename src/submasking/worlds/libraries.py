@@ -274,7 +274,8 @@ def _require_trainable(trunk: nn.Module, size: int, options: dict[str, Any]) -> 
     """Try what options have made of a network: a constructor takes many that no training can use."""
     said = ", ".join(f"{name}={value}" for name, value in options.items())
     try:
-        made = copy.deepcopy(trunk).train()(torch.zeros(2, 3, size, size))
+        with torch.random.fork_rng(devices=[]):  # dropout draws
+            made = copy.deepcopy(trunk).train()(torch.zeros(2, 3, size, size))
         why = "" if made.dim() == 2 else f"an image becomes a tensor of {tuple(made.shape[1:])}, not a vector"
     except Exception as error:  # whatever a network raises
         why = str(error).partition("\n")[0]
@@ -285,6 +286,7 @@ def _require_trainable(trunk: nn.Module, size: int, options: dict[str, Any]) -> 
         )
 
 
+@torch.no_grad()
 def _width(trunk: nn.Module, size: int, architecture: str) -> int:
     """Length of the features, by trying: what libraries say of a network is not always what comes out of it."""
     try:
