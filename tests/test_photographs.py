@@ -86,8 +86,14 @@ def test_a_study_of_all_ways_is_kept_and_read_as_it_was(settings, tmp_path, caps
     assert set(map(tuple, rates.values())) == {study.RATES}
     # three ways of one seed, twice, and two seeds of three ways
     assert len(kept["alike"]) == 9
+    # the record has all that is asked for; without it, all trials are still there
     assert program.main(asked) == 0
-    assert "(read)" in capsys.readouterr().out
+    assert "(read)" not in capsys.readouterr().out
+    assert records.read(tmp_path / "results" / "photographs") == [kept]
+    shutil.rmtree(tmp_path / "results" / "photographs")
+    assert program.main(asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("(read)" in line for line in lines) == sum(line.startswith("[") for line in lines) > 0
     (again,) = records.read(tmp_path / "results" / "photographs")
     assert {name: value for name, value in again.items() if name != "created"} == {
         name: value for name, value in kept.items() if name != "created"

@@ -1,6 +1,7 @@
 """No number of the book is typed by hand: whatever holds a digit in prose is named here, with its reason."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,3 +144,11 @@ def test_prose_is_what_no_role_code_or_option_made():
 def test_a_directive_that_nobody_has_classed_is_an_error():
     with pytest.raises(ValueError, match="got 'tip': say here whether it is prose"):
         prose.of("```{tip}\nIt gains 5 points.\n```\n")
+
+
+@pytest.mark.parametrize("page", sorted(BOOK.glob("*.md")), ids=lambda page: page.stem)
+def test_each_column_of_a_table_has_a_heading(page):
+    """A screen reader reads it out before each cell."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    heads = [line for line, rule in pairwise(lines) if re.fullmatch(r"\|[\s|:-]+\|", rule)]
+    assert [head for head in heads if "" in map(str.strip, head.strip("|").split("|"))] == []
