@@ -21,7 +21,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 # nothing that brings torch: a grid with nothing to do is planned in the time that Snakemake itself takes
-from submasking.experiments import cost, forecast, grid, notebooks, sole
+from submasking.experiments import cost, forecast, grid, notebooks, sole, work
 from submasking.experiments.progress import Watch
 from submasking.experiments.run import Run
 from submasking.files import atomic
@@ -39,9 +39,7 @@ NOTEBOOKS = grid.notebooks(PROFILE, SEEDS)
 MAKERS = grid.makers(PROFILE, SEEDS)
 THREADS = int(os.environ.get("OMP_NUM_THREADS", 1))  # what a cluster is asked for is what a run will use
 MEMORY = 16_000 if PAPER else 2_000  # a guess; a run of tiny was seen to hold 1,131 MiB
-# The longest chain first: the backbone that feeds the self-supervised runs, then those with the most runs,
-# and of the analyses the one that would else be alone at the end, with all cores but one idle.
-FIRST = grid.UNLABELLED_MODEL
+LEFT = work.until_the_end(PROFILE, SEEDS)  # what has most after it starts first, lest it end alone
 watch = Watch(PROFILE, SEEDS)
 
 if JOB not in ("run", "notebook"):
@@ -70,15 +68,10 @@ def needs_of(wildcards):
     return [str(file) for file in (*origin.pretrained(run.model, PROFILE, run.seed), *learnt)]
 
 
-def before_others(model):
-    """Priority of what a model's backbone is needed for."""
-    return 2 if model == FIRST else int(model in profile(PROFILE).control_models)
-
-
 def rank(run):
-    """Hours, so that the longest run comes first; of the embedded world, where all are short, those of one model."""
+    """Hours, so that the longest run comes first; of the embedded world, where all are short, what comes after it."""
     if not PAPER:
-        return 2 if run.model == FIRST else 1
+        return round(LEFT[MAKERS[run]])
     known = STEPS or forecast.shipped_steps()
     return 1 + round(cost.seconds(run, known.seconds, known.batch) / 3600)
 
@@ -144,7 +137,7 @@ rule backbone:
         number=r"\d+",
     params:
         recipe=lambda wildcards: digest(origin.of(wildcards.model, PROFILE, seed=int(wildcards.number))),
-    priority: lambda wildcards: 1 + before_others(wildcards.model)
+    priority: lambda wildcards: round(LEFT[wildcards.model])
     log:
         str(FOLDER / "logs" / "backbone-{model}-{number}.txt"),
     resources:
@@ -202,7 +195,7 @@ for stem in NOTEBOOKS:
         params:
             stem=stem,
             recipes=digest([run.recipe() for run in grid.notebook_runs(stem, PROFILE, SEEDS)]),
-        priority: 3 if NOTEBOOKS[stem][0] == grid.LONGEST else max(map(before_others, models(stem)))
+        priority: round(LEFT[stem])
         resources:
             gpu=gpus(stem),
             mem_mb=MEMORY,

@@ -16,7 +16,6 @@ UNTRAINED = ("ZS", "LP")  # they need no training: every model has them
 # What a grid runs with the first of its seeds only: this, and the models that no control has, unless asked for by name.
 ONCE = ("FS-magnitude", "FS-frozen")
 GRID = "grid.json"  # what a whole grid leaves: its seeds, notebooks, commit
-LONGEST = "equal_storage"  # of the analyses, a notebook that trains much of its own
 # the model that the grid adapts without labels
 UNLABELLED_MODEL = "rn50-swav"
 
@@ -26,13 +25,15 @@ class Reads(NamedTuple):
 
     Attributes:
         methods: of the runs; none where it reads no runs.
-        model: whose; "all" for every one.
+        model: whose; "all" for every one of `models`.
         labels: percent of the labels that they saw; none for all.
+        models: those that it can be asked about.
     """
 
     methods: tuple[str, ...]
     model: str = "all"
     labels: tuple[float, ...] = ()
+    models: tuple[str, ...] = MODELS
 
 
 ANALYSES: dict[str, Reads] = {
@@ -43,7 +44,7 @@ ANALYSES: dict[str, Reads] = {
     "low_shot": Reads(("ZS", "LP", "FS", "FS-squared", "FFT", "SSM", "SSM-squared"), UNLABELLED_MODEL),
     "task_similarity": Reads(("FS",), "rn18-timm", (100.0,)),
     "retraining": Reads(("FS", "FS-squared", "SSM"), "all", (100.0, 0.0)),
-    "equal_storage": Reads(("FS", "FS-squared"), labels=(100.0,)),
+    "equal_storage": Reads(("FS", "FS-squared"), labels=(100.0,), models=("rn18-timm", "vitb32-clip")),
     "many_tasks": Reads(("FS",), "rn18-timm", (100.0,)),
 }
 
@@ -184,15 +185,16 @@ def analysed(name: str, profile_name: str, model: str, seeds: str = "all") -> li
     Args:
         name: of the notebook, a key of `ANALYSES`.
         profile_name: name of a profile with a grid.
-        model: one of the paper's names, or "all".
+        model: of those that the analysis can be asked about, split by commas, or "all".
         seeds: whole numbers split by commas; "all" is the profile's.
 
     Raises:
-        ValueError: an unknown model, seeds that are no numbers, or a profile without a grid.
+        ValueError: another model, seeds that are no numbers, or a profile without a grid.
     """
     if profile_name == "images":
         raise ValueError(f"{name} reads the runs of a grid, which profile images has not; pass profile tiny or paper")
-    reads, wanted = ANALYSES[name], chosen(model, MODELS, "model")
+    reads = ANALYSES[name]
+    wanted = chosen(model, reads.models, "model")
     tasks = [run for other in wanted for run in accuracy_runs(profile_name, other, seed=seeds)]
     if UNLABELLED_MODEL in wanted:
         tasks += label_sparsity_runs(profile_name, UNLABELLED_MODEL, seed=seeds)

@@ -291,9 +291,11 @@ def _finish(task: Run, backbone: Backbone, adapted: Adapted, seen: tuple[ImageSe
     if masking is not None:
         metrics["sparsity"] = masking.sparsity()
         found["layers"] = masking.sparsities()
-        found["sizes"] |= report(masking.masks(), masking.frozen())
+        found["sizes"] |= report(masking.masks())
         saved = _save_mask(task, backbone, masking, head, seen[0].classes, metrics).sizes()
-        found["sizes"] |= {name: float(saved[name]) for name in ("buffers_bytes", "head_bytes", "file_bytes")}
+        found["sizes"] |= {
+            name: float(saved[name]) for name in ("coded_bytes", "buffers_bytes", "head_bytes", "file_bytes")
+        }
     elif LEARNS[_learns(task.method)] == "weights":
         trained = {name: weights for name, weights in trunk.named_parameters() if weights.requires_grad}
         found["sizes"] |= weights_report(trained, dict(backbone.trunk.named_parameters()))

@@ -1,4 +1,4 @@
-"""What a mask costs, honestly: raw, by entropy, by general-purpose compressors, and by this codec.
+"""What a mask costs, honestly: raw, by entropy and by general-purpose compressors; its file says what it takes coded.
 
 Beside it what fine-tuned weights cost, by the same compressors.
 """
@@ -16,23 +16,19 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from submasking.tasks import codec
 from submasking.tasks.shares import entropy_bits
 
 
-def report(
-    masks: Mapping[str, Bool[Tensor, "*shape"]], weights: Mapping[str, Float[Tensor, "*shape"]]
-) -> dict[str, float]:
+def report(masks: Mapping[str, Bool[Tensor, "*shape"]]) -> dict[str, float]:
     """Sizes of a set of masks.
 
     Args:
         masks: by parameter name, true where the weight is on.
-        weights: the frozen weights of the same names.
 
     Returns:
         "raw_bits": one per weight. "entropy_bits_global": by the share of all weights that are off.
         "entropy_bits_tensor": by that share in each tensor. "gzip_bytes", "bz2_bytes", "lzma_bytes", "zstd_bytes": of
-        the packed bits, each at its highest setting. "coded_bytes": by `codec.encode`.
+        the packed bits, each at its highest setting.
     """
     off = [~masks[name].cpu().numpy().ravel() for name in sorted(masks)]
     whole = np.concatenate(off)
@@ -41,8 +37,7 @@ def report(
         "entropy_bits_global": entropy_bits(int(whole.sum()), whole.size),
         "entropy_bits_tensor": sum(entropy_bits(int(bits.sum()), bits.size) for bits in off),
     }
-    sizes |= {f"{name}_bytes": float(size) for name, size in compressed(np.packbits(whole).tobytes()).items()}
-    return sizes | {"coded_bytes": float(len(codec.encode(masks, weights)))}
+    return sizes | {f"{name}_bytes": float(size) for name, size in compressed(np.packbits(whole).tobytes()).items()}
 
 
 def weights_report(

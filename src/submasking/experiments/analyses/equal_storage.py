@@ -39,7 +39,6 @@ from submasking.tasks.taskfile import own_state
 from submasking.worlds import backbones
 
 NAME = "equal_storage"
-MODELS = ("rn18-timm", "vitb32-clip")
 MASKS, MASK = ("FS", "FS-squared"), "FS"
 PROBE, TUNED = "LP", "FFT"
 EVERY = "all"  # the mean over the data sets
@@ -63,7 +62,7 @@ def analyse(profile_name: str, model: str, dataset: str, seeds: str, repeats: in
 
     Args:
         profile_name: "tiny" or "smoke".
-        model: of `MODELS`, split by commas, or "all".
+        model: of those that `submasking.experiments.grid.ANALYSES` names, split by commas, or "all".
         dataset: of the paper's names, split by commas.
         seeds: of the grid.
         repeats: so many of them, from the first on, are read and trained on.
@@ -76,11 +75,10 @@ def analyse(profile_name: str, model: str, dataset: str, seeds: str, repeats: in
         raise ValueError(
             f"{NAME} chooses rates on validation images, which profile {profile_name} has not; pass profile tiny"
         )
-    models = grid.chosen(model, MODELS, "model")
     names = grid.chosen(dataset, DATASETS, "dataset")
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}; 2 give an interval")
-    tasks = [run for run in keeping.tasks(NAME, profile_name, model, seeds) if run.model in models]
+    tasks = keeping.tasks(NAME, profile_name, model, seeds)
     first = sorted({run.seed for run in tasks})[:repeats]
     tasks = [run for run in tasks if run.dataset in names and run.seed in first]
     tasks.sort(key=lambda run: run.seed)
