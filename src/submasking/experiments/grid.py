@@ -60,6 +60,11 @@ def chosen(asked: str, offered: Sequence[str], what: str) -> tuple[str, ...]:
     return names
 
 
+def datasets(asked: str, profile_name: str) -> tuple[str, ...]:
+    """Data sets from a comma-separated parameter; "all" is the profile's."""
+    return profile(profile_name).datasets if asked == "all" else chosen(asked, DATASETS, "dataset")
+
+
 def seeds(asked: str, profile_name: str) -> tuple[int, ...]:
     """Seeds from a comma-separated parameter; "all" is the profile's."""
     if asked == "all":
@@ -87,9 +92,8 @@ def accuracy_runs(
     adapted = profile_name == "images" or model in plan.full_models
     usual = UNTRAINED + plan.compared * adapted + plan.controls(model)
     wanted = usual if methods == "all" else chosen(methods, offered, "methods")
-    datasets = (dataset,) if profile_name == "images" else chosen(dataset, DATASETS, "dataset")
     runs = []
-    for name in datasets:
+    for name in (dataset,) if profile_name == "images" else datasets(dataset, profile_name):
         for method in wanted:
             # a folder of one's own is drawn once: no seed changes what needs no training
             once = profile_name == "images" and method in UNTRAINED

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from submasking.records.names import MODELS, SELF_SUPERVISED
+from submasking.records.names import DATASETS, MODELS, SELF_SUPERVISED
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ class Profile:
         test_images: likewise for the test set.
         batch_size: images per step.
         seeds: the seeds of the grid.
+        datasets: its data sets; others can be asked for by name.
         methods: settings by method, or by "method model" where a model needs its own; "method@10" for 10 % of the
             labels. A variant without its own takes those of its method.
         full_models: models that the grid adapts; the others get ZS and LP, as in Table 1.
@@ -135,6 +136,7 @@ class Profile:
     seeds: tuple[int, ...]
     methods: dict[str, Optimisation]
     swav: Swav
+    datasets: tuple[str, ...] = DATASETS
     full_models: tuple[str, ...] = ("rn18-timm", "rn50-swav", "vitb32-clip")
     compared: tuple[str, ...] = ("FS", "FS-squared", "FFT")
     control_models: tuple[str, ...] = ("rn18-timm", "rn50-swav", "vitb32-clip")
@@ -272,6 +274,7 @@ TINY = Profile(
 SMOKE = replace(
     TINY,
     name="smoke",
+    datasets=("cifar10", "cifar100", "dtd", "sun397"),
     full_models=TINY.control_models,
     train_images=48,
     test_images=24,

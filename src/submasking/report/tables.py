@@ -16,7 +16,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from submasking.records.names import DATASETS, MODELS, SELF_SUPERVISED
+from submasking.records.names import MODELS, SELF_SUPERVISED
 from submasking.records.profiles import Profile
 from submasking.records.results import converged
 from submasking.report import storage
@@ -288,25 +288,30 @@ def quoted(reported: pd.DataFrame, query: Query) -> Cell:
     return Cell(value, float(row["std"]), count, digits=digits, origin=query.source)
 
 
-def _by_dataset(source: str, table: str, metric: str, rows: tuple[tuple[str, str], ...], title: str) -> Group:
-    """Rows are (model, method), columns the data sets."""
+def _by_dataset(
+    plan: Profile, source: str, table: str, metric: str, rows: tuple[tuple[str, str], ...], title: str
+) -> Group:
+    """Rows are (model, method), columns the profile's data sets."""
     made = tuple(
-        (f"{model} + {method}", tuple(Query(source, table, metric, model, method, name) for name in DATASETS))
+        (f"{model} + {method}", tuple(Query(source, table, metric, model, method, name) for name in plan.datasets))
         for model, method in rows
     )
     return Group(title, made, source)
 
 
-def _by_method(model: str, columns: tuple[tuple[str, str, str, str], ...]) -> Group:
-    """Rows are the data sets, columns (source, table, metric, method)."""
+def _by_method(plan: Profile, model: str, columns: tuple[tuple[str, str, str, str], ...]) -> Group:
+    """Rows are the profile's data sets, columns (source, table, metric, method)."""
     made = tuple(
         (name, tuple(Query(source, table, metric, model, method, name) for source, table, metric, method in columns))
-        for name in DATASETS
+        for name in plan.datasets
     )
     return Group("", made)
 
 
-_DATASET_COLUMNS = tuple(("", name) for name in DATASETS)
+def _columns(plan: Profile) -> tuple[tuple[str, str], ...]:
+    return tuple(("", name) for name in plan.datasets)
+
+
 _TABLE_1 = (
     ("rn18-timm", "LP"), ("rn18-timm", "FS"), ("rn18-timm", "FFT"),
     ("rn50-swav", "LP"), ("rn50-swav", "FS"), ("rn50-swav", "FFT"),
@@ -319,21 +324,23 @@ _METHODS = ("FFT", "FS", "LP")
 _KNN_METHODS = ("FFT", "FS", "ZS")
 
 
-def _methods_table(number: str, model: str, title: str) -> Spec:
+def _methods_table(plan: Profile, number: str, model: str, title: str) -> Spec:
     columns = [(HERE, "", "top1", method) for method in _METHODS]
     columns += [(DRAFT, f"{number}a", "top1", method) for method in _METHODS]
     columns += [(HERE, "", "sparsity", "FS"), (DRAFT, f"{number}b", "sparsity", "FS")]
     heads = [("accuracy, this book", METHOD_NAMES[method]) for method in _METHODS]
     heads += [("accuracy, paper", METHOD_NAMES[method]) for method in _METHODS]
     heads += [("sparsity", "this book"), ("sparsity", "paper")]
-    return Spec(number, title, model, tuple(heads), (_by_method(model, tuple(columns)),), (f"submasking-{model}",))
+    return Spec(
+        number, title, model, tuple(heads), (_by_method(plan, model, tuple(columns)),), (f"submasking-{model}",)
+    )
 
 
-def _knn_table(number: str, model: str, title: str) -> Spec:
+def _knn_table(plan: Profile, number: str, model: str, title: str) -> Spec:
     columns = [(source, number, "knn", method) for source in (HERE, DRAFT) for method in _KNN_METHODS]
     names = {HERE: "kNN accuracy, this book", DRAFT: "kNN accuracy, paper"}
     heads = tuple((names[source], METHOD_NAMES[method]) for source, _, _, method in columns)
-    return Spec(number, title, model, heads, (_by_method(model, tuple(columns)),), (f"submasking-{model}",))
+    return Spec(number, title, model, heads, (_by_method(plan, model, tuple(columns)),), (f"submasking-{model}",))
 
 
 def _ours(plan: Profile) -> str:
@@ -343,7 +350,7 @@ def _ours(plan: Profile) -> str:
 def _sizes_table(number: str, title: str, columns: dict[str, tuple[str, str]], plan: Profile) -> Spec:
     """Rows are the data sets of each model and method that the grid stores masks of; columns (heading, name)."""
     stored: list[tuple[str, str, tuple[str, ...]]] = [
-        (model, "FS", DATASETS) for model in plan.full_models if "FS" in plan.compared
+        (model, "FS", plan.datasets) for model in plan.full_models if "FS" in plan.compared
     ]
     stored += [("rn50-swav", "SSM", plan.sparse_datasets)] * ("SSM" in plan.no_labels)
     groups = []
@@ -353,17 +360,17 @@ def _sizes_table(number: str, title: str, columns: dict[str, tuple[str, str]], p
     return Spec(number, title, "data set", tuple(columns.values()), tuple(groups), ("compression-all",))
 
 
-def _compared(number: str, title: str, methods: Mapping[str, tuple[str, ...]], metric: str) -> Spec:
+def _compared(plan: Profile, number: str, title: str, methods: Mapping[str, tuple[str, ...]], metric: str) -> Spec:
     """Of each model some methods of ours; columns are the data sets. Without models it has no rows."""
     groups = tuple(
-        _by_dataset(HERE, number, metric, tuple((model, each) for each in several), model)
+        _by_dataset(plan, HERE, number, metric, tuple((model, each) for each in several), model)
         for model, several in methods.items()
     )
     return Spec(
         number,
         title,
         "model + method",
-        _DATASET_COLUMNS,
+        _columns(plan),
         groups or (Group("Nothing that the grid of this profile runs", ()),),
         tuple(f"submasking-{model}" for model in methods),
     )
@@ -421,10 +428,10 @@ def specs(plan: Profile) -> dict[str, Spec]:
             "1",
             "Top-1 accuracy",
             "model + method",
-            _DATASET_COLUMNS,
+            _columns(plan),
             (
-                _by_dataset(HERE, "1", "top1", (*ours, *((model, "LP") for model in rest)), _ours(plan)),
-                _by_dataset(DRAFT, "1", "top1", _TABLE_1, "The paper's draft, Table 1: the real models and data"),
+                _by_dataset(plan, HERE, "1", "top1", (*ours, *((model, "LP") for model in rest)), _ours(plan)),
+                _by_dataset(plan, DRAFT, "1", "top1", _TABLE_1, "The paper's draft, Table 1: the real models and data"),
             ),
             tuple(f"submasking-{model}" for model in (*adapted, *rest)),
         ),
@@ -432,39 +439,42 @@ def specs(plan: Profile) -> dict[str, Spec]:
             "2",
             "Sparsity of the learnt masks",
             "model + method",
-            _DATASET_COLUMNS,
+            _columns(plan),
             (
-                _by_dataset(HERE, "2", "sparsity", tuple((model, "FS") for model in adapted), _ours(plan)),
+                _by_dataset(plan, HERE, "2", "sparsity", tuple((model, "FS") for model in adapted), _ours(plan)),
                 Group(
                     "The paper's draft, Tables 3b and 4b",
-                    _by_dataset(DRAFT, "3b", "sparsity", _MASKED[:1], "").rows
-                    + _by_dataset(DRAFT, "4b", "sparsity", _MASKED[1:2], "").rows,
+                    _by_dataset(plan, DRAFT, "3b", "sparsity", _MASKED[:1], "").rows
+                    + _by_dataset(plan, DRAFT, "4b", "sparsity", _MASKED[1:2], "").rows,
                     DRAFT,
                 ),
-                _by_dataset(PUBLISHED, "S4", "sparsity", _MASKED, "The published paper, Table S4 (1 - density)"),
+                _by_dataset(plan, PUBLISHED, "S4", "sparsity", _MASKED, "The published paper, Table S4 (1 - density)"),
             ),
             tuple(f"submasking-{model}" for model in adapted),
         ),
-        "3": _methods_table("3", "rn18-timm", "ResNet-18 (timm): accuracy and sparsity"),
-        "4": _methods_table("4", "rn50-swav", "ResNet-50 (SwAV): accuracy and sparsity"),
-        "5": _knn_table("5", "rn18-timm", "ResNet-18 (timm): nearest-neighbour accuracy"),
-        "6": _knn_table("6", "rn50-swav", "ResNet-50 (SwAV): nearest-neighbour accuracy"),
+        "3": _methods_table(plan, "3", "rn18-timm", "ResNet-18 (timm): accuracy and sparsity"),
+        "4": _methods_table(plan, "4", "rn50-swav", "ResNet-50 (SwAV): accuracy and sparsity"),
+        "5": _knn_table(plan, "5", "rn18-timm", "ResNet-18 (timm): nearest-neighbour accuracy"),
+        "6": _knn_table(plan, "6", "rn50-swav", "ResNet-50 (SwAV): nearest-neighbour accuracy"),
         "others": _compared(
-            "others", "Nearest-neighbour accuracy of the models that the draft leaves out", others, "knn"
+            plan, "others", "Nearest-neighbour accuracy of the models that the draft leaves out", others, "knn"
         ),
         "starts": _compared(
+            plan,
             "starts",
             "Top-1 accuracy by the start of the scores",
             _starts(plan, "LP", "FS", "FS-magnitude", "FS-squared", "FFT"),
             "top1",
         ),
         "starts-off": _compared(
+            plan,
             "starts-off",
             "Sparsity by the start of the scores",
             _starts(plan, "FS", "FS-magnitude", "FS-squared"),
             "sparsity",
         ),
         "controls": _compared(
+            plan,
             "controls",
             "Top-1 accuracy of submasking and of its controls",
             {model: _run(plan, model, controls) for model in plan.control_models},

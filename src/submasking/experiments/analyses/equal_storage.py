@@ -28,7 +28,6 @@ from submasking.learning.images import ImageSet
 from submasking.learning.probe_search import probe_head
 from submasking.records import predictions
 from submasking.records.analyses import Analysis, Row, number
-from submasking.records.names import DATASETS
 from submasking.records.places import results_folder
 from submasking.records.profiles import profile
 from submasking.report import verdicts
@@ -75,7 +74,7 @@ def analyse(profile_name: str, model: str, dataset: str, seeds: str, repeats: in
         raise ValueError(
             f"{NAME} chooses rates on validation images, which profile {profile_name} has not; pass profile tiny"
         )
-    names = grid.chosen(dataset, DATASETS, "dataset")
+    names = grid.datasets(dataset, profile_name)
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}; 2 give an interval")
     tasks = keeping.tasks(NAME, profile_name, model, seeds)
