@@ -464,7 +464,7 @@ def test_the_abstract_is_an_environment_in_latex(project, mini):
 CITE = "# T\n\n```{colophon}\n```\n\nText.\n\n```{bibtex}\n```\n"
 
 
-def test_the_first_page_says_version_and_licence_and_how_to_cite(mini):
+def test_the_first_page_says_version_and_licence_and_how_to_cite(project, mini):
     page = mini(CITE)
     html = page.build()
     assert page.warnings.getvalue() == ""

@@ -9,7 +9,7 @@ import synthetic
 import yaml
 from bookext import contents
 
-from submasking.experiments import grid, progress
+from submasking.experiments import grid, work
 from submasking.records import profiles
 from submasking.records.names import DATASETS, MODELS
 from submasking.report import figures, frames, storage, tables, verdicts
@@ -61,7 +61,7 @@ def test_sizes_are_weighed_after_the_runs_of_every_model(wide):
 def test_every_run_has_a_recipe_and_a_cost(wide):
     for run in grid.runs("tiny"):
         assert run.recipe()["pretraining"]
-        assert progress._cost(run) > 0
+        assert work.of(run) > 0
 
 
 @pytest.mark.parametrize("number", tables.specs(profiles.TINY))
