@@ -1,10 +1,13 @@
 """The decay of a linear probe is chosen on validation images, and the search says where it ended."""
 
+import json
 import math
 
 import pytest
 import torch
 
+from benchmarks import probe
+from benchmarks.__main__ import RECORDS
 from submasking.learning.evaluate import accuracy
 from submasking.learning.probe import linear_probe
 from submasking.learning.probe_search import best_decay, probe_head
@@ -77,3 +80,47 @@ def test_a_head_of_two_classes_and_one_that_lacks_a_class():
         probe_head(train, labels, 4, decay=1.0)
     with pytest.raises(ValueError, match="decay must be positive"):
         probe_head(train, labels, 3, decay=0.0)
+
+
+def test_the_exact_probe_is_at_the_minimum_whatever_the_order_of_the_images():
+    """Where classes are many and few directions are large, the usual solver is not: its classes depend on the order."""
+    generator = torch.Generator().manual_seed(0)
+    centres, size = torch.randn(40, 64, generator=generator), 1 / torch.arange(1, 65)
+    labels, asked = torch.arange(400) % 40, torch.arange(2000) % 40
+    train = (centres[labels] + torch.randn(400, 64, generator=generator)) * size
+    test = (centres[asked] + torch.randn(2000, 64, generator=generator)) * size
+    order = torch.randperm(400, generator=generator)
+
+    def moved(**how):
+        first, second = (linear_probe(train[at], labels[at], test, **how)[0] for at in (torch.arange(400), order))
+        return float((first != second).float().mean())
+
+    assert moved(exact=True) < 0.001 < moved()
+    head = probe_head(train, labels, 40, decay=0.01)
+    classes, done = linear_probe(train, labels, test, exact=True)
+    assert done
+    assert (head(test).argmax(1) == classes).float().mean() > 0.99
+
+
+def test_the_benchmark_of_the_probe_chooses_on_validation_images_only():
+    train, validation, test = noisy(60, 0), noisy(600, 1), noisy(600, 2)
+    found = probe.probes(train, validation, test)
+    shares = {
+        decay: accuracy(linear_probe(*train, validation[0], decay=decay, exact=True)[0], validation[1])
+        for decay in probe.DECAYS
+    }
+    assert shares[found["decay"]] == max(shares.values()) > shares[0.01]
+    chosen, _ = linear_probe(*train, test[0], decay=found["decay"], exact=True)
+    usual, _ = linear_probe(*train, test[0])
+    assert found["chosen"] == accuracy(chosen, test[1]) > found["usual"] == accuracy(usual, test[1])
+
+
+def test_each_row_of_the_probe_s_record_tells_what_is_left_of_the_masks_lead():
+    rows = {row["way"]: row for row in json.loads((RECORDS / "probe.json").read_text(encoding="utf-8"))["rows"]}
+    for model in probe.MODELS:
+        each = [row for way, row in rows.items() if way.startswith(f"{model} ")]
+        assert len(each) == 8
+        for row in each:
+            assert row["left"] == pytest.approx(row["ahead"] - 100 * (row["chosen"] - row["usual"]))
+        for key in ("usual", "exact", "chosen", "ahead", "left"):
+            assert rows[f"{model}, mean"][key] == pytest.approx(sum(row[key] for row in each) / 8)

@@ -218,6 +218,16 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("floor", "nearest pixels", "{:.3f}".format),
         ("chance", "chance", "{:.3f}".format),
     ),
+    "probe": (
+        ("way", "network and set", str),
+        ("classes", "classes", lambda count: "" if count is None else str(count)),
+        ("usual", "as in the tables", "{:.3f}".format),
+        ("exact", "at its minimum", "{:.3f}".format),
+        ("chosen", "with a decay chosen", "{:.3f}".format),
+        ("decay", "the decay", lambda decay: "" if decay is None else f"{decay:g}"),
+        ("ahead", "masks ahead, points", "{:+.1f}".format),
+        ("left", "of these left", "{:+.1f}".format),
+    ),
     "false_alarms": (
         ("seeds", "seeds", str),
         ("noise", "noise of a run, points", lambda share: f"{100 * share:g}"),

@@ -252,7 +252,8 @@ CLAIMS = (
         "Masks of all layers adapt a frozen network: they are ahead of a linear probe.",
         "draft, Table 1; published, Table 1",
         grid_pair("FS", "LP", ahead), photo_pair("FS all", PROBE, ahead),
-        "real networks at full size, where there are more weights to choose from",
+        "real networks at full size, where there are more weights to choose from; a probe with a search, which comes"
+        " nearer",
     ),
     Claim(
         "Masks of all layers are about as good as full fine-tuning.",
@@ -319,7 +320,7 @@ CLAIMS = (
         "For CLIP's transformer a linear probe is ahead of masks on average.",
         "published, Table 1",
         grid_pair("LP", "FS", ahead, models=("vitb32-clip",)), None,
-        "the real network, whose features know the classes by name",
+        "the real network, whose features know the classes by name; a probe with a search",
     ),
     Claim(
         "Masks switch off between four and thirty-six percent of the weights.",
