@@ -8,7 +8,7 @@ from submasking.experiments import grid
 from submasking.experiments.run import Run
 from submasking.records.names import MODELS
 
-# seconds of one core in profile tiny, as measured; only their ratios matter. A control of none costs what is there
+# seconds of one core in profile tiny, as measured: only their ratios matter. A variant without its own takes its method's
 RUN = {"ZS": 0.5, "LP": 6.0, "FS": 10.0, "FFT": 10.0, "FS-none": 3.0, "FS-random": 3.0, "SSM": 36.0, "SSFT": 30.0}
 BACKBONE = 80.0
 # what a notebook does beside making its runs
@@ -20,7 +20,7 @@ BESIDE = {
 
 
 def of(run: Run) -> float:
-    """Seconds of a run; a variant of a method that has none of its own takes that method's."""
+    """Seconds of a run."""
     return RUN[run.method if run.method in RUN else run.method.partition("-")[0]]
 
 
@@ -29,7 +29,6 @@ def beside(stem: str, profile: str) -> float:
     return BESIDE[grid.notebooks(profile)[stem][0]]
 
 
-@cache
 def until_the_end(profile: str, seeds: str = "all") -> dict[str, float]:
     """Seconds from the start of each notebook to the end of all that waits for it; of a model, with its backbone.
 
@@ -39,8 +38,8 @@ def until_the_end(profile: str, seeds: str = "all") -> dict[str, float]:
         profile: name of a profile with a grid.
         seeds: as `submasking.experiments.grid.notebooks` takes them.
     """
-    stems = list(grid.notebooks(profile))
-    own = {stem: beside(stem, profile) for stem in stems}
+    stems = grid.notebooks(profile)
+    own = {stem: BESIDE[name] for stem, (name, _) in stems.items()}
     for run, maker in grid.makers(profile, seeds).items():
         own[maker] += of(run)
     waiting: dict[str, list[str]] = {stem: [] for stem in stems}
@@ -54,6 +53,6 @@ def until_the_end(profile: str, seeds: str = "all") -> dict[str, float]:
 
     found = {stem: left(stem) for stem in stems}
     for model in MODELS:
-        using = [found[stem] for stem in stems if grid.notebooks(profile)[stem][1]["model"] == model]
+        using = [found[stem] for stem, (_, given) in stems.items() if given["model"] == model]
         found[model] = BACKBONE + max(using, default=0.0)
     return found

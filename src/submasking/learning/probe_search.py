@@ -40,7 +40,6 @@ def best_decay(
     *,
     decays: tuple[float, ...] = DECAYS,
     max_iterations: int = 1000,
-    exact: bool = False,
 ) -> Choice:
     """Choose the decay of a linear probe by its accuracy on validation images.
 
@@ -51,7 +50,6 @@ def best_decay(
         labels: of these.
         decays: what is tried first, each > 0; then on, tenfold, beyond an end that is best.
         max_iterations: of the solver.
-        exact: see `submasking.learning.probe.linear_probe`.
 
     Raises:
         ValueError: there is no decay, one that is not positive, or no validation image.
@@ -66,7 +64,7 @@ def best_decay(
     while waiting:
         for decay in waiting:
             classes, done[decay] = linear_probe(
-                train, train_labels, validation, decay=decay, max_iterations=max_iterations, exact=exact
+                train, train_labels, validation, decay=decay, max_iterations=max_iterations
             )
             tried[decay] = accuracy(classes, labels)
         best = max(tried, key=lambda decay: (tried[decay], decay))
