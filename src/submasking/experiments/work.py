@@ -8,7 +8,7 @@ from submasking.experiments import grid
 from submasking.experiments.run import Run
 from submasking.records.names import MODELS
 
-# seconds of one core in profile tiny, as measured: only their ratios matter. A variant without its own takes its method's
+# measured seconds of one core in profile tiny, of which ratios matter; a variant without its own takes its method's
 RUN = {"ZS": 0.5, "LP": 6.0, "FS": 10.0, "FFT": 10.0, "FS-none": 3.0, "FS-random": 3.0, "SSM": 36.0, "SSFT": 30.0}
 BACKBONE = 80.0
 # what a notebook does beside making its runs
