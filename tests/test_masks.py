@@ -1,5 +1,6 @@
 import copy
 import io
+import math
 import pickle
 
 import pytest
@@ -104,6 +105,29 @@ def test_unbake_restores_everything_bit_for_bit(baked, rescale):
     if baked:
         masking.bake()
     assert not same(dict(model.named_parameters()), dict(network().named_parameters()))
+    masking.unbake()
+    assert same(model.state_dict(), before)
+    mask(model, "weights")
+
+
+EDITS = {
+    "added": lambda weights: weights.add_(1.0),
+    "not a number": lambda weights: weights.fill_(math.nan),
+    "an average": lambda weights: weights.lerp_(torch.ones_like(weights), 0.1),
+    "rounded": lambda weights: weights.copy_(weights.half()),
+    "switched on": lambda weights: weights.masked_fill_(weights == 0, 1e-3),
+}
+
+
+@pytest.mark.parametrize("rescale", ["none", "variance"])
+@pytest.mark.parametrize("edit", EDITS)
+def test_unbake_is_the_way_out_that_bake_names_whatever_was_done_to_the_weights(edit, rescale):
+    before = copy.deepcopy(network().state_dict())
+    model, masking, _ = trained(rescale=rescale)
+    with torch.no_grad():
+        EDITS[edit](model.get_parameter(masking.targets[0].name))
+    with pytest.raises(ValueError, match=r"what is baked must be the weights .* or unbake\(\) for the original ones"):
+        masking.bake()
     masking.unbake()
     assert same(model.state_dict(), before)
     mask(model, "weights")

@@ -147,6 +147,6 @@ class Masked(RuleBasedStateMachine):
 
 
 Masked.TestCase.settings = settings(
-    max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestMasked = Masked.TestCase

@@ -211,6 +211,11 @@ class Masking(MaskState):
                 f" parameters, first {odd[0]!r}, are not: another optimizer, an average of models or an edit has been"
                 " there; call masking.apply() to write the masked weights anew, or unbake() for the original ones"
             )
+        self._make_plain()
+        return self.model
+
+    def _make_plain(self) -> None:
+        """Take scores, frozen weights and hooks off the model, which keeps the weights that it has."""
         kept = {target.name: self.tensors(target.name) for target in self.targets}
         now = dict(self.model.named_parameters())
         for target in self.targets:
@@ -230,7 +235,6 @@ class Masking(MaskState):
                 now[name].requires_grad_(flag)
         self._stop_ignoring(added)
         delattr(self.model, HANDLE)
-        return self.model
 
     @torch.no_grad()
     def inexact(self) -> list[str]:
@@ -267,8 +271,8 @@ class Masking(MaskState):
                     f"the original must fit into the model; {name!r}, {tuple(value.shape)}, {there}; undo that first,"
                     " or bake and keep what is there"
                 )
-        if self._kept is None:
-            self.bake()
+        if self._kept is None:  # whatever the weights are now: what follows is what was there before
+            self._make_plain()
         for name, value in original.items():
             now[name].copy_(value)
         self.unbaked = True
