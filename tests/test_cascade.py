@@ -30,6 +30,21 @@ def test_images_are_routed_by_the_clusters_of_their_features():
         assert len({(int(a), int(b)) for a, b in zip(routes, true, strict=True)}) == 3
 
 
+@pytest.mark.parametrize("length", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("away", [0.0, 30.0])
+def test_features_of_any_length_in_few_dimensions_are_routed_too(length, rank, away):
+    """As those of a network that is hardly trained, whose features nearly coincide."""
+    centres, axes = 20 * drawn(0, 3, rank), drawn(3, rank, 64)
+    clusters = torch.arange(48) % 3
+    embedded = Embedded(*(length * ((centres[clusters] + drawn(k, 48, rank)) @ axes + away) for k in (1, 2)))
+    found = cascade.routed(embedded, 3, 0)
+    if rank > 1:
+        for routes in found:
+            assert len({(int(a), int(b)) for a, b in zip(routes, clusters, strict=True)}) == 3
+    cascade.routed(embedded, 5, 0)
+
+
 @given(st.integers(2, 5), st.integers(0, 99))
 def test_random_clusters_have_the_same_sizes(experts, seed):
     routes = Routes(*(torch.randint(experts, (n,), generator=torch.Generator().manual_seed(seed)) for n in (40, 20)))

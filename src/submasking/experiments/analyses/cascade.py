@@ -108,12 +108,12 @@ def cascades(profile_name: str, model: str, budget: Budget) -> keeping.Tables:
     """One cascade with its controls for each data set and seed; tables of what came."""
     pairs = [(dataset, seed) for seed in budget.seeds for dataset in budget.datasets]
     trials = Trials(NAME, profile_name, len(pairs))
-    plan = repr(profile(profile_name).method("SSM", model, 0.0))
+    plan, probe = repr(profile(profile_name).method("SSM", model, 0.0)), profile(profile_name).probe(model)
     found = []
     for dataset, seed in pairs:
         backbone = backbones.load(model, profile_name, seed=seed)
         told = {"dataset": dataset, "seed": seed, "epochs": budget.epochs, "experts": budget.experts, "plan": plan,
-                "weights": backbone.fingerprint}  # fmt: skip
+                "weights": backbone.fingerprint} | ({"probe": probe} if probe else {})  # fmt: skip
         one = _Cascade(backbone, profile_name, dataset, seed, budget)
         found.append({"dataset": dataset, "seed": seed} | trials.find(told, one.run))
     return _tables(found, budget)
@@ -142,10 +142,14 @@ def routed(embedded: Embedded, experts: int, seed: int) -> Routes:
     """
     n, width = embedded.train.shape
     components = max(min(COMPONENTS, n // (2 * experts), width), 1)  # few images cannot fill many dimensions
-    seen = PCA(components, random_state=seed).fit(embedded.train.numpy())
+    train, judged = (each.double().numpy() for each in embedded)
+    seen = PCA(components, random_state=seed).fit(train)
+    # the mixture's floor under each variance is a number: in units of the largest it fits features of any length, and
+    # holds where they lie in fewer dimensions than are asked for
+    unit = max(float(seen.explained_variance_[0]), 1e-300) ** 0.5
     mixture = GaussianMixture(experts, random_state=seed)
-    mixture.fit(seen.transform(embedded.train.numpy()))
-    return Routes(*(torch.from_numpy(mixture.predict(seen.transform(each.numpy()))) for each in embedded))
+    mixture.fit(seen.transform(train) / unit)
+    return Routes(*(torch.from_numpy(mixture.predict(seen.transform(each) / unit)) for each in (train, judged)))
 
 
 def shuffled(routes: Routes, seed: int) -> Routes:
@@ -233,7 +237,8 @@ class _Cascade:
 
     def _judge(self, embedded: Embedded) -> dict[str, float]:
         nearest = nearest_neighbours(embedded.train, self.train.labels, embedded.judged, k=self.profile.neighbours)
-        probed, _ = linear_probe(embedded.train, self.train.labels, embedded.judged)
+        how = self.profile.probe(self.backbone.name)
+        probed, _ = linear_probe(embedded.train, self.train.labels, embedded.judged, **how)
         return {"knn": accuracy(nearest, self.judged.labels), "lp": accuracy(probed, self.judged.labels)}
 
     def _kilobytes(self, adapted: Adapted) -> float:
