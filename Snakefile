@@ -14,6 +14,7 @@
 import hashlib
 import json
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,27 +25,32 @@ from snakemake.exceptions import WorkflowError
 from submasking.experiments import cost, forecast, grid, notebooks, sole, work
 from submasking.experiments.progress import Watch
 from submasking.experiments.run import Run
-from submasking.files import atomic
-from submasking.records import places, surroundings
+from submasking.records import places
 from submasking.records.profiles import profile
 from submasking.worlds import origin
 
 PROFILE = config.get("profile", "tiny")
 SEEDS = str(config.get("seeds") or "all")
-PAPER = profile(PROFILE).protocol is not None
+try:
+    PAPER = profile(PROFILE).protocol is not None
+    NOTEBOOKS, MAKERS = grid.notebooks(PROFILE, SEEDS), grid.makers(PROFILE, SEEDS)
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
 JOB = config.get("job") or ("run" if PAPER else "notebook")
 STEPS = forecast.checked_steps(Path(config["check"])) if config.get("check") else None
 FOLDER = places.results_folder(PROFILE)
-NOTEBOOKS = grid.notebooks(PROFILE, SEEDS)
-MAKERS = grid.makers(PROFILE, SEEDS)
 THREADS = int(os.environ.get("OMP_NUM_THREADS", 1))  # what a cluster is asked for is what a run will use
 MEMORY = 16_000 if PAPER else 2_000  # a guess; a run of tiny was seen to hold 1,131 MiB
 LEFT = work.until_the_end(PROFILE, SEEDS)  # what has most after it starts first, lest it end alone
+# a process for each job, and not a second Snakemake between, nor a kernel: each would import PyTorch or nearly as much
+WORDS = (sys.executable, "-m", "submasking.experiments.job", f"--profile={PROFILE}", f"--seeds={SEEDS}")
+CALL = shlex.join(WORDS).replace("{", "{{").replace("}", "}}")  # as Snakemake reads a line of shell
+ONE_GPU = ("", " --gpu")
 watch = Watch(PROFILE, SEEDS)
 
 if JOB not in ("run", "notebook"):
     raise WorkflowError(f"job must be run or notebook, got {JOB!r}; pass --config job=run")
-if not workflow.is_main_process:  # a job, of this machine or of a cluster
+if not workflow.is_main_process:  # on a cluster, where this process begins what holds the lock then
     sole.hold_job(FOLDER)
 
 
@@ -138,16 +144,12 @@ rule backbone:
     params:
         recipe=lambda wildcards: digest(origin.of(wildcards.model, PROFILE, seed=int(wildcards.number))),
     priority: lambda wildcards: round(LEFT[wildcards.model])
-    log:
-        str(FOLDER / "logs" / "backbone-{model}-{number}.txt"),
     resources:
         mem_mb=MEMORY,
         runtime=forecast.DAY,
         cpus_per_task=THREADS,
-    run:
-        from submasking.worlds import backbones
-
-        backbones.load(wildcards.model, PROFILE, seed=int(wildcards.number))
+    shell:
+        CALL + " backbone {wildcards.model:q} {wildcards.number:q}"
 
 
 rule run:
@@ -170,15 +172,9 @@ rule run:
         mem_mb=MEMORY,
         runtime=lambda wildcards: forecast.minutes(run_of(wildcards), STEPS),
         cpus_per_task=THREADS,
-    run:
-        if resources.gpu:
-            sole.hold_gpu()
-        from submasking.experiments import runs
-
-        task = run_of(wildcards)
-        name, given = NOTEBOOKS[MAKERS[task]]
-        parameters = notebooks.check(notebooks.known_parameters(name), given)
-        runs.run(task, notebook={"name": name, "parameters": parameters}, progress=False)
+    shell:
+        CALL + ONE_GPU[PAPER] + " run {wildcards.model:q} {wildcards.dataset:q} {wildcards.method:q}"
+        " {wildcards.labels:q} {wildcards.seed:q}"
 
 
 for stem in NOTEBOOKS:
@@ -201,13 +197,8 @@ for stem in NOTEBOOKS:
             mem_mb=MEMORY,
             runtime=forecast.DAY,
             cpus_per_task=THREADS,
-        log:
-            str(FOLDER / "logs" / f"{stem}.txt"),
-        run:
-            if resources.gpu:
-                sole.hold_gpu()
-            name, given = NOTEBOOKS[params.stem]
-            notebooks.execute(name, given, Path(output[0]), progress=False)
+        shell:
+            CALL + ONE_GPU[gpus(stem)] + " notebook {params.stem:q}"
 
 
 rule grid:
@@ -215,7 +206,5 @@ rule grid:
         [str(FOLDER / "notebooks" / f"{stem}.ipynb") for stem in NOTEBOOKS],
     output:
         str(FOLDER / "grid.json"),
-    run:
-        runs = grid.runs(PROFILE, SEEDS)
-        content = {"profile": PROFILE, "seeds": SEEDS, "runs": len(runs), "notebooks": sorted(NOTEBOOKS), "commit": surroundings.commit()}
-        atomic.write(Path(output[0]), json.dumps(content, indent=1) + "\n")
+    shell:
+        CALL + " finish"

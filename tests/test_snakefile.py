@@ -1,5 +1,6 @@
 """The Snakefile as it stands: a dry run says what is due, a run is the same as a job of its own."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from submasking.experiments import grid, runs
+from submasking.experiments import grid, job, runs
 from submasking.experiments.run import Run
 from submasking.records import results
 
@@ -40,6 +41,55 @@ def test_another_kind_of_job_is_refused_in_a_line(tmp_path):
     assert "job must be run or notebook, got 'model'; pass --config job=run" in done.stderr
 
 
+def test_a_job_is_one_process_that_keeps_others_waiting_and_leaves_a_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
+    held = []
+    monkeypatch.setattr(job.sole, "hold_job", lambda folder: held.append(("job", folder)))
+    monkeypatch.setattr(job.sole, "hold_gpu", lambda: held.append("gpu"))
+    monkeypatch.setattr(job, "notebook", lambda *given: held.append(given))
+    job.main(["--profile=smoke", "--seeds=0,1", "--gpu", "notebook", "compression-all"])
+    assert held == [("job", tmp_path / "smoke"), "gpu", ("smoke", "compression-all", "0,1")]
+    job.main(["--profile=smoke", "finish"])
+    assert "gpu" not in held[3:]
+    told = json.loads((tmp_path / "smoke" / "grid.json").read_text(encoding="utf-8"))
+    assert told["runs"] == len(grid.runs("smoke"))
+    assert told["notebooks"] == sorted(grid.notebooks("smoke"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["notebook", "x"], "the following arguments are required: --profile"),
+        (["--profile=smoke", "notebok", "x"], "invalid choice: 'notebok'"),
+        (["--profile=smoke", "backbone", "rn18-timm", "first"], "invalid int value: 'first'"),
+    ],
+)
+def test_a_job_that_is_none_is_refused(capsys, words, said):
+    with pytest.raises(SystemExit):
+        job.main(words)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("seeds=0;touch here", "seeds must be whole numbers split by commas (or all); got '0;touch here'"),
+        ("profile=tyni", "profile must be one of smoke, tiny,"),
+    ],
+)
+def test_what_there_is_no_grid_of_is_refused_in_a_line(tmp_path, asked, said):
+    done = snakemake(tmp_path, "--config", asked, "--dry-run")
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_what_a_job_is_called_with_is_no_shell_text():
+    written = Path(ROOT / "Snakefile").read_text(encoding="utf-8")
+    assert "shlex.join(WORDS)" in written
+    assert re.findall(r"\{(?:wildcards|params)\.\w+\}", written) == []  # each is quoted: {...:q}
+
+
 @pytest.mark.slow
 def test_a_run_as_a_job_of_its_own_leaves_the_record_of_a_run_by_hand(tmp_path, monkeypatch):
     monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path / "results"))
@@ -55,6 +105,6 @@ def test_a_run_as_a_job_of_its_own_leaves_the_record_of_a_run_by_hand(tmp_path, 
         "arch": "",
     }  # fmt: skip
     monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path / "hand"))
-    for job, one in zip(reversed(jobs), reversed(asked), strict=True):
+    for made, one in zip(reversed(jobs), reversed(asked), strict=True):
         moment = {"timings": {}, "created": "", "commit": ""}
-        assert asdict(job) | moment == asdict(runs.run(one, notebook=given, progress=False)) | moment
+        assert asdict(made) | moment == asdict(runs.run(one, notebook=given, progress=False)) | moment
