@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from submasking.files import atomic
 from submasking.records import places, profiles
+from submasking.records.names import MODELS
 from submasking.report import tuning
 
 BUDGET = {100.0: 7, 10.0: 9, 0.0: 7}  # trials of a search, by the share of the labels
@@ -37,7 +38,8 @@ Rates = tuple[float, float]  # of what the method trains, and of the head
 class Search(NamedTuple):
     """One search: a method for one model and one share of the labels, and where it begins.
 
-    The rate of the head is that of projection and prototypes where there are no labels.
+    The rate of the head is that of projection and prototypes where there are no labels. A linear probe (LP) has no
+    rates: its weight decay is searched in place of the first, and there is no other (0).
     """
 
     method: str
@@ -45,6 +47,11 @@ class Search(NamedTuple):
     labels: float
     begin: float
     head: float
+
+    @property
+    def step(self) -> float:
+        """Factor between neighbours: what a probe is good for changes more slowly with its decay than masks' rates."""
+        return STEP**2 if self.method == "LP" else STEP
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -58,8 +65,10 @@ _BEGIN_LAST = {"FS": 47.0, "FS-squared": 0.1, "FFT": 0.03}
 # the rates of the first world are the second, third and second of the four
 _BEGIN_UNLABELLED = {"SSM": 6.3, "SSM-squared": 0.3, "SSFT": 0.158}
 _LAST = ("rn50-timm", "rn50-torch", "rn50-clip")
+PROBED = (*((model, 100.0) for model in MODELS), ("rn50-swav", 10.0))
 # begun at .03 this one spent its budget on the way down, and its best was its lowest; so it was begun anew
 _BEGIN_LOWER = {("FFT", "rn50-clip"): 0.0003}
+PROBES = tuple(Search("LP", model, labels, 0.01, 0.0) for model, labels in PROBED)
 SEARCHES = (
     *(Search(method, "rn50-swav", 100.0, lr, 0.1) for method, lr in _BEGIN.items()),
     *(Search(method, "rn18-timm", 100.0, lr, 0.1) for method, lr in _BEGIN.items()),
@@ -74,7 +83,9 @@ SEARCHES = (
 )
 
 
-def search(begin: float, head: float, budget: int, score: Callable[[Rates], float]) -> dict[Rates, float]:
+def search(
+    begin: float, head: float, budget: int, score: Callable[[Rates], float], step: float = STEP
+) -> dict[Rates, float]:
     """Try `budget` rates, the next by what the last gave; returns the score of each, -inf where training failed."""
     tried: dict[Rates, float] = {}
 
@@ -84,14 +95,14 @@ def search(begin: float, head: float, budget: int, score: Callable[[Rates], floa
             tried[rates] = score(rates)
 
     for power in range(4):
-        attempt(begin * STEP**power, head)
+        attempt(begin * step**power, head)
     while len(tried) < budget:
         before = len(tried)
         (lr, head_lr), rates = max(tried, key=lambda each: tried[each]), sorted({each[0] for each in tried})
         heads = sorted({each[1] for each in tried if each[0] == lr})
         if lr in (rates[0], rates[-1]):  # at an edge: go on beyond it
-            attempt(lr / STEP if lr == rates[0] else lr * STEP, head_lr)
-        elif head_lr in (heads[0], heads[-1]):
+            attempt(lr / step if lr == rates[0] else lr * step, head_lr)
+        elif head_lr and head_lr in (heads[0], heads[-1]):
             for factor in (1 / STEP, STEP):
                 attempt(lr, head_lr * factor)
         else:  # between the best and its better neighbour
@@ -109,19 +120,22 @@ def trial(chosen: Search, rates: Rates, dataset: str, profile: profiles.Profile 
     from submasking.experiments.methods import METHODS
     from submasking.experiments.run import Run
 
-    base = profile.method(chosen.method, chosen.model, chosen.labels)
-    plan = dataclasses.replace(base, lr=rates[0], head_lr=rates[1])
-    profiles.PROFILES[profile.name] = dataclasses.replace(
-        profile, evaluated_on="validation", methods={chosen.method: plan}
-    )
+    given: dict[str, Any] = {"lr": rates[0], "head_lr": rates[1]}
+    if chosen.method == "LP":
+        changed: dict[str, Any] = {"decays": {chosen.model: rates[0]}}
+    else:
+        plan = dataclasses.replace(profile.method(chosen.method, chosen.model, chosen.labels), **given)
+        changed = {"methods": {chosen.method: plan}}
+        given |= {"epochs": plan.epochs, "warmup": plan.warmup}
+    profiles.PROFILES[profile.name] = dataclasses.replace(profile, evaluated_on="validation", **changed)
     task = Run(profile.name, chosen.model, dataset, chosen.method, chosen.labels, SEED)
     try:
         found = METHODS[chosen.method](task, False)
-        outcome = {"metrics": found["metrics"], "loss": found["series"]["loss"], **found["timings"]}
+        outcome = {"metrics": found["metrics"], **found.get("series", {}), **found["timings"]}
     except FloatingPointError as error:
         outcome = {"failed": str(error)}
     identity = {"method": chosen.method, "model": chosen.model, "labels": chosen.labels, "dataset": dataset}
-    return identity | {"lr": rates[0], "head_lr": rates[1], "epochs": plan.epochs, "warmup": plan.warmup} | outcome
+    return identity | given | outcome
 
 
 def run(chosen: Search, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -141,7 +155,7 @@ def run(chosen: Search, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
         print(chosen.method, chosen.model, f"{chosen.labels:g} %", *rates, f"{fmean(found):.4f}", flush=True)
         return fmean(found)
 
-    search(chosen.begin, chosen.head, BUDGET[chosen.labels], score)
+    search(chosen.begin, chosen.head, BUDGET[chosen.labels], score, chosen.step)
     return trials
 
 
@@ -160,7 +174,7 @@ def keep(trials: list[dict[str, Any]]) -> None:
 
 def selected(methods: Sequence[str], model: str | None) -> list[Search]:
     """The searches of these methods (none named: of all) and of this model; ValueError where there is none of one."""
-    searches = [each for each in SEARCHES if model in (None, each.model)]
+    searches = [each for each in (*SEARCHES, *PROBES) if model in (None, each.model)]
     offered = sorted({each.method for each in searches})
     unknown = [name for name in methods if name not in offered]
     if not searches:
@@ -176,7 +190,9 @@ def main() -> None:
     """Search for the methods named on the command line."""
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("methods", nargs="*", help="of " + ", ".join(sorted({each.method for each in SEARCHES})))
+    parser.add_argument(
+        "methods", nargs="*", help="of " + ", ".join(sorted({each.method for each in (*SEARCHES, *PROBES)}))
+    )
     parser.add_argument("--model", help="search for this model only")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="searches at once")
     asked = parser.parse_args()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from benchmarks import learning_rates
 from submasking.experiments import grid, methods
 from submasking.experiments.run import Run
+from submasking.learning import probe
 from submasking.records import names, profiles
 from submasking.report import tuning
 
@@ -31,6 +32,35 @@ def tried(chosen):
             found.setdefault((entry["lr"], entry["head_lr"]), []).append(score)
     assert {len(values) for values in found.values()} == {2}
     return {rates: fmean(values) for rates, values in found.items()}
+
+
+PROBES = [each for each in learning_rates.PROBES if any(entry["method"] == "LP" for entry in TRIALS)]
+
+
+@pytest.mark.parametrize("chosen", PROBES, ids=lambda each: f"{each.model} {each.labels:g}")
+def test_a_probe_s_search_had_the_budget_of_the_others_and_its_best_lies_at_no_edge(chosen):
+    scores = tried(chosen)
+    assert len(scores) == learning_rates.BUDGET[chosen.labels]
+    assert {head for _, head in scores} == {0.0}
+    decays = sorted(decay for decay, _ in scores)
+    assert profiles.DECAY in decays
+    best = max(scores.values())
+    assert decays[0] < min(decay for (decay, _), score in scores.items() if score == best)
+    assert max(decay for (decay, _), score in scores.items() if score == best) < decays[-1]
+
+
+def test_the_probe_of_every_model_is_searched():
+    labelled = {(each.method, each.model) for each in learning_rates.PROBES if each.labels == 100}
+    assert labelled == {("LP", model) for model in names.MODELS}
+    few = {each.model for each in learning_rates.PROBES if each.labels == 10}
+    assert few == {grid.UNLABELLED_MODEL}
+
+
+def test_a_search_without_a_head_spends_its_budget_on_the_one_rate():
+    found = learning_rates.search(0.01, 0.0, 7, lambda rates: -abs(math.log10(rates[0])), 10.0)
+    assert len(found) == 7
+    assert max(found, key=lambda rates: found[rates]) == (1.0, 0.0)
+    assert {head for _, head in found} == {0.0}
 
 
 @pytest.mark.parametrize("name", sorted(SEARCHES))
@@ -128,6 +158,21 @@ def smoke(smoke_results, monkeypatch):
         kept.cache_clear()
 
 
+def test_a_trial_of_a_probe_has_its_decay_and_is_solved(smoke, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        methods, "linear_probe", lambda *given, **how: asked.append(how) or probe.linear_probe(*given, **how)
+    )
+    chosen = learning_rates.Search("LP", "rn18-timm", 100.0, 0.01, 0.0)
+    found = learning_rates.trial(chosen, (3.0, 0.0), "cifar10", smoke)
+    assert 0 <= found["metrics"]["top1"] <= 1
+    assert (found["lr"], found["head_lr"]) == (3.0, 0.0)
+    assert asked == [{"decay": 3.0, "exact": True}]
+    assert Run("smoke", "rn18-timm", "cifar10", "LP").recipe()["probe"] == {"100": asked[0]}
+    unlabelled = Run("smoke", "rn18-timm", "cifar10", "SSM", 0.0).recipe()["probe"]
+    assert unlabelled == {"10": asked[0], "100": asked[0]}
+
+
 @pytest.mark.parametrize(
     ("method", "model", "labels"), [("SSM", "rn50-swav", 0.0), ("SSFT", "rn50-swav", 0.0), ("FS", "rn50-clip", 100.0)]
 )
@@ -149,15 +194,17 @@ def test_searches_are_chosen_by_method_and_model():
     some = learning_rates.selected(["SSM", "SSFT"], None)
     assert [(each.method, each.labels) for each in some] == [("SSM", 0.0), ("SSFT", 0.0)]
     one = learning_rates.selected([], "rn50-timm")
-    assert [(each.method, each.model) for each in one] == [(name, "rn50-timm") for name in profiles.TINY.compared]
-    assert learning_rates.selected([], None) == list(learning_rates.SEARCHES)
+    assert [(each.method, each.model) for each in one] == [
+        (name, "rn50-timm") for name in (*profiles.TINY.compared, "LP")
+    ]
+    assert learning_rates.selected([], None) == [*learning_rates.SEARCHES, *learning_rates.PROBES]
 
 
 @pytest.mark.parametrize(
     ("asked", "model", "said"),
     [
         (["SSN"], None, r"methods must be among .*SSM.*got SSN"),
-        (["SSM"], "rn50-timm", r"methods must be among FFT, FS, FS-squared; got SSM"),
+        (["SSM"], "rn50-timm", r"methods must be among FFT, FS, FS-squared, LP; got SSM"),
         ([], "rn34", r"model must be one of rn50-swav, .*got 'rn34'"),
     ],
 )

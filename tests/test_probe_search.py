@@ -5,11 +5,13 @@ import math
 
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from torch.nn.functional import cross_entropy
 
 from benchmarks import probe
 from benchmarks.__main__ import RECORDS
 from submasking.learning.evaluate import accuracy
-from submasking.learning.probe import linear_probe
+from submasking.learning.probe import fitted, linear_probe
 from submasking.learning.probe_search import best_decay, probe_head
 
 
@@ -100,6 +102,41 @@ def test_the_exact_probe_is_at_the_minimum_whatever_the_order_of_the_images():
     classes, done = linear_probe(train, labels, test, exact=True)
     assert done
     assert (head(test).argmax(1) == classes).float().mean() > 0.99
+
+
+@pytest.mark.parametrize(("count", "width", "classes"), [(60, 200, 5), (400, 12, 3), (90, 30, 30), (50, 50, 2)])
+@pytest.mark.parametrize("decay", [0.01, 1.0, 300.0])
+def test_the_exact_probe_is_where_newton_s_method_ends(count, width, classes, decay):
+    generator = torch.Generator().manual_seed(count)
+    labels = torch.arange(count) % classes
+    far = 5 * torch.randn(width, generator=generator)  # as features behind a rectifier: far from the origin
+    train = torch.randn(count, width, generator=generator) * torch.logspace(0, -2, width) + far
+    scaled = train.double() * width**0.5 / train.double().norm(dim=1).mean()
+
+    def objective(weight, bias):
+        loss = cross_entropy(scaled @ weight.T + bias, labels, reduction="sum")
+        return float(loss + decay / 2 * weight.square().sum())
+
+    # of two classes scikit-learn holds the difference of the two vectors
+    share = 2 if classes == 2 else 1
+    newton = LogisticRegression(C=share / decay, solver="newton-cg", tol=1e-9, max_iter=10_000)
+    newton.fit(scaled.numpy(), labels.numpy())
+    weight, bias = (torch.from_numpy(each) for each in (newton.coef_, newton.intercept_))
+    if classes == 2:
+        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+    found = fitted(train, labels, classes, decay=decay)
+    assert found.converged
+    lowest, scale = objective(weight, bias), float(width**0.5 / train.double().norm(dim=1).mean())
+    assert objective(found.weight / scale, found.bias) == pytest.approx(lowest, rel=1e-4)
+
+
+def test_the_exact_probe_gives_only_classes_that_it_has_seen():
+    (train, labels), (test, _) = noisy(60, 0), noisy(300, 1)
+    classes, done = linear_probe(train, 7 * labels + 2, test, exact=True)
+    assert done
+    assert set(classes.tolist()) == {2, 9, 16}
+    assert torch.equal(classes, 7 * linear_probe(train, labels, test, exact=True)[0] + 2)
+    assert linear_probe(train, labels, test, exact=True, max_iterations=1)[1] is False
 
 
 def test_the_benchmark_of_the_probe_chooses_on_validation_images_only():

@@ -15,10 +15,12 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from bookext.settings import plain
 from submasking.records import places
 from submasking.records.names import MODELS
+from submasking.records.profiles import DECAY
 from submasking.report import tuning
 
 RECORD = places.committed_folder("tiny") / "learning_rates.json"
 HEADS = ("model", "labels", "method", "rate", "head's rate", "accuracy", "second best", "pairs tried")
+PROBE_HEADS = ("model", "labels", "decay", "accuracy", "with the paper's", "tried", "from", "to")
 
 
 def table(path: Path) -> list[tuple[str, ...]]:
@@ -34,11 +36,23 @@ def table(path: Path) -> list[tuple[str, ...]]:
     return rows
 
 
+def probes(path: Path) -> list[tuple[str, ...]]:
+    """The weight decay that won for the probe of each model, beside the paper's."""
+    frame = tuning.trials(path, probes=True)
+    rows: list[tuple[str, ...]] = [PROBE_HEADS]
+    for row in _winners(frame):
+        same = _same(frame, row).set_index("lr").score
+        scores = (f"{row.score:.3f}", f"{same[DECAY]:.3f}")
+        tried = (str(len(same)), f"{min(same.index):g}", f"{max(same.index):g}")
+        rows.append((row.model, _share(row.labels), f"{row.lr:g}", *scores, *tried))
+    return rows
+
+
 def texts(path: Path) -> dict[str, str]:
     """What the text takes from the record: its numbers, and whole sentences on what was searched and what was not."""
     entries, frame = json.loads(path.read_text(encoding="utf-8")), tuning.trials(path)
     budget = sorted({len(rows) for _, rows in frame.groupby(["method", "model", "labels"])})
-    hours = sum(entry.get("total_s", entry.get("train_s", 0.0)) for entry in entries) / 3600
+    hours = sum(entry.get("train_s", 0.0) for entry in entries) / 3600
     return {
         "budget": " or ".join(map(str, budget)),
         "hours": f"about {hours:.1f} hours",
@@ -115,15 +129,18 @@ def _share(labels: float) -> str:
 
 
 class TuningTable(SphinxDirective):
-    """What won, for each method, model and share of the labels."""
+    """What won, for each method, model and share of the labels; `{tuning-table} probes` of the probes."""
+
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(RECORD))
+        rows = probes(RECORD) if self.arguments == ["probes"] else table(RECORD)
         before = nodes.raw("", "\\begingroup\\footnotesize", format="latex")
         return [
             before,
             tabular_col_spec(spec="lllrrrrr"),
-            plain(table(RECORD)),
+            plain(rows),
             nodes.raw("", "\\endgroup", format="latex"),
         ]
 

@@ -159,7 +159,8 @@ def linear(task: Run, progress: bool) -> Found:
     train, test = (images_of(task, split) for split in ("bank", "test"))  # nothing is trained on: no other rendering
     bank, queries = _frozen_features(task)
     chosen = with_labels(task, train, task.labels)
-    classes, done = linear_probe(bank[chosen], train.labels[chosen], queries)
+    how = profile(task.profile).probe(task.model, task.labels)
+    classes, done = linear_probe(bank[chosen], train.labels[chosen], queries, **how)
     found = _describe(task, backbone, train, test) | _judge(test, {"top1": classes})
     found["metrics"][converged("top1")] = float(done)
     return found
@@ -198,7 +199,8 @@ def self_supervised(task: Run, progress: bool) -> Found:
     given, solved = {"knn": nearest_neighbours(bank, train.labels, queries, k=chosen.neighbours)}, {}
     for percent in chosen.label_percents:
         few, name = with_labels(task, train, percent), f"lp@{percent:g}"
-        given[name], done = linear_probe(bank[few], train.labels[few], queries)
+        how = chosen.probe(task.model, percent)
+        given[name], done = linear_probe(bank[few], train.labels[few], queries, **how)
         solved[converged(name)] = float(done)
     found = _judge(test, given)
     found["metrics"] |= solved

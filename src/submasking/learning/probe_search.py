@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from submasking.learning.evaluate import accuracy
-from submasking.learning.probe import linear_probe
+from submasking.learning.probe import fitted, linear_probe
 
 DECAYS = (1.0, 10.0, 100.0)  # scikit-learn's C = 1, 0.1, 0.01
 STEP, FURTHER = 10.0, 4  # the search goes on beyond an end that is best, so many times at most
@@ -84,14 +84,14 @@ def probe_head(
 ) -> nn.Linear:
     """The linear probe as a head: it gives the logits of features as they come, unscaled.
 
-    The objective is that of `submasking.learning.probe.linear_probe`, and so is the scale of the features.
+    It is that of `submasking.learning.probe.fitted`, in the precision of the features.
 
     Args:
         train: features.
         labels: of these, each class at least once.
         classes: how many there are.
         decay: see `linear_probe`, > 0.
-        max_iterations: of the solver (L-BFGS).
+        max_iterations: of the solver.
 
     Raises:
         ValueError: a decay that is not positive, or a class without an image.
@@ -100,25 +100,9 @@ def probe_head(
         raise ValueError(f"decay must be positive, got {decay}; the usual ones are {DECAYS}")
     if missing := set(range(classes)) - set(labels.tolist()):
         raise ValueError(f"each of {classes} classes must have an image, {min(missing)} has none; take more images")
-    scale = 1 / train.norm(dim=1).mean().clamp_min(1e-12) * train.shape[1] ** 0.5
-    scaled, head = train * scale, nn.Linear(train.shape[1], classes)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    solver = torch.optim.LBFGS(
-        head.parameters(),
-        max_iter=max_iterations,
-        tolerance_grad=1e-5,
-        tolerance_change=0,
-        line_search_fn="strong_wolfe",
-    )
-
-    def objective() -> Tensor:
-        solver.zero_grad()
-        loss = nn.functional.cross_entropy(head(scaled), labels) + decay / len(train) / 2 * head.weight.square().sum()
-        loss.backward()
-        return loss
-
-    solver.step(objective)
+    found = fitted(train, labels, classes, decay=decay, max_iterations=max_iterations)
+    head = nn.Linear(train.shape[1], classes, dtype=train.dtype)
     with torch.no_grad():
-        head.weight.mul_(scale)
-    return head.requires_grad_(True)
+        head.weight.copy_(found.weight)
+        head.bias.copy_(found.bias)
+    return head

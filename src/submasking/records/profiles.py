@@ -11,6 +11,8 @@ from typing import Any
 
 from submasking.records.names import DATASETS, MODELS, SELF_SUPERVISED
 
+DECAY = 0.01  # weight decay of the paper's linear probe
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -118,6 +120,8 @@ class Profile:
         no_labels: those without.
         sparse_datasets: data sets of the label-sparsity figures.
         label_percents: shares of the labels, in percent, of those figures.
+        decays: weight decay of the linear probe by "model", or "model@10" for 10 % of the labels; the others have the
+            paper's, and no search.
         same_steps: with fewer labels take as many more epochs, so that every share of the labels gets as many steps.
         neighbours: k of the weighted nearest-neighbour classifier.
         classes: use the first classes of each set only; None uses all.
@@ -144,6 +148,7 @@ class Profile:
     no_labels: tuple[str, ...] = ("SSM", "SSM-squared", "SSM-none", "SSFT")
     sparse_datasets: tuple[str, ...] = ("cifar10", "cifar100", "sun397")
     label_percents: tuple[float, ...] = (10.0, 100.0)
+    decays: dict[str, float] = field(default_factory=dict)
     same_steps: bool = True
     neighbours: int = 200
     classes: int | None = None
@@ -171,6 +176,11 @@ class Profile:
                 if key in self.methods:
                     return replace(self.methods[key], **VARIANTS.get(variant, {}))
         raise ValueError(f"method must be one of {sorted(set(self.methods))}, got {method!r}")
+
+    def probe(self, model: str, labels: float = 100.0) -> dict[str, Any]:
+        """What `submasking.learning.probe.linear_probe` is told of a model and a share of the labels, in percent."""
+        decay = self.decays.get(f"{model}@{labels:g}", self.decays.get(model))
+        return {} if decay is None else {"decay": decay, "exact": True}
 
 
 # By `benchmarks/learning_rates.py`; models that are not named use what was found for rn50-swav.
@@ -369,6 +379,10 @@ def settings(name: str, method: str, model: str, labels: float = 100.0) -> dict[
     }
     if method not in ("ZS", "LP"):
         recipe |= asdict(chosen.method(method, model, labels)) | {"same_steps": chosen.same_steps}
+    if method in ("LP", *SELF_SUPERVISED):  # the latter are judged by probes
+        shares = (labels,) if method == "LP" else chosen.label_percents
+        probes = {f"{share:g}": told for share in shares if (told := chosen.probe(model, share))}
+        recipe |= {"probe": probes} if probes else {}
     if method in SELF_SUPERVISED:  # without what it does not ask for: the recipes of records from before stay theirs
         recipe["swav"] = {name: value for name, value in asdict(chosen.swav).items() if name != "scales" or value}
     if chosen.protocol is not None:

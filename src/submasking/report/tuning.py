@@ -23,8 +23,12 @@ def judged_by(method: str) -> str:
     return "lp@10" if method in SELF_SUPERVISED else "top1"
 
 
-def trials(path: Path) -> pd.DataFrame:
+def trials(path: Path, *, probes: bool = False) -> pd.DataFrame:
     """One row per pair of rates that was tried for a method: score, the mean over the data sets; nan where it failed.
+
+    Args:
+        path: the record of `benchmarks/learning_rates.py`.
+        probes: in place of all others the linear probes, which have a weight decay as "lr" and no head.
 
     Raises:
         ValueError: the file is no record of trials.
@@ -35,6 +39,7 @@ def trials(path: Path) -> pd.DataFrame:
             {name: entry[name] for name in ("method", "model", "labels", "lr", "head_lr")}
             | {"score": entry.get("metrics", {}).get(judged_by(entry["method"]))}
             for entry in entries
+            if (entry["method"] == "LP") == probes
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} must hold trials of learning rates, it does not ({error}); search anew") from error

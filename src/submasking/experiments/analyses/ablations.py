@@ -198,8 +198,9 @@ class _World:
         model, method = (UNLABELLED, "SSM") if name in PROTOTYPES else (MODEL, "FS")
         plan = repr(self._plan(method, model, rate))
         weights = backbones.load(model, self.profile.name, seed=seed).fingerprint
+        probe = self.profile.probe(model, FEW) if method == "SSM" else {}
         return {"way": name, "rate": rate, "dataset": dataset, "seed": seed, "split": split, "plan": plan,
-                "weights": weights}  # fmt: skip
+                "weights": weights} | ({"probe": probe} if probe else {})  # fmt: skip
 
     def labelled(
         self, judged: Mapping[Key, Found], variant: Variant, rate: float, dataset: str, seed: int, split: str
@@ -239,7 +240,7 @@ class _World:
             for each in (train, judge)
         )
         few = label_subset(train.labels, FEW, seed=42 + seed)
-        classes, _ = linear_probe(bank[few], train.labels[few], queries)
+        classes, _ = linear_probe(bank[few], train.labels[few], queries, **self.profile.probe(UNLABELLED, FEW))
         nearest = nearest_neighbours(bank, train.labels, queries, k=self.profile.neighbours)
         found = {"lp": accuracy(classes, judge.labels), "knn": accuracy(nearest, judge.labels)}
         return found | {"off": adapted.masking.sparsity(), "number": swav.prototypes}

@@ -29,7 +29,7 @@ from submasking.learning.probe_search import probe_head
 from submasking.records import predictions
 from submasking.records.analyses import Analysis, Row, number
 from submasking.records.places import results_folder
-from submasking.records.profiles import profile
+from submasking.records.profiles import DECAY, profile
 from submasking.report import verdicts
 from submasking.tasks import maskfile
 from submasking.tasks.packing import packed
@@ -52,7 +52,6 @@ FORMS = {
 WAYS = (PROBE, *rivals.RIVALS, TUNED)
 SEARCH_SET, SEARCH_SEED = "dtd", 100  # a draw of training images that no run of the grid has
 SEARCH_EPOCHS = 2  # at most: to tell a rate that is too low or too high from the others a third is enough
-DECAY = 0.01
 SIZES = ("learned_bytes", "beside_bytes", "bytes")
 
 
@@ -82,6 +81,8 @@ def analyse(profile_name: str, model: str, dataset: str, seeds: str, repeats: in
     tasks = [run for run in tasks if run.dataset in names and run.seed in first]
     tasks.sort(key=lambda run: run.seed)
     given = {"dataset": dataset, "seeds": seeds, "repeats": repeats, "tries": tries, "ways": list(WAYS)}
+    if probes := {run.model: probe for run in tasks if (probe := profile(run.profile).probe(run.model))}:
+        given["probes"] = probes
     return keeping.kept(NAME, profile_name, model, keeping.records_of(tasks), given, lambda: _tables(tasks, tries))
 
 
@@ -110,6 +111,11 @@ def _tables(tasks: Sequence[Run], tries: int) -> keeping.Tables:
 
 def _identity(run: Run, way: str) -> dict[str, Any]:
     return {"model": run.model, "dataset": run.dataset, "seed": run.seed, "way": way}
+
+
+def _decay(run: Run) -> float:
+    """Weight decay of the probe; where the profile names none, the paper's."""
+    return float(profile(run.profile).probe(run.model).get("decay", DECAY))
 
 
 def _settings(run: Run, tries: int) -> Row:
@@ -167,7 +173,7 @@ def _trial(run: Run, way: str, rate: float, split: str) -> list[dict[str, Any]]:
     """All forms of one way on one data set with one seed, read where it has been tried with these settings."""
     chosen = profile(run.profile)
     settings = {
-        "recipe": run.recipe(), "way": way, "rate": rate, "split": split, "decay": DECAY,
+        "recipe": run.recipe(), "way": way, "rate": rate, "split": split, "decay": _decay(run),
         "rival": {name: value for name, value in asdict(rivals.RIVALS[way]).items() if name != "rates"}
         if way in rivals.RIVALS
         else str(chosen.method(TUNED, run.model)),
@@ -201,7 +207,7 @@ def _learned(run: Run, way: str, rate: float, backbone: Backbone, train: ImageSe
     chosen, where = profile(run.profile), device(run.profile)
     if way == PROBE:
         given = features(backbone.trunk, train, backbone.normalise)
-        head = probe_head(given, train.labels, len(train.classes), decay=DECAY)
+        head = probe_head(given, train.labels, len(train.classes), decay=_decay(run))
         return Task(backbone.trunk, head, (), {}, follows=False)
     style, label = STYLES[chosen.photographs, True], f"{run.model} {run.dataset} {way} {rate:g}"
     plan = chosen.method(TUNED, run.model)

@@ -160,7 +160,7 @@ def _trained(task: Run, share: float) -> Found:
     backbone = methods.backbone_of(task)
     if task.method == "LP":
         bank, queries = (_features(task, backbone.trunk, each) for each in (train, test))
-        return _outcome(linear_probe(bank[few], train.labels[few], queries)[0], test)
+        return _outcome(linear_probe(bank[few], train.labels[few], queries, **_how(task, share))[0], test)
     plan = profile(task.profile).method(task.method, task.model, task.labels)
     # as many steps: `learn` lengthens the epochs by the share of the run's name
     epochs = round(plan.epochs * task.labels / share) if profile(task.profile).same_steps else plan.epochs
@@ -179,11 +179,16 @@ def _probed(task: Run, shares: Sequence[float]) -> Found:
     given: dict[str, Tensor] = {KNN: nearest_neighbours(bank, train.labels, queries, k=k)}
     for share in shares:
         few = methods.with_labels(task, train, share)
-        given[f"{share:g}"] = linear_probe(bank[few], train.labels[few], queries)[0]
+        given[f"{share:g}"] = linear_probe(bank[few], train.labels[few], queries, **_how(task, share))[0]
     found: Found = {"labels": predictions.pack(test.labels.tolist())}
     for name, classes in given.items():
         found |= {name: accuracy(classes, test.labels), f"{name} packed": predictions.pack(classes.tolist())}
     return found
+
+
+def _how(task: Run, share: float) -> dict[str, Any]:
+    """What a probe is told where the share of the labels is one of the profile's, or the nearer of them."""
+    return profile(task.profile).probe(task.model, FEW if share < HALFWAY else ALL)
 
 
 def _adapted(task: Run, train: ImageSet) -> nn.Module:

@@ -21,6 +21,7 @@ from submasking.learning.images import ImageSet
 from submasking.learning.probe import linear_probe
 from submasking.masking.norms import recalibrate
 from submasking.records.places import results_folder
+from submasking.records.profiles import profile
 from submasking.tasks import maskfile
 from submasking.tasks.fingerprint import fingerprint
 
@@ -81,12 +82,13 @@ def probed(task: Run, masks: Masks) -> Int[Tensor, " n"]:
         masks: by parameter name; none leaves the weights as they are.
     """
     train, test = (methods.images_of(task, split) for split in ("train", "test"))
+    how = profile(task.profile).probe(task.model)
 
     def make() -> Tensors:
         bank, queries = _features(methods.backbone_of(task), masks, train, test)
-        return {"classes": linear_probe(bank, train.labels, queries)[0]}
+        return {"classes": linear_probe(bank, train.labels, queries, **how)[0]}
 
-    return once(task, {"probe": fingerprint(masks)}, make)["classes"]
+    return once(task, {"probe": fingerprint(masks)} | how, make)["classes"]
 
 
 def _features(backbone: Backbone, masks: Masks, train: ImageSet, test: ImageSet) -> tuple[Tensor, Tensor]:
