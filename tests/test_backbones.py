@@ -3,6 +3,8 @@ import json
 import pytest
 import timm
 import torch
+from open_clip import model
+from open_clip.tokenizer import SimpleTokenizer
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -111,10 +113,10 @@ def test_text_head_embeds_every_class_by_its_name():
 
 def test_text_tower_equals_open_clips_own():
     torch.manual_seed(0)
-    whole = networks.CLIP(
+    whole = model.CLIP(
         networks.CLIP_WIDTH,
-        networks.CLIPVisionCfg(image_size=24, **networks.VISION["clip-vit"]),
-        networks.CLIPTextCfg(**networks.TEXT),
+        model.CLIPVisionCfg(image_size=24, **networks.VISION["clip-vit"]),
+        model.CLIPTextCfg(**networks.TEXT),
     )
     tokens = networks.tokenize(("LATIN SMALL LETTER A", "BOX DRAWINGS LIGHT ARC DOWN AND RIGHT"))
     assert torch.allclose(networks.TextTower(whole)(tokens), whole.encode_text(tokens), atol=1e-6)
@@ -123,7 +125,7 @@ def test_text_tower_equals_open_clips_own():
 def test_no_caption_is_cut_short():
     names = [name for dataset in DATASET_STAND_INS for name in data.load("tiny", dataset, "test").classes]
     names += data.render(data.SOURCE, "test", 10, 8).classes
-    wide = networks.SimpleTokenizer(context_length=77)(names)
+    wide = SimpleTokenizer(context_length=77)(names)
     assert int((wide != 0).sum(1).max()) <= networks.CONTEXT
 
 

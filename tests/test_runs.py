@@ -1,6 +1,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -17,6 +19,13 @@ from submasking.records import predictions, profiles, results
 from submasking.report import frames
 from submasking.tasks import maskfile
 from submasking.worlds import backbones, datasets
+
+
+def test_what_only_some_runs_need_is_not_imported_by_all():
+    """A grid has a process for each job, and each import of these takes seconds."""
+    code = "import sys; from submasking.experiments import runs; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"open_clip", "sklearn", "pandas"} & set(done.stdout.split()) == set()
 
 
 def smoke(method, labels=100.0, seed=0, model="rn18-timm"):

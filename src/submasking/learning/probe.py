@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64, Int
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from submasking.records.profiles import DECAY
@@ -52,6 +50,10 @@ def linear_probe(
         seen, numbers = train_labels.unique(return_inverse=True)
         found = fitted(train, numbers, len(seen), decay=decay, max_iterations=max_iterations)
         return seen[(test.double() @ found.weight.T + found.bias).argmax(1)], found.converged
+    # scikit-learn takes seconds to import, and most who adapt a network probe nothing
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     scale = _scale(train)
     model = LogisticRegression(C=1 / decay, max_iter=max_iterations)
     with warnings.catch_warnings():

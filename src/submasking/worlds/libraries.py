@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import timm
 import torch
 import torchvision
@@ -105,10 +104,14 @@ def _require_known(library: str, name: str) -> None:
         if name not in known:
             raise ValueError(f"model must be one of torchvision's, got {name!r}{_close(name, known)}")
         return
-    if library == "open_clip" and name not in open_clip.list_models():
-        raise ValueError(f"open_clip has no model {name!r}{_close(name, open_clip.list_models())}")
+    if library == "open_clip":
+        import open_clip
+
+        if name not in (known := open_clip.list_models()):
+            raise ValueError(f"open_clip has no model {name!r}{_close(name, known)}")
+        return
     ours = (*recipes.ARCHITECTURES, *([] if library else [packaged.NAME]))
-    if library != "open_clip" and name not in ours and not timm.is_model(name):
+    if name not in ours and not timm.is_model(name):
         raise ValueError(f"timm has no model {name!r}{_close(name, [packaged.NAME, *timm.list_models()])}")
 
 
@@ -188,6 +191,8 @@ def _torchvision(name: str, weights: Path | None, options: dict[str, Any]) -> Ba
 
 
 def _open_clip(name: str, weights: Path | None) -> Backbone:
+    import open_clip
+
     tags = open_clip.list_pretrained_tags_by_model(name)
     try:
         clip = open_clip.create_model(name, pretrained=tags[0] if weights is None and tags else None)
@@ -206,6 +211,8 @@ class _Text:
         self.name, self.clip = name, clip
 
     def __call__(self, classes: Sequence[str]) -> Tensor:
+        import open_clip
+
         try:
             tokens = open_clip.get_tokenizer(self.name)([PROMPT.format(each) for each in classes])
         except Exception as error:  # whatever a download raises

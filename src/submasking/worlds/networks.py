@@ -1,14 +1,20 @@
-"""The small networks of the embedded world, built by the libraries of the real ones (timm, open_clip)."""
+"""The small networks of the embedded world, built by the libraries of the real ones (timm, open_clip).
+
+open_clip is imported where a CLIP is asked for, here and wherever else it is: it takes seconds, and most need none.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import timm
 import torch
 from jaxtyping import Float, Int
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
 
 from submasking.worlds.recipes import CLIP_WIDTH, CONTEXT, RESNET, TEXT, VISION, description
 
@@ -48,6 +54,8 @@ class TextTower(nn.Module):
 
 def tokenize(captions: tuple[str, ...]) -> Int[Tensor, "n context"]:
     """Token ids of captions by CLIP's own tokenizer, whose vocabulary comes with open_clip."""
+    from open_clip.tokenizer import SimpleTokenizer
+
     return SimpleTokenizer(context_length=CONTEXT)(list(captions))
 
 
@@ -59,6 +67,8 @@ def trunk(architecture: str, image_size: int) -> nn.Module:
 
 def clip(architecture: str, image_size: int) -> tuple[nn.Module, TextTower]:
     """Untrained image and text towers of a small CLIP."""
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
     convolutional = architecture == "clip-resnet"
     vision = CLIPVisionCfg(image_size=32 if convolutional else image_size, **VISION[architecture])
     whole = CLIP(CLIP_WIDTH, vision, CLIPTextCfg(**TEXT))

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
 from submasking.learning import augment
@@ -94,6 +93,8 @@ def swav(recipe: Recipe, letters: ImageSet) -> Plan:
 
 def clip(recipe: Recipe, letters: ImageSet) -> Plan:
     """Contrastive image-caption loss; the caption of a letter is its Unicode name."""
+    from open_clip.loss import ClipLoss
+
     trunk, text = networks.clip(recipe["architecture"], letters.images.shape[-1])
     trunk.to(memory_format=torch.channels_last)
     tokens = networks.tokenize(letters.classes)

@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import open_clip
 import timm
 import torch
-from open_clip.model import CLIP
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
 from submasking.files import weights as files
@@ -86,7 +83,9 @@ def networks(model: str) -> tuple[nn.Module, TextTower | None]:
     library, _, name = published(model).architecture.partition(":")
     if library == "timm":
         return timm.create_model(name, pretrained=False, num_classes=0), None
-    clip = CLIP(**open_clip.get_model_config(name))
+    import open_clip
+
+    clip = open_clip.CLIP(**open_clip.get_model_config(name))
     return clip.visual, TextTower(clip)
 
 
@@ -98,6 +97,8 @@ def _backbone(model: str, trunk: nn.Module, tower: TextTower | None, selection: 
         tower.eval().requires_grad_(False)
 
     def embedded(classes: Sequence[str]) -> Tensor:
+        from open_clip.tokenizer import SimpleTokenizer
+
         assert tower is not None
         length = len(tower.positional_embedding)
         return tower(SimpleTokenizer(context_length=length)([PROMPT.format(name) for name in classes]))
