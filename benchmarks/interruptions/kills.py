@@ -16,7 +16,7 @@ from submasking.experiments.grid import runs as runs_of
 
 PATIENCE = 900.0  # seconds in which a grid writes something
 LONGEST = 4  # at most so many files are written before one at which the program is stopped
-AT_ANY, WRITING, FIRST, KERNEL = "at any moment", "writing", "its first process alone", "a kernel alone"
+AT_ANY, WRITING, FIRST, JOB = "at any moment", "writing", "its first process alone", "a job alone"
 # what a file is, by the first part of its path that says so
 FILES = {
     "backbones": "a backbone", "data": "a set of images", "masks": "a mask", "records": "a record",
@@ -114,8 +114,8 @@ class Killed:
         if way == FIRST:
             program.kill_first()
             return way
-        if way == KERNEL:
-            while not program.kill_kernel():
+        if way == JOB:
+            while not program.kill_job():
                 if not program.wait(0.2):
                     return None
             program.wait(self.dice.uniform(0, 3))  # the grid notices

@@ -18,7 +18,7 @@ from random import Random
 
 from benchmarks.interruptions import kills, state
 from benchmarks.interruptions.child import Child
-from benchmarks.interruptions.kills import AT_ANY, FIRST, KERNEL, WRITING, Killed
+from benchmarks.interruptions.kills import AT_ANY, FIRST, JOB, WRITING, Killed
 from benchmarks.interruptions.program import Program, grid
 from benchmarks.interruptions.state import PROFILE, State
 
@@ -121,7 +121,7 @@ def killed(whole: Path, place: Place, dice: Random) -> Case:
         return Program(words, home, environment, stop)
 
     known, span = place.reference, PLANS * planned
-    ways = (AT_ANY, AT_ANY, WRITING, WRITING, FIRST, KERNEL)
+    ways = (AT_ANY, AT_ANY, WRITING, WRITING, FIRST, JOB)
     found = Killed(place.home, start, known, known, span, ways, dice, begin=partial(late, whole)).often(KILLS)
     times, wrong = found.kills.total(), found.wrong.total()
     how = ", ".join(f"{moment} {count}" for moment, count in sorted(found.kills.items()))
