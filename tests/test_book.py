@@ -1,5 +1,6 @@
 """The book's extension part by part, and the whole book built with warnings as errors."""
 
+import base64
 import io
 import json
 import math
@@ -11,12 +12,15 @@ from pathlib import Path
 
 import built
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import synthetic
 import yaml
 from bookext import benchmarks, citation, compute, contents, expressions, pages, settings
 from bookext.shelf import BENCHMARKS, Shelf
+from matplotlib.figure import Figure
+from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import docutils_namespace, patch_docutils
@@ -529,6 +533,29 @@ def test_a_page_says_how_it_was_run_and_keeps_no_times():
     assert "now" not in nbformat.writes(shown)
     assert shown.cells[2].metadata["mystnb"]["image"]["alt"]
     nbformat.validate(shown)
+
+
+def test_a_plot_of_a_notebook_is_shown_in_fewer_bytes_and_looks_the_same():
+    figure = Figure(figsize=(4, 3), dpi=150)
+    axes = figure.subplots()
+    for power in range(1, 7):
+        axes.plot([x**power / 50**power for x in range(50)], label=f"$x^{power}$")
+    axes.fill_between(range(50), 0.2, 0.4, alpha=0.2)
+    axes.legend()
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", transparent=True)
+    plot = base64.b64encode(drawn.getvalue()).decode("ascii")
+    data = nbformat.v4.new_output("display_data", data={"image/png": plot, "text/plain": "<Figure>"})
+    shown = pages.page(executed(data), "key", {}, "on the records")
+    (found,) = (output.data["image/png"] for output in shown.cells[2].outputs)
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(each))).convert("RGBA"), dtype=float)
+        for each in (plot, found)
+    )
+    assert len(found) < 0.5 * len(plot)
+    assert abs(before - after).mean() < 1
+    assert abs(before - after).max() < 60
+    assert len(pages.smaller(found)) <= len(found)
 
 
 def test_lines_that_papermill_kept_apart_are_one_output():

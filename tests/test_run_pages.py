@@ -1,5 +1,6 @@
 """The pages below runs/: every number leads to its runs, and these say how they were made."""
 
+import gzip
 import io
 import json
 import re
@@ -158,3 +159,26 @@ def test_a_document_is_described_in_a_few_lines_and_has_a_file_of_its_own():
             said = dict(runs.described(file))
             assert "created" in said
             assert len(said) < 60
+
+
+def test_a_large_document_is_offered_packed_and_whole(tmp_path):
+    for count, name in ((10, "one.json"), (runs.PACKED, "one.json.gz")):
+        file = tmp_path / "record.json"
+        file.write_text(json.dumps({"created": "now", "packed": "é" * count}, ensure_ascii=False), encoding="utf-8")
+        assert runs.offered("one", file) == name
+        given = runs.content(file)
+        assert given == runs.content(file)
+        assert (gzip.decompress(given) if name.endswith(".gz") else given) == file.read_bytes()
+
+
+def test_settings_that_all_runs_of_a_page_have_are_shown_once(books):
+    name, records = next(iter(runs.by_page(books).items()))
+    made = runs.page(records, books, "", ())
+    assert ("batch_size", "64") in made["shared"]
+    for part in made["sections"]:
+        assert not set(part["recipe"]) & set(made["shared"])
+        for record in part["records"]:
+            found = dict(made["shared"]) | dict(part["recipe"])
+            assert set(found) == {setting for setting, _ in runs._flat(record.recipe)}
+    text = runs.rendered(name, "run.html", made)[1]["body"]
+    assert text.count("<th>batch_size</th>") == 1

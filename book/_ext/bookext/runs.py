@@ -6,6 +6,7 @@ A page shows the runs of one model on one data set; a table of all runs leads to
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shlex
@@ -29,6 +30,7 @@ TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True, trim_blocks=True, lstrip_blocks=True,
 )  # fmt: skip
+PACKED = 30_000  # bytes: a larger record of a study or a benchmark is offered compressed
 COLUMNS = 8  # metrics that a table has room for
 FIRST = ("top1", "knn", "sparsity")  # metrics that come first
 Page = tuple[str, dict[str, Any], str]  # name, context, template: what Sphinx collects
@@ -56,13 +58,18 @@ def page(records: list[Record], books: Shelf, repository: str, notebooks: Iterab
     """What the template of a page needs: who ran, how far it is to be trusted, and a section for each kind of run."""
     first, ordered = records[0], sorted(records, key=_order)
     several = [list(group) for _, group in groupby(ordered, key=lambda record: (record.method, record.labels))]
+    sections = [_section(group, notebooks) for group in several]
+    shared = set(sections[0]["recipe"]).intersection(*(section["recipe"] for section in sections))
     return {
         "title": f"{first.model} on {first.dataset}",
         "profile": first.profile,
         "first": first,
         "masked": max((record.backbone.get("masked", 0) for record in records), default=0),
         "facts": trust.facts(records, books),
-        "sections": [_section(group, notebooks) for group in several],
+        "shared": [row for row in sections[0]["recipe"] if row in shared],
+        "sections": [
+            section | {"recipe": [row for row in section["recipe"] if row not in shared]} for section in sections
+        ],
         "archive": archive_name(first),
         "folder": books.folder.relative_to(places.REPOSITORY) / first.model / first.dataset,
         "repository": repository,
@@ -179,6 +186,17 @@ def documents(books: Shelf) -> dict[str, list[tuple[str, Path]]]:
     return found
 
 
+def offered(section: str, file: Path) -> str:
+    """Name of a record's file beside its page: a large one is packed, for most of it is predictions."""
+    return f"{section}.json" + (".gz" if file.stat().st_size > PACKED else "")
+
+
+def content(file: Path) -> bytes:
+    """What that file holds, the same bytes for the same record."""
+    whole = file.read_bytes()
+    return gzip.compress(whole, mtime=0) if len(whole) > PACKED else whole
+
+
 def described(file: Path) -> list[tuple[str, str]]:
     """What the head of a record says: all that is no list and no table, so when, where and with which settings."""
     content = json.loads(file.read_text(encoding="utf-8"))
@@ -203,8 +221,8 @@ def pages(app: Any) -> Iterator[Page]:
         yield rendered(addresses.table(books.profile), "all_runs.html", context | {"place": _place, "labels": labels})
     for name, sections in documents(app.shelf).items():
         for section, file in sections:
-            atomic.write(target / name / f"{section}.json", file.read_text(encoding="utf-8"))
-        rows = [(section, described(file)) for section, file in sections]
+            atomic.write(target / name / offered(section, file), content(file))
+        rows = [(section, offered(section, file), described(file)) for section, file in sections]
         yield rendered(name, "documents.html", {"title": f"Records: {name.partition('/')[2]}", "rows": rows})
 
 
