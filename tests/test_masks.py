@@ -535,7 +535,7 @@ def test_a_baked_handle_refuses_to_learn():
     _, masking, _ = trained()
     masking.bake()
     for act in (masking.optimizer, masking.bake, lambda: masking.load_masks({})):
-        with pytest.raises(ValueError, match=r"must be masked; this one was baked or unbaked; call submasking.mask"):
+        with pytest.raises(ValueError, match=r"must be masked; this one was baked or unbaked; to go on with its masks"):
             act()
 
 

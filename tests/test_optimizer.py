@@ -284,7 +284,7 @@ def test_an_optimizer_leaves_a_baked_model_alone(end):
     optimizer = masking.optimizer(lr=3.0)
     learn(model, optimizer, 2)
     getattr(masking, end)()
-    with pytest.raises(ValueError, match=r"this one was baked or unbaked; call submasking.mask again"):
+    with pytest.raises(ValueError, match=r"this one was baked or unbaked; to go on with its masks"):
         learn(model, optimizer, 1)
     with pytest.raises(ValueError, match="this one was baked or unbaked"):
         masking.apply()

@@ -120,10 +120,24 @@ class Masked(RuleBasedStateMachine):
 
     @rule()
     def unbake(self):
+        if "frozen" in self.spoilt:  # of which no copy is kept
+            before = copy.deepcopy(self.model.state_dict())
+            with pytest.raises(ValueError, match="of these no copy is kept; load the backbone's weights"):
+                self.masking.unbake()
+            now = self.model.state_dict()
+            assert all(torch.equal(value, now[name]) for name, value in before.items())
+            return
         self.masking.unbake()
         self.over = "unbaked"
-        if "frozen" not in self.spoilt:
-            assert torch.equal(outputs(self.model), outputs(self.backbone))
+        assert torch.equal(outputs(self.model), outputs(self.backbone))
+
+    @precondition(lambda self: self.over == "baked" and self.spoilt == {"frozen"})
+    @rule()
+    def load_the_backbone_s_weights_as_told(self):
+        self.model.load_state_dict(self.backbone.state_dict())
+        self.masking.unbake()
+        self.over = "unbaked"
+        assert torch.equal(outputs(self.model), outputs(self.backbone))
 
     @invariant()
     def what_is_saved_is_the_model(self):

@@ -20,6 +20,10 @@ from submasking.masking.structure import structure
 
 HANDLE = "_submasking"
 
+_EDITED = (
+    "another optimizer, an average of models or an edit has been there; call masking.apply() to write the masked"
+    " weights anew"
+)
 ROUNDED = 2**-6  # relative: two roundings to bfloat16, of weights that were cast and cast back
 
 
@@ -208,8 +212,8 @@ class Masking(MaskState):
         if odd := self.inexact():
             raise ValueError(
                 f"what is baked must be the weights under their masks; {len(odd)} of {len(self.targets)} masked"
-                f" parameters, first {odd[0]!r}, are not: another optimizer, an average of models or an edit has been"
-                " there; call masking.apply() to write the masked weights anew, or unbake() for the original ones"
+                f" parameters, first {odd[0]!r}, are not: {self.miscast(odd[0]) or _EDITED}, or unbake() for the"
+                " original ones"
             )
         self._make_plain()
         return self.model
@@ -236,6 +240,13 @@ class Masking(MaskState):
         self._stop_ignoring(added)
         delattr(self.model, HANDLE)
 
+    def miscast(self, name: str) -> str:
+        """Return what helps where a masked parameter was cast without its frozen weights; "" where it was not."""
+        kind, frozen = self.parameter(name).dtype, self.tensors(name)[0].dtype
+        if kind == frozen:
+            return ""
+        return f"it is {kind}, and its frozen weights are {frozen}; cast the whole model, as with model.to({kind})"
+
     @torch.no_grad()
     def inexact(self) -> list[str]:
         """Return the names of the masked parameters that are not theta or 0 (or theta / alpha) under their masks."""
@@ -260,23 +271,43 @@ class Masking(MaskState):
             The model, plain, masked or baked before. The handle keeps the frozen weights and scores.
 
         Raises:
-            ValueError: if a part of the original is gone or has another shape now; nothing is changed then.
+            ValueError: if a part of the original is gone, has another shape now, or is a frozen parameter that was
+                changed, of which no copy is kept; if the model was masked anew since; nothing is changed then.
         """
+        if self.baked and HANDLE in self.model.__dict__:
+            raise ValueError(
+                "what is unbaked must be under no other masks; the model was masked anew since it was baked; call"
+                " submasking.of(model).unbake() first"
+            )
         original = {**self.frozen(), **self.before()}
         now = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         for name, value in original.items():
             if name not in now or now[name].shape != value.shape:
                 there = f"is {tuple(now[name].shape)} now" if name in now else "is gone"
                 raise ValueError(
-                    f"the original must fit into the model; {name!r}, {tuple(value.shape)}, {there}; undo that first,"
-                    " or bake and keep what is there"
+                    f"the original must fit into the model; {name!r}, {tuple(value.shape)}, {there}; undo that first"
+                    f"{self._or_keep(now)}"
                 )
+        if moved := past.changed(self.model, self.kept_as_they_are):
+            raise ValueError(
+                f"the original must be there whole; {len(moved)} frozen parameters, first {moved[0]!r}, were changed or"
+                " taken away since the model was masked, and of these no copy is kept; load the backbone's weights into"
+                " the model first (load_state_dict)"
+            )
         if self._kept is None:  # whatever the weights are now: what follows is what was there before
             self._make_plain()
         for name, value in original.items():
             now[name].copy_(value)
         self.unbaked = True
         return self.model
+
+    def _or_keep(self, now: Mapping[str, Tensor]) -> str:
+        """What else can be done with a model that the original does not fit into."""
+        if self.baked:
+            return ", or keep the model as it is"
+        if any(target.name not in now for target in self.targets):
+            return ""
+        return f", or {'call masking.apply(), ' if self.inexact() else ''}bake and keep what is there"
 
     def _stop_ignoring(self, added: set[str]) -> None:
         """Take back what `mask` has told DistributedDataParallel."""
@@ -322,8 +353,8 @@ class Masking(MaskState):
             if not bool(((weight - wanted).abs() <= ROUNDED * wanted.abs()).all()):  # true for NaN, too
                 raise ValueError(
                     f"loaded weights beside scores must be masked weights; {target.name!r} is not, as in an average of"
-                    " models, or under another criterion or rescale; load an average into a plain model, mask as the"
-                    " saved model was masked, or leave its weights out to keep the masks"
+                    " models, or under another criterion or rescale; load an average into a plain model with"
+                    " strict=False, mask as the saved model was masked, or leave its weights out to keep the masks"
                 )
 
     def _remember_loaded(self, state: dict[str, Any], prefix: str) -> None:

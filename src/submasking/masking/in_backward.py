@@ -55,7 +55,8 @@ class MaskSGDInBackward(MaskSGD):
         if name in self._done:
             raise ValueError(
                 f"in_backward=True must have one backward per step; a second one reached {name!r}; call step() after"
-                " each, or accumulate gradients with masking.optimizer(in_backward=False)"
+                " each; or accumulate gradients with masking.optimizer(in_backward=False), when nothing holds this"
+                " optimizer any more, nor a scheduler of it"
             )
         if parameter.grad is None:
             raise ValueError(

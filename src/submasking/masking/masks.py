@@ -69,8 +69,13 @@ def mask(
     check_model(model)
     if not callable(criterion):
         raise ValueError(f"a criterion must be a callable scores -> mask; got {criterion!r}; try TopK(0.5)")
-    if any(_has_masks(module) for module in model.modules()):
+    if any(is_masked(module) for module in model.modules()):
         raise ValueError("a model can be masked once; this one, or a part of it, already is; bake or unbake it first")
+    if _orphaned(model):
+        raise ValueError(
+            f"a model can be masked once; this {type(model).__name__} holds parts of a masked one without its handle;"
+            " bake or unbake the whole model before parts of it are taken or copied"
+        )
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
@@ -85,8 +90,8 @@ def mask(
     )
     if not targets:
         raise ValueError(
-            f"a selection must mask at least one parameter; {select!r} masks none of {len(unique)};"
-            " 'weights' fits any architecture"
+            f"a selection must mask at least one parameter; {select!r} masks none of {len(unique)}; "
+            + ("pass a callable that does" if select == "weights" else "'weights' fits any network with such layers")
         )
     for target in targets:
         check_plain(model, target.name)
@@ -139,6 +144,11 @@ def of(model: nn.Module) -> Masking:
     for module in model.modules():
         if HANDLE in module.__dict__:
             return module.__dict__[HANDLE]
+    if _orphaned(model):
+        raise ValueError(
+            f"the model must be masked as a whole; this {type(model).__name__} holds parts of a masked one without its"
+            " handle; pass the whole model"
+        )
     raise ValueError(f"the model must be masked; this {type(model).__name__} is not; call submasking.mask first")
 
 
@@ -147,8 +157,9 @@ def is_masked(module: nn.Module) -> bool:
     return HANDLE in module.__dict__
 
 
-def _has_masks(module: nn.Module) -> bool:
-    return HANDLE in module.__dict__ or any(name + SCORES in module._buffers for name in module._parameters)
+def _orphaned(model: nn.Module) -> bool:
+    """Whether there are scores, as in a part of a masked model or in a copy of one."""
+    return any(name + SCORES in module._buffers for module in model.modules() for name in module._parameters)
 
 
 def _start(weight: Tensor, name: str, init: str | float | Init, seed: int, part: Any) -> tuple[Tensor, Tensor]:

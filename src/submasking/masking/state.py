@@ -63,7 +63,7 @@ class MaskState:
         try:
             parameter = self.model.get_parameter(name)
         except AttributeError:
-            raise _gone(name) from None
+            raise self._gone(name) from None
         if type(parameter).__name__ == SHARDED:
             raise ValueError(
                 f"a masked parameter must be whole; {name!r} was sharded after masking; use DistributedDataParallel"
@@ -88,7 +88,7 @@ class MaskState:
             owner, attribute = owner_of(self.model, name)
             scores, frozen = owner.get_buffer(attribute + SCORES), owner.get_buffer(attribute + FROZEN)
         except AttributeError:
-            raise _gone(name) from None
+            raise self._gone(name) from None
         if scores.itemsize < _WIDTH:  # after model.to(torch.bfloat16): a step would round to nothing
             owner._buffers[attribute + SCORES] = scores = scores.float()
         return frozen, scores
@@ -166,14 +166,17 @@ class MaskState:
     def require_masked(self) -> None:
         """Raise ``ValueError`` once the model was baked or unbaked."""
         if self.baked:
-            raise ValueError("the model must be masked; this one was baked or unbaked; call submasking.mask again")
+            raise ValueError(
+                "the model must be masked; this one was baked or unbaked; to go on with its masks, keep"
+                " masking.masks(), call masking.unbake(), submasking.mask(...) as before, and load_masks with them"
+            )
 
-
-def _gone(name: str) -> ValueError:
-    return ValueError(
-        f"a masked parameter must stay where it was; {name!r} is gone; parametrize, prune, fuse or replace modules"
-        " before masking, or after bake"
-    )
+    def _gone(self, name: str) -> ValueError:
+        after = "save before you" if self.baked else "after bake you may"
+        return ValueError(
+            f"a masked parameter must stay where it was; {name!r} is gone; undo that (as with prune.remove or"
+            f" remove_parametrizations); {after} parametrize, prune, fuse or replace modules"
+        )
 
 
 def owner_of(model: nn.Module, name: str) -> tuple[nn.Module, str]:

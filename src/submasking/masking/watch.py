@@ -71,7 +71,8 @@ class Watch:
         self.told = True
         warnings.warn(
             "a step must have gradients; none of the masked parameters has one, so no mask changes; call backward"
-            " before each step, and where a checkpointed part begins with frozen layers use"
+            " before each step, set requires_grad again where somebody has taken it off them"
+            " (parameter.requires_grad_()), and where a checkpointed part begins with frozen layers use"
             " checkpoint(use_reentrant=False)",
             stacklevel=5,
         )

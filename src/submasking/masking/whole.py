@@ -12,6 +12,15 @@ from submasking.masking.handle import Masking
 from submasking.masking.past import changed
 from submasking.masking.structure import rebuilt, wrapped_part
 
+_EDITED = (
+    "another optimizer, an average of models, an edit or changed scores have been there; train with masking.optimizer,"
+    " and call masking.apply() to write the masked weights anew"
+)
+_SINCE_BAKED = (
+    "the model was trained or edited since it was baked; keep masking.masks(), call masking.unbake(),"
+    " submasking.mask(...) as before and load_masks with them, and save before bake"
+)
+
 
 @torch.no_grad()
 def require_whole(masking: Masking) -> None:
@@ -60,8 +69,7 @@ def _faults(masking: Masking) -> Iterator[str]:
     if odd:
         yield (
             f"{len(odd)} of {len(masking.targets)} masked parameters, first {odd[0]!r}, are not theta or 0 under their"
-            " masks: another optimizer, an average of models, an edit or changed scores have been there; train with"
-            " masking.optimizer, and call masking.apply() to write the masked weights anew"
+            f" masks: {masking.miscast(odd[0]) or (_SINCE_BAKED if masking.baked else _EDITED)}"
         )
     names = dict(masking.model.named_parameters())
     tensors = {**names, **dict(masking.model.named_buffers())}
@@ -83,7 +91,7 @@ def _faults(masking: Masking) -> Iterator[str]:
     if moved:
         yield (
             f"{len(moved)} frozen parameters, first {moved[0]!r}, were changed or taken away since the model was"
-            " masked; select them as 'train', and they are stored with the task"
+            " masked; undo that, or select them as 'train' before, and they are stored with the task"
         )
 
 

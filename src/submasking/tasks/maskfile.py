@@ -54,7 +54,7 @@ def save(
         options: options of its constructor.
         provenance: data set, method, seed, commit: anything that JSON can hold.
         sibling: a task on the same backbone that every reader will have: the mask is coded against it.
-        sibling_masks: its masks, decoded.
+        sibling_masks: its masks, decoded; needed with `sibling`.
 
     Returns:
         The file as `load` reads it.
@@ -72,11 +72,13 @@ def save(
         check_outputs(masking.model, masking.trained, classes)
     require_width(head, masking.model, preprocessing or {})
     masks, frozen = masking.masks(), masking.frozen()
+    _check_sibling(sibling, sibling_masks)
     kind, head_state, scale = _described(head)
     names = dict(masking.model.named_parameters())
     trained = sorted(name for name in masking.before() if name in names)
     original = backbone_state(masking)
     state = own_state(masking)
+    tied = {target.name: list(target.names[1:]) for target in masking.targets if len(target.names) > 1}
     description = {
         "library": _version(),
         "backbone": {
@@ -92,7 +94,8 @@ def save(
             "init": masking.init,
             "digest": bits_digest(masks),
             "sibling": sibling.checksum if sibling is not None else "",
-        },
+        }
+        | ({"tied": tied} if tied else {}),
         "trained": trained,
         "state": packing.listed(state),
         "head": {"kind": kind, "scale": scale, "tensors": packing.listed(head_state)},
@@ -120,6 +123,18 @@ def load(path: str | Path) -> TaskFile:
     task, state, head = stored.parts(path)
     values, head_values = ({name: value.tensor() for name, value in part.items()} for part in (state, head))
     return TaskFile(**vars(task), state=values, head_state=head_values)
+
+
+def _check_sibling(sibling: TaskFile | None, masks: Mapping[str, Bool[Tensor, "..."]] | None) -> None:
+    """Refuse masks that are not the sibling's: no reader could make anything of a mask that is coded against them."""
+    if (sibling is None) != (masks is None):
+        there, missing = ("sibling", "sibling_masks") if masks is None else ("sibling_masks", "sibling")
+        raise ValueError(f"a sibling must come with its masks; got {there} without {missing}; pass both, or neither")
+    if sibling is not None and masks is not None and bits_digest(masks) != sibling.digest:
+        raise ValueError(
+            f"sibling_masks must be those of the sibling, whose file has the checksum {sibling.checksum[:12]}; got"
+            " others; take sibling.masks(weights)"
+        )
 
 
 def _described(head: nn.Module | None) -> tuple[str, dict[str, Tensor], float]:

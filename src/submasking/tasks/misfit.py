@@ -37,6 +37,7 @@ def why(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
         or _reshaped(task, state)
         or _cast(task, state)
         or _more(task, state)
+        or _rounded(task, state)
         or _seen(task, state)
         or "load those weights"
     )
@@ -56,7 +57,7 @@ def _wrapped(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
     if shorter:
         return (
             f"the names in the task begin with {shorter[0]!r}: it was saved from a wrapper; lay it on such a wrapper,"
-            " or save it from the model inside"
+            " or mask the model inside and save that"
         )
     return f"it masks {known!r}, which this model has not: that is another architecture"
 
@@ -80,6 +81,32 @@ def _cast(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
     )
 
 
+def _rounded(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
+    """Whether the task was saved over the same weights, after they had been through a narrower type."""
+    tensors = {name: value for name, value in state.items() if not isinstance(value, Raw)}
+    if len(tensors) < len(state):
+        return ""
+    for kind in ("float16", "bfloat16"):
+        cast = {name: _cast_to(kind, value) for name, value in tensors.items()}
+        if task.fits(cast):
+            how = f"model.to(torch.{kind})"
+        elif task.fits({name: value.to(tensors[name].dtype) for name, value in cast.items()}):
+            how = f"model.to(torch.{kind}).to(torch.float32)"
+        else:
+            continue
+        return (
+            f"the weights are the right ones, but those of the task were rounded to {kind} before it was saved, as by a"
+            f" cast after masking; lay it on weights that were: {how}"
+        )
+    return ""
+
+
+def _cast_to(kind: str, value: Tensor) -> Tensor:
+    import torch
+
+    return value.to(getattr(torch, kind)) if value.is_floating_point() else value
+
+
 def _more(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
     classifier = [name for name in state if name.startswith(CLASSIFIERS)]
     rest = {name: value for name, value in state.items() if name not in classifier}
@@ -96,7 +123,7 @@ def _seen(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
     }
     if task.backbone.get("parameters") and fingerprint(parameters) == task.backbone["parameters"]:
         return (
-            "the weights are the right ones, but the statistics of norms are others: the model has seen data in train"
-            " mode; load its weights anew"
+            "the weights are the right ones, but the statistics of norms are others: this model, or the one that was"
+            " masked, has seen data in train mode; load the weights anew here, or there before it is masked"
         )
     return ""

@@ -34,6 +34,7 @@ class Stored:
         backbone: "architecture", "weights" (their id), "fingerprint", "options" of the architecture.
         shapes: shape of each masked parameter by name.
         off: number of weights that are off in each.
+        tied: other names of those that had several when the task was saved.
         rescale: "none" or "variance", see `submasking.masking.criteria.effective`.
         init: name of the start that the scores were learned from (`submasking.masking.scores`), "" if it is not known.
         trained: parameters that were trained beside the masks, and so belong to the task, not to the backbone.
@@ -58,6 +59,7 @@ class Stored:
     backbone: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
     off: dict[str, int]
+    tied: dict[str, tuple[str, ...]]
     rescale: str
     init: str
     trained: tuple[str, ...]
@@ -179,6 +181,7 @@ def parsed(content: Content, size: int) -> tuple[Stored, dict[str, Raw], dict[st
         | {"parameters": str(backbone.get("parameters", ""))},
         shapes={str(name): unpacking.shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
         off={str(name): int(numbers[0]) for name, numbers in stored["tensors"].items()},
+        tied={str(name): tuple(map(str, others)) for name, others in stored.get("tied", {}).items()},
         rescale=stored["rescale"],
         init=stored.get("init", ""),
         trained=tuple(description["trained"]),

@@ -78,6 +78,7 @@ class TaskFile(Stored):
         masks = self.masks(masking.frozen() if masking else state, sibling=sibling)
         self.require_room(state)
         self.require_features(model)
+        self.require_ties(model)
         if masking is None:  # from here on nothing can go wrong
             masking = mask(model, self._select, rescale=self.rescale)
         masking.load_masks(masks)
@@ -103,6 +104,17 @@ class TaskFile(Stored):
                 raise MaskFileError(
                     f"the task sets {name!r} to shape {tuple(value.shape)}, in the model it is"
                     f" {tuple(state[name].shape)}; build the model with as many classes"
+                )
+
+    def require_ties(self, model: nn.Module) -> None:
+        """Raise `MaskFileError` unless parameters that were one when the task was saved are one in a model, too."""
+        there = dict(model.named_parameters(remove_duplicate=False))
+        for name, others in self.tied.items():
+            apart = [other for other in others if there.get(other) is not there.get(name)]
+            if apart:
+                raise MaskFileError(
+                    f"{apart[0]!r} was tied to {name!r} when the task was saved, and is not in this model; tie them, as"
+                    " the model's constructor does"
                 )
 
     def require_features(self, model: nn.Module) -> None:
