@@ -249,15 +249,21 @@ class Bank:
 
     @contextmanager
     def using(self, name: str) -> Iterator[nn.Module]:
-        """Switch to a task for the length of a `with` block, then back to what was there before."""
+        """Switch to a task for the length of a `with` block, then back to what was there before.
+
+        Raises:
+            ValueError: see `use`; the block is not entered, and the model is as before then.
+        """
         before = self.current
+        model = self.use(name)
         try:
-            yield self.use(name)
+            yield model
         finally:
-            if before is None or before not in self.tasks:
+            if before is not None and before in self.tasks:
+                if self.current != before:
+                    self.use(before)
+            elif self.current is not None:  # what was released in the block may have been masked or trained since
                 self.release()
-            elif self.current != before:
-                self.use(before)
 
     @torch.no_grad()
     def logits(self, name: str, images: Float[Tensor, "n ..."]) -> Float[Tensor, "n out"]:
@@ -282,6 +288,7 @@ class Bank:
             raise ValueError(
                 f"every image needs a task; got {len(images)} images and {len(tasks)} tasks; name one for each"
             )
+        self._require_there(tasks)
         answers: dict[int, Tensor] = {}
         for name in dict.fromkeys(tasks):
             chosen = [index for index, task in enumerate(tasks) if task == name]
@@ -304,6 +311,7 @@ class Bank:
         names = [name for name, task in self.tasks.items() if task.head is not None] if tasks is None else tasks
         if not names:
             raise ValueError("guessing needs tasks with a head; the bank has none; add them with one")
+        self._require_there(names)
         found = {}
         for name in names:
             found[name] = float(doubt(self.logits(name, images)).mean())
@@ -360,6 +368,11 @@ class Bank:
         if not names:
             raise ValueError("name at least one task to combine; got none")
         return self._plan.unpack(how([self._task(name).bits for name in names]))
+
+    def _require_there(self, names: Sequence[str]) -> None:
+        """Refuse a name that is none before anything is computed for those that are."""
+        for name in names:
+            self._task(name)
 
     def _task(self, name: str) -> Task:
         if name not in self.tasks:
