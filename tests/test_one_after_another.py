@@ -103,18 +103,6 @@ def test_two_banks_on_one_model_do_not_mix(tasks):
     assert torch.equal(first.use("statistics")(IMAGES), tasks["statistics"][1])
 
 
-@pytest.mark.parametrize("change", [lambda model: model, copy.deepcopy, nn.Sequential])
-def test_a_model_with_a_task_of_a_bank_in_it_is_not_masked(change, tasks):
-    bank = Bank(network())
-    bank.add("task", tasks["both"][0])
-    bank.use("task")
-    with pytest.raises(ValueError, match=r"those of the task 'task' of a bank are in it; call bank\.release\(\) first"):
-        mask(change(bank.model))
-    mask(bank.release())
-    with pytest.raises(ValueError, match="a bank's model must stay plain"):
-        bank.use("task")
-
-
 ON = {"0.weight": torch.ones(6, 3, 3, 3, dtype=torch.bool)}
 
 

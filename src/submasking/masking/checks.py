@@ -32,7 +32,7 @@ def check_model(model: nn.Module) -> None:
         if IN_USE in module.__dict__:
             raise ValueError(
                 f"a model must hold its own weights before masking; those of the task {module.__dict__[IN_USE]!r} of a"
-                " bank are in it; call bank.release() first"
+                " bank are in it; call bank.release() first, and of a copy make a new one after that"
             )
     if is_inference_mode_enabled():
         raise ValueError("a model must be masked outside torch.inference_mode; got one inside; leave the block first")

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from submasking.masking.checks import IN_USE
 from submasking.masking.criteria import RESCALES, alpha, effective
 from submasking.masking.handle import Masking
 from submasking.masking.whole import require_whole
@@ -62,8 +61,8 @@ class Bank:
         model: the plain backbone. The bank writes masked weights into it; `release` gives the original back.
 
     Raises:
-        ValueError: the model is masked; at a switch, if the model has lost a tensor, or somebody has changed its
-            weights.
+        ValueError: the model is masked, or in use by another bank; at a switch, if the model has lost a tensor, or
+            somebody has changed its weights.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -205,7 +204,11 @@ class Bank:
             )
 
     def remove(self, name: str) -> None:
-        """Forget a task."""
+        """Forget a task; of one that is in use, give the backbone back first.
+
+        Raises:
+            ValueError: there is no such task, or as for `release`; it is in the bank as before then.
+        """
         self._task(name)
         if self.current == name:
             self.release()
@@ -233,18 +236,22 @@ class Bank:
             self._ground.put(key, task.state.get(key, fitted[key]), now[key])
         self._ground.wrote()
         self.current = name
-        self.model.__dict__[IN_USE] = name
+        self._ground.note(name)
         return self.model
 
     @torch.no_grad()
     def release(self) -> nn.Module:
-        """Give the untouched backbone back, bit for bit; also after somebody has changed the model's weights."""
-        now = self.model.state_dict()
+        """Give the untouched backbone back, bit for bit; also after somebody has changed the model's weights.
+
+        Raises:
+            ValueError: the model was masked, or has lost a tensor; it is as before then.
+        """
+        now = self._ground.tensors()
         for key, value in self._ground.pristine.items():
             self._ground.put(key, value, now[key])
         self._ground.wrote()
         self.current = None
-        self.model.__dict__.pop(IN_USE, None)
+        self._ground.note(None)
         return self.model
 
     @contextmanager

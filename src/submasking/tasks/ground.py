@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from submasking.masking.checks import IN_USE
 from submasking.masking.masks import is_masked
 
 LARGE, SAMPLE = 65_536, 4_096  # numbers of a tensor that is not compared whole, and about how many of it are
@@ -24,12 +25,17 @@ class Ground:
         model: the plain backbone.
 
     Raises:
-        ValueError: it is masked, or a part of it is.
+        ValueError: it is masked, or a task of another bank is in it; or that is so of a part of it.
     """
 
     def __init__(self, model: nn.Module) -> None:
         if any(is_masked(module) for module in model.modules()):
             raise ValueError("a bank is made over the plain backbone; this model is masked; unbake it, or bake a copy")
+        if used := [module.__dict__[IN_USE] for module in model.modules() if IN_USE in module.__dict__]:
+            raise ValueError(
+                f"a bank is made over the plain backbone; the task {used[0]!r} of another bank is in it; release that"
+                " bank first, and of a copy make a new one after that"
+            )
         self.model = model
         self.pristine = {name: value.clone() for name, value in model.state_dict().items()}
         self.fitted = dict(self.pristine)
@@ -51,19 +57,10 @@ class Ground:
         Raises:
             ValueError: a tensor is gone or has another shape, or its numbers are neither the backbone's nor the task's.
         """
-        if is_masked(self.model):
-            raise ValueError(
-                "a bank's model must stay plain; somebody has masked it since; unbake it, and mask a copy instead"
-            )
-        now, moved = self.model.state_dict(), False
+        now, moved = self.tensors(), False
         for name, value in self.pristine.items():
             if name in self._swapped:
                 continue
-            if name not in now or now[name].shape != value.shape:
-                there = f"has shape {tuple(now[name].shape)} now" if name in now else "is gone"
-                raise ValueError(
-                    f"a bank's model must keep its tensors; {name!r} {there}; undo that, or make a new Bank over it"
-                )
             if _layout(now[name]) != _layout(self.fitted[name]):
                 same = _layout(now[name]) == _layout(value)
                 self.fitted[name] = value if same else torch.empty_like(now[name]).copy_(value)
@@ -72,6 +69,41 @@ class Ground:
         if not moved:
             self._require_unchanged({name: now[name] for name in parameters if name in now}, expected, written)
         return now, moved
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the model's tensors by name, which share its memory.
+
+        Raises:
+            ValueError: the model was masked, a tensor is gone or has another shape.
+        """
+        if any(is_masked(module) for module in self.model.modules()):
+            raise ValueError(
+                "a bank's model must stay plain; somebody has masked it since; unbake it, and mask a copy instead"
+            )
+        now = self.model.state_dict()
+        for name, value in self.pristine.items():
+            if name not in now or (now[name].shape != value.shape and name not in self._swapped):
+                there = f"has shape {tuple(now[name].shape)} now" if name in now else "is gone"
+                helps = (
+                    f"give the model one of shape {tuple(value.shape)} again, and call release()"
+                    if self._in_use
+                    else "undo that, or make a new Bank over it"
+                )
+                raise ValueError(f"a bank's model must keep its tensors; {name!r} {there}; {helps}")
+        return now
+
+    @property
+    def _in_use(self) -> bool:
+        """Whether a task is in the model, over which no new bank is made then."""
+        return IN_USE in self.model.__dict__
+
+    def note(self, task: str | None) -> None:
+        """Say in each part of the model, so in whatever is copied or taken of it, which task's weights are in it."""
+        for module in self.model.modules():
+            if task is None:
+                module.__dict__.pop(IN_USE, None)
+            else:
+                module.__dict__[IN_USE] = task
 
     @property
     def swapped(self) -> bool:
@@ -112,9 +144,14 @@ class Ground:
             if not touched and (name in written or _alike(there, self.fitted[name])):
                 continue
             if not torch.equal(there, self.fitted[name]) and not torch.equal(there, expected(name)):
+                others = (
+                    "; keep a copy of its state_dict() before, if these weights are wanted"
+                    if self._in_use
+                    else ", or make a new Bank over these weights"
+                )
                 raise ValueError(
                     f"a bank's model must keep its weights; {name!r} was loaded, trained or edited since; release()"
-                    " gives the backbone back that the tasks belong to, or make a new Bank over these weights"
+                    f" gives the backbone back that the tasks belong to{others}"
                 )
 
 
