@@ -74,11 +74,19 @@ class Bank:
         self._rescale = "none"
         self._touched: set[str] = set()  # what any task sets beside masked weights
 
-    def add(self, name: str, task: TaskFile | str | Path) -> None:
+    def add(
+        self, name: str, task: TaskFile | str | Path, *, sibling: Mapping[str, Bool[Tensor, "..."]] | None = None
+    ) -> None:
         """Take in a mask file, or the file at a path, with its head unless that needs a text tower.
 
+        Args:
+            name: how the task is asked for.
+            task: the file.
+            sibling: the masks of the file that this one is coded against, if it is; `masks` has those of a task that
+                is in the bank already.
+
         Raises:
-            MaskFileError: the file belongs to another backbone, or is damaged.
+            MaskFileError: the file belongs to another backbone, is damaged, or coded against another sibling.
             ValueError: see `put`.
         """
         file = task if isinstance(task, TaskFile) else load(task)
@@ -87,7 +95,7 @@ class Bank:
         file.require_room(pristine, any_shape=file.trained)
         file.require_features(self.model)
         head = file.head() if file.head_kind != "cosine" else None
-        masks = file.masks(pristine)
+        masks = file.masks(pristine, sibling=sibling)
         self.put(name, masks, state=file.state, head=head, classes=file.classes, rescale=file.rescale)
 
     def take(self, name: str, masking: Masking, *, head: nn.Module | None = None, classes: Sequence[str] = ()) -> None:

@@ -46,7 +46,8 @@ class Shelf:
             The model.
 
         Raises:
-            MaskFileError: the file is damaged, or made for another backbone; the model is as before then.
+            MaskFileError: the file is damaged, made for another backbone, or coded against a sibling; the model is as
+                before then.
             ValueError: the folder has no such task, or as for `Bank.use`.
         """
         if name not in self.files:

@@ -102,7 +102,11 @@ class Stored:
                 )
             chosen[name] = _floats(weights[name])
         if self.sibling and sibling is None:
-            raise MaskFileError(f"the mask is coded against the mask file of checksum {self.sibling}; pass its masks")
+            raise MaskFileError(
+                f"the mask is coded against the mask file of checksum {self.sibling}; pass that file's masks as"
+                " sibling= of TaskFile.apply, TaskFile.masks or Bank.add; for a shelf or a command, lay it on its"
+                " backbone so, and save that anew without a sibling"
+            )
         from submasking.tasks import codec  # which brings numba: only whoever decodes waits for it
 
         try:
