@@ -20,7 +20,14 @@ from submasking.masking.handle import Masking
 from submasking.masking.whole import require_whole
 from submasking.tasks.bits import Packed, Plan
 from submasking.tasks.ground import Ground
-from submasking.tasks.heads import check_classes, check_head, check_outputs, check_width, require_width
+from submasking.tasks.heads import (
+    check_classes,
+    check_head,
+    check_outputs,
+    check_width,
+    require_width,
+    trains_classifier,
+)
 from submasking.tasks.maskfile import TaskFile, backbone_state, load
 from submasking.tasks.similarity import Similarity, similarity
 
@@ -318,14 +325,18 @@ class Bank:
 
         Args:
             images: the batch.
-            tasks: the candidates; None takes all that have a head.
+            tasks: the candidates; None takes all that have a head, or train the classifier that is part of the model.
 
         Returns:
             Candidates with their mean relative entropy in [0, 1], the likeliest first.
         """
-        names = [name for name, task in self.tasks.items() if task.head is not None] if tasks is None else tasks
+        names = self._answering() if tasks is None else tasks
         if not names:
-            raise ValueError("guessing needs tasks with a head; the bank has none; add them with one")
+            there = f"name some of {', '.join(list(self.tasks)[:10])} as tasks=" if self.tasks else "add tasks first"
+            raise ValueError(
+                "guessing needs tasks that give logits, by a head or a classifier of the model that they train; got"
+                f" none; {there}"
+            )
         self._require_there(names)
         found = {}
         for name in names:
@@ -383,6 +394,14 @@ class Bank:
         if not names:
             raise ValueError("name at least one task to combine; got none")
         return self._plan.unpack(how([self._task(name).bits for name in names]))
+
+    def _answering(self) -> list[str]:
+        """Names of the tasks that are known to give logits."""
+        return [
+            name
+            for name, task in self.tasks.items()
+            if task.head is not None or trains_classifier(self.model, task.state)
+        ]
 
     def _require_there(self, names: Sequence[str]) -> None:
         """Refuse a name that is none before anything is computed for those that are."""

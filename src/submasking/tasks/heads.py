@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,9 +66,8 @@ def check_outputs(
         classes: names.
         state: what the task will set in it, perhaps to another number of outputs; none: it is set already.
     """
-    layers = {id(layer): layer for layer in last_layers(model)}
-    for path, module in model.named_modules():
-        if id(module) not in layers or f"{path}.weight" not in trained or not isinstance(module, nn.Linear):
+    for path, module in _trained_classifiers(model, trained):
+        if not isinstance(module, nn.Linear):
             continue
         outputs = len((state or {}).get(f"{path}.weight", module.weight))
         if outputs != len(classes):
@@ -76,6 +75,18 @@ def check_outputs(
                 f"a classifier must have one output for each class; {path!r} has {outputs}, there are"
                 f" {len(classes)} names; name every class"
             )
+
+
+def trains_classifier(model: nn.Module, trained: Container[str]) -> bool:
+    """Return whether a classifier that is part of a model is among the tensors that a task trains, by their names."""
+    return any(True for _ in _trained_classifiers(model, trained))
+
+
+def _trained_classifiers(model: nn.Module, trained: Container[str]) -> Iterator[tuple[str, nn.Module]]:
+    layers = {id(layer) for layer in last_layers(model)}
+    for path, module in model.named_modules():
+        if id(module) in layers and f"{path}.weight" in trained:
+            yield path, module
 
 
 def check_head(head: nn.Module | None, classes: Sequence[str]) -> None:
@@ -152,6 +163,6 @@ def check_width(head: nn.Module | None, width: int) -> None:
     taken = head.embeddings.shape[1] if isinstance(head, CosineHead) else taken
     if taken != width:
         raise ValueError(
-            f"a head must take the features of its backbone; it takes {taken}, there are {width}; save the task with"
-            " the head that was trained on them"
+            f"a head must take the features of its backbone; it takes {taken}, there are {width}; the task needs the"
+            " head that was trained on them, or none where they are logits already"
         )
