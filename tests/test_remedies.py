@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 import submasking
-from submasking import maskfile
+from submasking import Bank, maskfile
 from submasking.tasks.container import MaskFileError
 
 
@@ -238,6 +238,8 @@ def test_a_task_of_tied_weights_is_laid_on_tied_weights_alone(tmp_path):
     untied.load_state_dict(backbone.state_dict())
     with pytest.raises(MaskFileError, match=r"'4.weight' was tied to '3.weight' .* tie them"):
         maskfile.load(path).apply(untied)
+    with pytest.raises(MaskFileError, match=r"'4.weight' was tied"):
+        Bank(untied).add("task", path)
     assert all(torch.equal(value, untied.state_dict()[name]) for name, value in backbone.state_dict().items())
     untied[4].weight = untied[3].weight
     assert torch.equal(outputs(laid(path, untied)), outputs(model))

@@ -101,6 +101,7 @@ class Bank:
         file.require(pristine)
         file.require_room(pristine, any_shape=file.trained)
         file.require_features(self.model)
+        file.require_ties(self.model)
         head = file.head() if file.head_kind != "cosine" else None
         masks = file.masks(pristine, sibling=sibling)
         self.put(name, masks, state=file.state, head=head, classes=file.classes, rescale=file.rescale)
