@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from submasking.commands import mask
 from submasking.commands.cli import main
+from submasking.learning import train
 from submasking.tasks import maskfile
 
 
@@ -192,6 +193,57 @@ def test_a_checkpoint_that_does_not_belong_is_named_with_what_to_do(place, monke
     assert str(checkpoint) in line
     assert "--restart" in line
     assert main(training(place, "--restart")) == 0
+
+
+def stopped_in(monkeypatch, epoch):
+    """Ctrl-C after that many whole epochs; with 0 before the training."""
+    if epoch == 0:
+        monkeypatch.setattr(mask.folder, "load_all", stop)
+        return
+    save, saved = train._save, []
+
+    def counted(*given):
+        save(*given)
+        saved.append(given)
+        if len(saved) == epoch:
+            stop()
+
+    monkeypatch.setattr(train, "_save", counted)
+
+
+def stop(*unused, **named):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize("more", [(), ("--restart",)])
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_what_an_interruption_advises_goes_on_with_all_that_was_trained(
+    place, monkeypatch, capsys, epoch, more, earlier
+):
+    words = ("--epochs", "4", *more)
+    if earlier and more:
+        (place / "task.safetensors.checkpoint").write_bytes(b"of an earlier run")
+    stopped_in(monkeypatch, epoch)
+    assert main(training(place, *words)) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    monkeypatch.undo()
+    advice = f"; the same command{' without --restart' if more else ''} goes on after the last whole epoch"
+    assert said == f"submasking mask: interrupted{advice if epoch else ''}"
+    first = []
+    monkeypatch.setattr(train, "_save", lambda path, state, history, epoch, identity: first.append(epoch))
+    assert main(training(place, *(words[:2] if epoch else words))) == 0
+    assert first == list(range(epoch + 1, 4))
+
+
+@pytest.mark.parametrize(
+    "words", [("--from-stage", "layer3", "--versions", "2", "--cache", "0.000001"), ("--from-stage", "layer5")]
+)
+def test_a_restart_that_is_refused_leaves_the_checkpoint(place, words):
+    checkpoint = place / "task.safetensors.checkpoint"
+    checkpoint.write_bytes(b"of an earlier run")
+    assert main(training(place, "--restart", *words)) == 1
+    assert checkpoint.read_bytes() == b"of an earlier run"
 
 
 @pytest.mark.parametrize("images", [9, 5])

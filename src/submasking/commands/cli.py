@@ -65,13 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words[0] if words and words[0] in VERBS else parser().parse_args(words[:1] or words).command
-    after = ""
     try:
         module = import_module(f"submasking.commands.{verb}")
         command = argparse.ArgumentParser(prog=f"submasking {verb}", formatter_class=_Formatter)
         module.add(command)
         given = command.parse_args(words[1:])
-        after = getattr(module, "AFTER", "")
         code = int(module.run(given))
         sys.stdout.flush()
         return code
@@ -84,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"submasking {verb}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"\nsubmasking {verb}: interrupted{after}", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # its text, if it has one, is a verb's own and says how to go on
+        print(f"\nsubmasking {verb}: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
 
 

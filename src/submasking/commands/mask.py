@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,6 @@ from submasking.tasks import maskfile
 from submasking.tasks.rounding import round_off
 from submasking.worlds import folder, libraries
 
-AFTER = "; the same command goes on after the last whole epoch"  # said when it is interrupted
 SETTINGS = (
     "model", "options", "size", "select", "from_stage", "versions", "epochs", "lr", "head_lr", "warmup", "batch_size",
     "seed", "rescale", "init", "norms", "precision", "head", "bits",
@@ -42,7 +43,7 @@ def add(command: argparse.ArgumentParser) -> None:
         "Learn which weights of a frozen backbone to switch off for the classes of an image folder"
         " (train/<class>/*, and test/<class>/* for the score). Both are read and checked before training; hidden files"
         " are passed over, and what else is no picture by its name is counted on stderr. After every epoch a checkpoint"
-        " is written beside the output; the same command goes on from it after an interruption."
+        " is written beside the output; after an interruption the same command, without --restart, goes on from it."
     )
     command.add_argument("folder", type=Path, help="holds train/ and perhaps test/, one folder per class in each")
     command.add_argument(
@@ -123,8 +124,40 @@ def run(given: argparse.Namespace) -> int:
         norms=given.norms,
     )
     checkpoint = given.out.with_name(given.out.name + ".checkpoint")
-    if given.restart:
-        checkpoint.unlink(missing_ok=True)
+    with _going_on(checkpoint, given.restart):
+        _train(given, backbone, images, plan, checkpoint, content)
+    checkpoint.unlink(missing_ok=True)
+    inspect.run(argparse.Namespace(file=given.out, json=given.json))
+    return 0
+
+
+@contextmanager
+def _going_on(checkpoint: Path, restart: bool) -> Iterator[None]:
+    """Say with an interruption how to go on, where a checkpoint of this very training is there."""
+    before = _state(checkpoint) if restart else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        if _state(checkpoint) in (None, before):
+            raise
+        same = "the same command without --restart" if restart else "the same command"
+        raise KeyboardInterrupt(f"interrupted; {same} goes on after the last whole epoch") from None
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written anew; None where there is none."""
+    return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None
+
+
+def _train(
+    given: argparse.Namespace,
+    backbone: Backbone,
+    images: dict[str, ImageSet],
+    plan: Optimisation,
+    checkpoint: Path,
+    content: str,
+) -> None:
+    """Train, and write the mask file."""
     adapted = adapt(
         backbone,
         images["train"],
@@ -142,19 +175,17 @@ def run(given: argparse.Namespace) -> int:
         device=given.device,
         checkpoint=checkpoint,
         checkpoint_seconds=0.0,
+        restart=given.restart,
         label=given.out.name,
         progress=not given.quiet and not given.json,
     )
     save = partial(_save, given, backbone, adapted, images["train"], content, {"lr": plan.lr})
     save({})  # first of all: whatever happens from here on, the training is kept
     if given.bits:
-        _round(given, backbone, adapted, images[splits[-1]])
+        _round(given, backbone, adapted, images.get("test", images["train"]))
         save({})
     if "test" in images:
         save(_scored(given, backbone, adapted, images["test"]))
-    checkpoint.unlink(missing_ok=True)
-    inspect.run(argparse.Namespace(file=given.out, json=given.json))
-    return 0
 
 
 def _require_numbers(given: argparse.Namespace) -> None:

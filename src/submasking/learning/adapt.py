@@ -97,6 +97,7 @@ def adapt(
     device: str = "cpu",
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 10.0,
+    restart: bool = False,
     on_epoch: Callable[[int, Masking | None], None] | None = None,
     label: str = "",
     progress: bool = True,
@@ -133,8 +134,9 @@ def adapt(
         precision: "float32" or "bfloat16", see `submasking.learning.device.computed`.
         seed: decides order, augmentation, head and random scores.
         device: where to train; trunk and head stay there.
-        checkpoint: where it goes on from; see `submasking.learning.train.fit`, also for the last three.
+        checkpoint: where it goes on from; see `submasking.learning.train.fit`, also for the next two and the last two.
         checkpoint_seconds: see there.
+        restart: see there.
         on_epoch: called after each epoch with its index and the handle of the masks.
         label: see there.
         progress: see there.
@@ -217,6 +219,7 @@ def adapt(
         state={"trunk": trunk, "head": made.on_top, "loader": made.loader},
         checkpoint=checkpoint,
         checkpoint_seconds=checkpoint_seconds,
+        restart=restart,
         identity={}
         if checkpoint is None
         else {

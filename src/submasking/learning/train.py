@@ -63,6 +63,7 @@ def fit(
     state: Mapping[str, Any] | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 10.0,
+    restart: bool = False,
     identity: Mapping[str, Any] | None = None,
     on_epoch: Callable[[int], None] | None = None,
     label: str = "",
@@ -80,6 +81,7 @@ def fit(
         checkpoint: file resumed from when it exists. It stays at the end: whoever keeps what was trained removes it
             after, so that no fault on the way there costs the training.
         checkpoint_seconds: it is written after each epoch that ends this long after the last writing.
+        restart: begin anew where there is a checkpoint; it stays until the first of this training takes its place.
         identity: all that makes this training another than others; a checkpoint of another is refused.
         on_epoch: called after each epoch with its index.
         label: what the progress bar says.
@@ -94,7 +96,7 @@ def fit(
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     everything = dict(state or {}) | {f"optimizer{i}": optimizer for i, optimizer in enumerate(optimizers)}
     history, first, identity = History(), 0, dict(identity or {})
-    if checkpoint is not None and checkpoint.exists():
+    if checkpoint is not None and checkpoint.exists() and not restart:
         first = _resume(checkpoint, everything, history, identity)
     saved = time.perf_counter()
     started = saved - history.seconds
