@@ -95,13 +95,44 @@ def test_what_no_mask_makes_does_not_go_back(change, rescale, place, capsys):
     assert not (place / "back.safetensors").exists()
 
 
-def test_it_goes_back_over_its_own_weights_only(place, capsys):
-    saved(place, "weights")
+def more(tensors):
+    return {name: value + 0.1 if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def tuned(tensors):
+    """Fine-tuned in the last layer alone, by one number."""
+    last = [name for name, value in tensors.items() if value.dim() == 4][-1]
+    tensors[last].view(-1)[0] += 0.01
+    return tensors
+
+
+def norms_seen_more(tensors):
+    return {name: value + 0.1 if "running" in name else value for name, value in tensors.items()}
+
+
+def another_start(tensors):
+    torch.manual_seed(1)
+    return timm.create_model(MODEL, num_classes=0).state_dict()
+
+
+def half(tensors):
+    return {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def baked(tensors):
+    return None
+
+
+@pytest.mark.parametrize("others", [more, tuned, norms_seen_more, another_start, half, baked])
+@pytest.mark.parametrize("rescale", ["none", "variance"])
+def test_it_goes_back_over_its_own_weights_only(others, rescale, place, capsys):
+    saved(place, beside, rescale)
     assert apply(place, "task", "baked") == 0
-    others = {name: value + 0.1 for name, value in network().state_dict().items()}
-    save_file(others, place / "others.safetensors")
-    assert apply(place, "baked", "back", "--back", weights="others") == 1
-    assert "pass the --weights that it was baked over" in capsys.readouterr().err
+    if tensors := others(network().state_dict()):
+        save_file(tensors, place / "baked over.safetensors")
+    assert apply(place, "baked", "back", "--back", weights="baked over" if tensors else "baked") == 1
+    assert capsys.readouterr().err.endswith("pass the --weights that it was baked over\n")
+    assert not (place / "back.safetensors").exists()
 
 
 @pytest.mark.parametrize(("out", "said"), [("weights", "than --weights"), ("task", "than the file")])

@@ -15,6 +15,7 @@ from submasking.commands.options import add_bits, add_weights, require_place
 from submasking.files import store
 from submasking.masking.masks import mask
 from submasking.tasks import maskfile
+from submasking.tasks.fingerprint import fingerprint
 from submasking.tasks.heads import check_width
 from submasking.tasks.rounding import round_off
 from submasking.worlds import libraries
@@ -81,7 +82,9 @@ def _back(given: argparse.Namespace) -> None:
     )
     head = {name.removeprefix(_HEAD): tensors.pop(name) for name in list(tensors) if name.startswith(_HEAD)}
     actions = dict.fromkeys(kept["masked"], "mask") | dict.fromkeys(kept.get("trained", ()), "train")
-    _require_same_names(given.file, tensors, network.trunk.state_dict())
+    now = network.trunk.state_dict()
+    _require_same_names(given.file, tensors, now)
+    _require_backbone(given.file, kept, now)
     masking = mask(network.trunk, lambda name, _: actions.get(name, "freeze"), rescale=kept["rescale"])
     masking.load_masks({name: (tensors[name] != 0) | (theta == 0) for name, theta in masking.frozen().items()})
     now = network.trunk.state_dict()
@@ -133,7 +136,7 @@ def _wrong(kept: dict[str, Any]) -> str:
     odd = [name for name, kind in wanted if not isinstance(kept.get(name), kind)]
     if not odd:
         backbone = kept["backbone"]
-        odd = [name for name in ("architecture", "weights") if not isinstance(backbone.get(name), str)]
+        odd = [name for name in ("architecture", "weights", "fingerprint") if not isinstance(backbone.get(name), str)]
         odd += [] if isinstance(backbone.get("options"), dict) else ["options"]
         lists = ("masked", "trained", "classes")
         odd += [name for name in lists if not all(isinstance(each, str) for each in kept[name])]
@@ -150,8 +153,19 @@ def _require_same_names(file: Path, tensors: dict[str, Tensor], now: dict[str, T
         )
 
 
+def _require_backbone(file: Path, kept: dict[str, Any], now: dict[str, Tensor]) -> None:
+    """Refuse other weights first: over the baked ones themselves a mask with nothing off would do."""
+    found = fingerprint({name: value for name, value in now.items() if name not in kept["trained"]})
+    wanted = kept["backbone"]
+    if found != wanted["fingerprint"]:
+        raise ValueError(
+            f"{file} must go back over the weights of its backbone, {wanted['weights'] or 'without a name'}, fingerprint"
+            f" {wanted['fingerprint'][:12]}; these have {found[:12]}; pass the --weights that it was baked over"
+        )
+
+
 def _require_same(file: Path, tensors: dict[str, Tensor], now: dict[str, Tensor], rtol: float) -> None:
-    """Refuse what no mask over these weights makes: other weights, or a checkpoint that was trained on."""
+    """Refuse what no mask over these weights makes, such as a checkpoint that was trained on."""
     odd = [
         name
         for name, value in tensors.items()
@@ -160,7 +174,7 @@ def _require_same(file: Path, tensors: dict[str, Tensor], now: dict[str, Tensor]
     if odd:
         raise ValueError(
             f"a baked checkpoint must be its backbone under a mask; {len(odd)} tensors of {file}, first {odd[0]!r}, are"
-            " not; pass the --weights that it was baked over, and keep what was trained since as a plain checkpoint"
+            " not; keep what was trained since as a plain checkpoint, or bake the task again"
         )
 
 
