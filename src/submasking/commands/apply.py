@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from submasking.commands.backbone import backbone_of
+from submasking.commands.backbone import backbone_of, complete, of_trunk
 from submasking.commands.options import add_bits, add_weights, require_place
 from submasking.files import store
 from submasking.masking.masks import mask
@@ -56,6 +56,7 @@ def run(given: argparse.Namespace) -> int:
 def _bake(given: argparse.Namespace) -> None:
     task = maskfile.load(given.file)
     network = backbone_of(task, given.weights)
+    complete(network.trunk, task.state)
     if task.head_kind == "linear":
         check_width(task.head(), network.width)
     model = task.apply(network.trunk).bake()
@@ -78,11 +79,16 @@ def _back(given: argparse.Namespace) -> None:
     kept = _described(given.file, metadata)
     wanted = kept["preprocessing"]
     network = libraries.build(
-        kept["backbone"]["architecture"], given.weights, options=kept["backbone"]["options"], size=wanted.get("size")
+        kept["backbone"]["architecture"],
+        given.weights,
+        options=of_trunk(kept["backbone"]["options"]),
+        size=wanted.get("size"),
     )
-    head = {name.removeprefix(_HEAD): tensors.pop(name) for name in list(tensors) if name.startswith(_HEAD)}
     actions = dict.fromkeys(kept["masked"], "mask") | dict.fromkeys(kept.get("trained", ()), "train")
+    complete(network.trunk, {name: tensors[name] for name in kept["trained"] if name in tensors})
     now = network.trunk.state_dict()
+    beside = [name for name in tensors if name.startswith(_HEAD) and name not in now]  # a ViT has a `head` of its own
+    head = {name.removeprefix(_HEAD): tensors.pop(name) for name in beside}
     _require_same_names(given.file, tensors, now)
     _require_backbone(given.file, kept, now)
     masking = mask(network.trunk, lambda name, _: actions.get(name, "freeze"), rescale=kept["rescale"])
@@ -159,8 +165,9 @@ def _require_backbone(file: Path, kept: dict[str, Any], now: dict[str, Tensor]) 
     wanted = kept["backbone"]
     if found != wanted["fingerprint"]:
         raise ValueError(
-            f"{file} must go back over the weights of its backbone, {wanted['weights'] or 'without a name'}, fingerprint"
-            f" {wanted['fingerprint'][:12]}; these have {found[:12]}; pass the --weights that it was baked over"
+            f"{file} must go back over the weights of its backbone, {wanted['weights'] or 'without a name'},"
+            f" fingerprint {wanted['fingerprint'][:12]}; these have {found[:12]}; pass the --weights that it was baked"
+            " over"
         )
 
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from submasking.commands.backbone import backbone_of
+from submasking.commands.backbone import backbone_of, complete
 from submasking.commands.options import add_json, add_weights, shown
 from submasking.learning.batches import as_float
 from submasking.tasks import maskfile
-from submasking.tasks.heads import check_width
+from submasking.tasks.heads import check_outputs, check_width
 from submasking.worlds.folder import on_stderr
 from submasking.worlds.listing import listed
 from submasking.worlds.pictures import decoded, suffixes
@@ -45,12 +45,16 @@ def run(given: argparse.Namespace) -> int:
         )
     task = maskfile.load(given.file)
     network = backbone_of(task, given.weights)
-    head = task.head(network.text_head)
+    inside = complete(network.trunk, task.state)
+    head = nn.Identity() if inside else task.head(network.text_head)
     if head is None or not task.classes:
         raise ValueError(
-            f"a mask file must have a linear head and class names to name classes; {given.file} has"
-            f" {task.head_kind or 'no'} head and {len(task.classes)} names; save it anew with head= and classes="
+            f"a mask file must have a classifier and class names to name classes; {given.file} has"
+            f" {'one inside its model' if inside else task.head_kind or 'none'} and {len(task.classes)} names; save it"
+            f" anew with {'' if head else 'head= and '}classes="
         )
+    if inside:
+        check_outputs(network.trunk, task.trained, task.classes)
     check_width(head, network.width)
     task.apply(network.trunk)
     network.trunk.eval()

@@ -153,8 +153,18 @@ def measured_width(model: nn.Module, preprocessing: Mapping[str, Any]) -> int | 
 def require_width(head: nn.Module | None, model: nn.Module, preprocessing: Mapping[str, Any]) -> None:
     """Raise `ValueError` unless a head takes the features of a network, as far as they can be measured."""
     width = None if head is None else measured_width(model, preprocessing)
-    if width is not None:
+    if width is None:
+        return
+    try:
         check_width(head, width)
+    except ValueError:
+        own = next((name for name, module in model.named_modules() if module is head), "")
+        if own:
+            raise ValueError(
+                f"a head must stand on its backbone, not in it; this is the model's own {own!r}; leave head= out: it is"
+                " stored with the model"
+            ) from None
+        raise
 
 
 def check_width(head: nn.Module | None, width: int) -> None:

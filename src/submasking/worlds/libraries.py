@@ -29,6 +29,7 @@ ELSEWHERE = (
     "cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_model_args",
     "weights", "weights_backbone",
 )  # fmt: skip
+OUTPUTS = "num_classes"  # the option of a classifier
 LIBRARIES = ("timm", "torchvision", "open_clip")
 
 
@@ -72,6 +73,11 @@ def build(
     if leading := [option for option in options or {} if option in ELSEWHERE]:
         raise ValueError(
             f"options must be of the network, {leading[0]!r} says where weights come from; name a file of weights"
+        )
+    if OUTPUTS in (options or {}):
+        raise ValueError(
+            f"options must be of the network without its classifier, got {OUTPUTS}; leave it out, a head is made for as"
+            " many classes as there are"
         )
     given, refused = dict(options or {}), None
     for attempt in (given, *(given | more for more in _sizes(library, name, size))):
