@@ -262,10 +262,7 @@ class Bank:
         Raises:
             ValueError: the model was masked, or has lost a tensor; it is as before then.
         """
-        now = self._ground.tensors()
-        for key, value in self._ground.pristine.items():
-            self._ground.put(key, value, now[key])
-        self._ground.wrote()
+        self._ground.restore()
         self.current = None
         self._ground.note(None)
         return self.model
@@ -372,12 +369,13 @@ class Bank:
     @torch.no_grad()
     def _follow(self) -> dict[str, Tensor]:
         """The model's tensors as they are now; the bits of the tasks lie in memory as they do."""
-        now, moved = self._ground.follow(self._expected, self._touched | self._plan.shapes.keys())
-        if moved and self.tasks:
-            masks = {name: self._plan.unpack(task.bits) for name, task in self.tasks.items()}
-            self._plan = Plan({key: self._ground.fitted[key] for key in self._plan.shapes})
+        now = self._ground.follow(self._expected, self._touched | self._plan.shapes.keys())
+        plan = Plan({key: self._ground.fitted[key] for key in self._plan.shapes})
+        if plan.orders != self._plan.orders:
+            packed = {name: plan.pack(self._plan.unpack(task.bits)) for name, task in self.tasks.items()}
             for name, task in self.tasks.items():
-                task.bits = self._plan.pack(masks[name])
+                task.bits = packed[name]
+            self._plan = plan
         return now
 
     def _expected(self, key: str) -> Tensor:
@@ -389,7 +387,7 @@ class Bank:
         if key in self._plan.shapes:
             on = self._plan.unpack(task.bits)[key].to(theta.device)
             return effective(theta, on, self._rescale)
-        return task.state.get(key, theta)
+        return task.state.get(key, theta).to(theta.device, theta.dtype)
 
     def _combined(self, names: Sequence[str], how: Callable[[list[Packed]], Packed]) -> dict[str, Tensor]:
         if not names:

@@ -43,8 +43,8 @@ class Ground:
         self._written: dict[str, tuple[int, int]] = {}
         self.wrote()
 
-    def follow(self, expected: Callable[[str], Tensor], written: Container[str]) -> tuple[dict[str, Tensor], bool]:
-        """Look where the model is now.
+    def follow(self, expected: Callable[[str], Tensor], written: Container[str]) -> dict[str, Tensor]:
+        """Look where the model is now, and lay the copy out as it is.
 
         Args:
             expected: name -> what the bank has written there last.
@@ -52,23 +52,47 @@ class Ground:
                 those through ``.data`` pass by; what no switch would repair is compared, of large tensors a sample.
 
         Returns:
-            The model's tensors by name, which share its memory, and whether any was cast, moved or laid out anew.
+            The model's tensors by name, which share its memory.
 
         Raises:
             ValueError: a tensor is gone or has another shape, or its numbers are neither the backbone's nor the task's.
         """
-        now, moved = self.tensors(), False
-        for name, value in self.pristine.items():
-            if name in self._swapped:
-                continue
-            if _layout(now[name]) != _layout(self.fitted[name]):
-                same = _layout(now[name]) == _layout(value)
-                self.fitted[name] = value if same else torch.empty_like(now[name]).copy_(value)
-                moved = True
+        now = self.tensors()
+        fitted = self._laid_anew(now)
         parameters = {name for name, _ in self.model.named_parameters()}
-        if not moved:
-            self._require_unchanged({name: now[name] for name in parameters if name in now}, expected, written)
-        return now, moved
+        stayed = {name: now[name] for name in parameters if name in now and name not in fitted}
+        self._require_unchanged(stayed, expected, written)
+        frozen = [name for name in fitted if name in parameters and name not in written]
+        for name in frozen:
+            if not _same(now[name], self.fitted[name].to(now[name])) and not _same(now[name], fitted[name]):
+                raise self._changed(name)
+        for name in frozen:  # what an earlier cast has rounded, and no switch writes
+            now[name].copy_(fitted[name])
+        if fitted:
+            self.fitted |= fitted
+            self.wrote()
+        return now
+
+    def restore(self) -> None:
+        """Give the model its own numbers back, as exactly as its types can hold them.
+
+        Raises:
+            ValueError: see `tensors`.
+        """
+        now = self.tensors()
+        for name, value in self.pristine.items():
+            self.put(name, value, now[name])
+        self.fitted |= self._laid_anew(self.tensors())
+        self.wrote()
+
+    def _laid_anew(self, now: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The copy's tensors of another type, place or layout than at the last look, as the model's are now."""
+        anew = {}
+        for name, value in self.pristine.items():
+            if name not in self._swapped and _layout(now[name]) != _layout(self.fitted[name]):
+                same = _layout(now[name]) == _layout(value)
+                anew[name] = value if same else torch.empty_like(now[name]).copy_(value)
+        return anew
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the model's tensors by name, which share its memory.
@@ -144,23 +168,30 @@ class Ground:
             if not touched and (name in written or _alike(there, self.fitted[name])):
                 continue
             if not torch.equal(there, self.fitted[name]) and not torch.equal(there, expected(name)):
-                others = (
-                    "; keep a copy of its state_dict() before, if these weights are wanted"
-                    if self._in_use
-                    else ", or make a new Bank over these weights"
-                )
-                raise ValueError(
-                    f"a bank's model must keep its weights; {name!r} was loaded, trained or edited since; release()"
-                    f" gives the backbone back that the tasks belong to{others}"
-                )
+                raise self._changed(name)
+
+    def _changed(self, name: str) -> ValueError:
+        others = (
+            "; keep a copy of its state_dict() before, if these weights are wanted"
+            if self._in_use
+            else ", or make a new Bank over these weights"
+        )
+        return ValueError(
+            f"a bank's model must keep its weights; {name!r} was loaded, trained or edited since; release() gives the"
+            f" backbone back that the tasks belong to{others}"
+        )
 
 
 def _alike(first: Tensor, second: Tensor) -> bool:
     """Whether two tensors of one shape hold the same numbers, of large ones some that are spread over all of it."""
     step = math.ceil((first.numel() / SAMPLE) ** (1 / max(first.dim(), 1))) if first.numel() > LARGE else 1
     some = (slice(None, None, step),) * first.dim()
-    one, other = first[some], second[some]
-    return torch.equal(one, other) or bool(((one == other) | (one != one) & (other != other)).all())
+    return _same(first[some], second[some])
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors of one shape hold the same numbers, or none at the same places."""
+    return torch.equal(first, second) or bool(((first == second) | (first != first) & (second != second)).all())
 
 
 def _layout(tensor: Tensor) -> tuple[Any, ...]:
