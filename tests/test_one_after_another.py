@@ -129,6 +129,19 @@ def test_what_is_no_task_is_refused_before_it_is_in_the_bank(masks, state, said)
     assert torch.equal(bank.use("task")(IMAGES), network()(IMAGES))
 
 
+@pytest.mark.parametrize("kind", ["classifier", "both"])
+@pytest.mark.parametrize("own", [lambda model: model.get_parameter, lambda model: model.state_dict().get])
+def test_a_task_keeps_what_it_sets_though_that_was_the_models_own(own, kind, tasks):
+    bank = Bank(network())
+    for name, (task, _) in tasks.items():
+        bank.add(name, task)
+    there = own(bank.use(kind))
+    bank.put("same", bank.masks(kind), state={name: there(name) for name in ("5.weight", "5.bias")})
+    wanted = bank.use("same")(IMAGES)
+    bank.use("statistics")
+    assert torch.equal(bank.use("same")(IMAGES), wanted)
+
+
 def filled(layer, number):
     """A layer with a number that is none in its weights."""
     with torch.no_grad():

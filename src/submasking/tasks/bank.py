@@ -173,9 +173,10 @@ class Bank:
                 f"all tasks of a bank mask the same tensors, rescaled alike ({self._rescale!r}); {name!r} does not;"
                 " use a second bank"
             )
+        own = {key: value.detach().clone() for key, value in (state or {}).items()}  # perhaps the model's own
+        self.tasks[name] = Task(plan.pack(masks), own, head, tuple(classes))
         self._plan, self._rescale = plan, rescale
-        self._touched |= set(state or {})
-        self.tasks[name] = Task(plan.pack(masks), dict(state or {}), head, tuple(classes))
+        self._touched |= own.keys()
 
     def _require_masks(self, masks: Mapping[str, Tensor]) -> None:
         pristine = self._ground.pristine
