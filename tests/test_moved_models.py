@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from submasking import Bank, mask
+from submasking.tasks.heads import CosineHead
 
 IMAGES = torch.linspace(-1, 1, 2 * 3 * 81).view(2, 3, 9, 9)
 SELECTIONS = {"one layer": lambda name, _: "mask" if name == "0.weight" else "freeze", "auto": "auto"}
@@ -112,3 +113,31 @@ def test_a_move_that_was_refused_is_made_up_for(used):
     bank.model[2].float()
     assert same(bank.use("2"), held["2"])
     assert same(bank.release(), network().state_dict())
+
+
+HEADS = {
+    "linear": lambda: nn.Linear(8, 3),
+    "cosine": lambda: CosineHead(torch.randn(3, 8), 1.0),
+    "layers": lambda: nn.Sequential(nn.Linear(8, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3)).eval(),
+    "normed": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(8, 3)),
+}
+
+
+@pytest.mark.parametrize("types", [(kind,) for kind in TYPES] + [(torch.float16, torch.float64)])
+@pytest.mark.parametrize("build", HEADS.values(), ids=HEADS)
+def test_a_head_answers_in_the_type_of_the_model_and_keeps_its_own(build, types):
+    torch.manual_seed(0)
+    bank, head = Bank(network()[:5]), build()
+    bank.put("task", {"0.weight": torch.rand(8, 3, 3, 3) > 0.3}, head=head)
+    before, wanted = copy.deepcopy(head.state_dict()), bank.logits("task", IMAGES)
+    for kind in types:
+        bank.model.to(kind)
+        found = bank.logits("task", IMAGES.to(kind))
+        assert found.dtype == kind
+        torch.testing.assert_close(found, wanted.to(kind), atol=0.02, rtol=0.02)
+        assert all(
+            torch.equal(value, before[name]) and value.dtype == before[name].dtype
+            for name, value in head.state_dict().items()
+        )
+    bank.model.float()
+    assert torch.equal(bank.logits("task", IMAGES), wanted)

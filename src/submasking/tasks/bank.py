@@ -25,6 +25,7 @@ from submasking.tasks.heads import (
     check_head,
     check_outputs,
     check_width,
+    logits_of,
     require_width,
     trains_classifier,
 )
@@ -293,7 +294,7 @@ class Bank:
         with self.using(name) as model:
             features = model(images)
             check_width(head, features.shape[-1])
-            return features if head is None else head.to(features.device, features.dtype)(features)
+            return features if head is None else logits_of(head, features)
 
     def mixed(self, images: Float[Tensor, "n ..."], tasks: Sequence[str]) -> list[Float[Tensor, " out"]]:
         """A batch in which every image has its own task: one switch and one forward per task that occurs.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
 from submasking.masking.classifier import last_layers
@@ -106,6 +107,21 @@ def check_head(head: nn.Module | None, classes: Sequence[str]) -> None:
         raise ValueError(
             f"a head must have one output for each class; got {outputs} and {len(classes)} names; name every class"
         )
+
+
+def logits_of(head: nn.Module, features: Float[Tensor, "n d"]) -> Float[Tensor, "n classes"]:
+    """What a head says of features of any type, wherever they are; the head stays of its own, which a cast would round.
+
+    Args:
+        head: features -> logits.
+        features: of the length that it takes.
+    """
+    held = {**dict(head.named_parameters()), **dict(head.named_buffers())}
+    fitted = {
+        name: value.to(features if value.is_floating_point() else features.device) for name, value in held.items()
+    }
+    logits: Tensor = functional_call(head, fitted, (features,))
+    return logits
 
 
 @torch.no_grad()
