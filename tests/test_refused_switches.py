@@ -95,3 +95,14 @@ def test_a_name_that_is_none_is_refused_before_the_others_are_computed(tasks):  
         with pytest.raises(ValueError, match="'none' is not"):
             ask()
     assert not seen
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_of_weights_that_somebody_tuned_the_first_is_named(first, tasks):  # noqa: F811
+    bank = filled(tasks)
+    names = [name for name, _ in bank.model.named_parameters()][first:]
+    with torch.no_grad():
+        for name in names:
+            bank.model.get_parameter(name).add_(0.1)
+    with pytest.raises(ValueError, match=f"keep its weights; '{names[0]}' was loaded"):
+        bank.use("both")

@@ -59,7 +59,7 @@ class Ground:
         """
         now = self.tensors()
         fitted = self._laid_anew(now)
-        parameters = {name for name, _ in self.model.named_parameters()}
+        parameters = dict(self.model.named_parameters())  # in their order: the first that differs is named
         stayed = {name: now[name] for name in parameters if name in now and name not in fitted}
         self._require_unchanged(stayed, expected, written)
         frozen = [name for name in fitted if name in parameters and name not in written]
