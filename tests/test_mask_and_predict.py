@@ -264,8 +264,16 @@ def test_frozen_first_stages_are_in_no_mask(place, capsys):
     capsys.readouterr()
     assert main(training(place, "--from-stage", "layer5")) == 1
     assert "may be split at bn1, layer1, layer2, layer3" in capsys.readouterr().err
-    assert main(training(place, *words, "--cache", "0.000001")) == 1
-    assert "must fit into 0.00 GiB" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cache", "shown"), [("1e-9", "1 bytes (9.31e-10 GiB)"), ("0.00001", "10,737 bytes (1e-05 GiB)"),
+                         ("0.0000572", "61,418 bytes (5.72e-05 GiB)")]
+)  # fmt: skip
+def test_memory_that_does_not_do_is_said_with_all_digits(place, cache, shown, capsys):
+    words = ("--from-stage", "layer3", "--versions", "2")
+    assert main(training(place, *words, "--cache", cache)) == 1
+    assert f"must fit into {shown}, they need 61,440; allow more" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -201,7 +201,10 @@ def test_a_shared_parameter_is_not_both_frozen_and_learnt():
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"from_stage": "layer3", "versions": 2, "cache_bytes": 1000}, "must fit into 0.00 GiB, they need"),
+        (
+            {"from_stage": "layer3", "versions": 2, "cache_bytes": 1000},
+            "must fit into 1,000 bytes .9.31e-07 GiB., they need 75,776;",
+        ),
         ({"versions": -1}, "must be at least 0"),
         ({"from_stage": "nothing"}, "from_stage must name"),
     ],

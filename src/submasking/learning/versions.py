@@ -73,8 +73,9 @@ def kept(
     needed = total * torch.Size(shape).numel() * torch.float32.itemsize
     if needed > most:
         raise ValueError(
-            f"the activations of {count} versions of {len(images):,} images must fit into {most / 2**30:.2f} GiB, they"
-            f" need {needed / 2**30:.2f}; allow more, or take fewer versions, smaller images or a later stage"
+            f"the activations of {count} versions of {len(images):,} images must fit into {most:,} bytes"
+            f" ({most / 2**30:.3g} GiB), they need {needed:,}; allow more, or take fewer versions,"
+            " smaller images or a later stage"
         )
     result, done = torch.empty(total, *shape), 0
     bar = tqdm(total=total, desc=f"{label}: frozen stages", disable=not (progress and sys.stderr.isatty()))
