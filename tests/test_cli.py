@@ -444,3 +444,26 @@ def test_zero_is_not_taken_for_nothing(option, said, place, tmp_path, capsys):
         return
     assert code == 1
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["mask", "predict", "apply", "compare"])
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_mask_file_as_weights_is_told_for_what_it_is(place, task, tmp_path, verb, folder, capsys):
+    weights = hub.export(task, tmp_path / "shared") if folder else task
+    words = {
+        "mask": arguments(place, tmp_path / "out.safetensors")[1:],
+        "predict": [str(task), str(place / "photos" / "test")],
+        "apply": [str(task), "--out", str(tmp_path / "out.safetensors")],
+        "compare": [str(task), str(task)],
+    }[verb]
+    assert main([verb, *words, "--weights", str(weights)]) == 1
+    said = capsys.readouterr().err
+    assert ("holds mask.safetensors, a mask file and no weights" if folder else "is a mask file: it says which") in said
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_folder_names_the_weights_beside_a_mask_file(place, task, tmp_path, capsys):
+    hub.export(task, tmp_path / "shared")
+    (tmp_path / "shared" / "w.safetensors").write_bytes((place / "weights.safetensors").read_bytes())
+    assert main(["compare", str(task), str(task), "--weights", str(tmp_path / "shared")]) == 1
+    assert "which holds w.safetensors; name the file in it" in capsys.readouterr().err

@@ -6,6 +6,9 @@ import zipfile
 from enum import Enum
 from pathlib import Path
 
+from safetensors import safe_open
+
+MASK_FILE = "submasking"  # in the metadata of a safetensors file: it is a task of this project
 LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 # how files begin that are taken for weights, what they are, and what helps
 OTHERS = (
@@ -37,7 +40,7 @@ def kind(path: Path) -> Kind:
     """
     try:
         if path.is_dir():
-            raise _refused(path, f"is a folder{_inside(path)}; name the file in it")
+            raise _refused(path, _folder(path))
         if not path.is_file():
             raise ValueError(f"weights must be a file, there is none at {str(path)!r}; check the name")
         with path.open("rb") as file:
@@ -73,10 +76,21 @@ def _refused(path: Path, what: str) -> ValueError:
     return ValueError(f"{path} must be a readable file of weights (safetensors, or of torch.save), but {what}")
 
 
-def _inside(folder: Path) -> str:
-    """The first file of a folder that may be meant."""
-    found = sorted(path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".pth", ".pt", ".bin"))
-    return f", which holds {found[0]}" if found else ""
+def _folder(folder: Path) -> str:
+    """That it is a folder, with the first file in it that may be meant."""
+    found = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".pth", ".pt", ".bin"))
+    meant = [path.name for path in found if not _is_mask_file(path)]
+    if found and not meant:
+        return f"is a folder, which holds {found[0].name}, a mask file and no weights; name the file of the weights"
+    return f"is a folder{f', which holds {meant[0]}' if meant else ''}; name the file in it"
+
+
+def _is_mask_file(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return MASK_FILE in (file.metadata() or {})
+    except Exception:  # the reader's own kinds of errors: whatever it is, it is no mask file
+        return False
 
 
 def _words(start: bytes) -> str:

@@ -19,7 +19,12 @@ def read(path: Path) -> dict[str, Tensor]:
     """
     kind = contents.kind(path)
     if kind is contents.Kind.SAFETENSORS:
-        tensors = store.read(path)[0]
+        tensors, metadata = store.read(path)
+        if contents.MASK_FILE in metadata:
+            raise ValueError(
+                f"weights must be a backbone's own, but {path} is a mask file: it says which of them are off; pass the"
+                " file of the weights themselves"
+            )
     else:
         tensors = pickles.read(path, mapped=kind is contents.Kind.ZIP)
     return naming.unwrapped(tensors)

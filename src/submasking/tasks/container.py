@@ -15,13 +15,13 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save as to_bytes
 
-from submasking.files import atomic, raw
+from submasking.files import atomic, contents, raw
 from submasking.files.raw import Data, Raw
 from submasking.tasks.fingerprint import fingerprint
 
 FORMAT = 2
 READABLE = (1, 2)
-KEY = "submasking"
+KEY = contents.MASK_FILE
 DESCRIPTION, CHECKSUM = "description", "checksum"
 HEADER_LIMIT = 16 * 2**20  # bytes; the few tensors of a mask file need under a thousand
 DESCRIPTION_LIMIT = 64 * 2**20  # bytes of JSON: names and shapes of even the largest networks take far less
