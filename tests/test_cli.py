@@ -467,3 +467,30 @@ def test_a_folder_names_the_weights_beside_a_mask_file(place, task, tmp_path, ca
     (tmp_path / "shared" / "w.safetensors").write_bytes((place / "weights.safetensors").read_bytes())
     assert main(["compare", str(task), str(task), "--weights", str(tmp_path / "shared")]) == 1
     assert "which holds w.safetensors; name the file in it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["mask", "predict", "apply", "apply --back", "compare"])
+def test_weights_that_cannot_be_had_are_told_with_what_the_verb_can_do(
+    place, task, tmp_path, verb, monkeypatch, capsys
+):
+    baked = tmp_path / "baked.safetensors"
+    assert main(["apply", str(task), "--out", str(baked), *backbone(place)]) == 0
+    create = timm.create_model
+
+    def offline(name, pretrained=False, **more):
+        if pretrained:
+            raise OSError("no network")
+        return create(name, **more)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    words = {
+        "mask": [word for word in arguments(place, tmp_path / "out.safetensors")[1:] if word not in backbone(place)],
+        "predict": [str(task), str(place / "photos" / "test")],
+        "apply": [str(task), "--out", str(tmp_path / "out.safetensors")],
+        "apply --back": [str(baked), "--back", "--out", str(tmp_path / "out.safetensors")],
+        "compare": [str(task), str(task)],
+    }[verb]
+    assert main([verb.split()[0], *words]) == 1
+    said = capsys.readouterr().err
+    assert ("or take efficientnet-lite0" in said) == (verb == "mask")
+    assert ("the task belongs to with --weights" in said) == (verb != "mask")

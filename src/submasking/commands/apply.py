@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from submasking.commands.backbone import backbone_of, complete, of_trunk
+from submasking.commands.backbone import INSTEAD, backbone_of, complete, of_trunk
 from submasking.commands.options import add_bits, add_weights, require_place
 from submasking.files import store
 from submasking.masking.masks import mask
@@ -83,6 +83,7 @@ def _back(given: argparse.Namespace) -> None:
         given.weights,
         options=of_trunk(kept["backbone"]["options"]),
         size=wanted.get("size"),
+        instead=INSTEAD,
     )
     actions = dict.fromkeys(kept["masked"], "mask") | dict.fromkeys(kept.get("trained", ()), "train")
     complete(network.trunk, {name: tensors[name] for name in kept["trained"] if name in tensors})

@@ -12,6 +12,8 @@ from submasking.learning.backbone import Backbone, Values
 from submasking.tasks.stored import Stored
 from submasking.worlds import libraries
 
+INSTEAD = "pass the weights that the task belongs to with --weights"  # the file has chosen the model
+
 
 def backbone_of(task: Stored, weights: Path | None) -> Backbone:
     """The backbone that a mask file names, with its weights and without a classifier, which `complete` puts on.
@@ -33,6 +35,7 @@ def backbone_of(task: Stored, weights: Path | None) -> Backbone:
         mean=_three(wanted.get("mean")),
         std=_three(wanted.get("std")),
         head="auto" if task.head_kind == "cosine" else "linear",  # a linear one asks for no text tower
+        instead=INSTEAD,
     )
 
 

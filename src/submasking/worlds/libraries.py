@@ -29,6 +29,7 @@ ELSEWHERE = (
     "cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_model_args",
     "weights", "weights_backbone",
 )  # fmt: skip
+INSTEAD = f"pass a file of weights, or take {packaged.NAME}, which brings its own"
 OUTPUTS = "num_classes"  # the option of a classifier
 LIBRARIES = ("timm", "torchvision", "open_clip")
 
@@ -42,6 +43,7 @@ def build(
     mean: Values | None = None,
     std: Values | None = None,
     head: str = "auto",
+    instead: str = INSTEAD,
 ) -> Backbone:
     """Build a backbone and load its weights.
 
@@ -56,6 +58,7 @@ def build(
         std: likewise.
         head: what it will be trained with: "linear", "text" for CLIP's embeddings of the class names, or "auto", which
             is text where the weights hold a text tower, as in the paper, and linear where they hold nothing of one.
+        instead: what an error advises where the library's weights cannot be had.
 
     Raises:
         ValueError: an unknown name (close ones are named), weights that do not fit or cannot be had, a size that the
@@ -82,7 +85,7 @@ def build(
     given, refused = dict(options or {}), None
     for attempt in (given, *(given | more for more in _sizes(library, name, size))):
         try:
-            backbone = _bare(library, name, weights, attempt, size)
+            backbone = _bare(library, name, weights, attempt, size, instead)
             if head == "linear":
                 backbone = replace(backbone, text=None)
             if weights is not None:
@@ -131,16 +134,18 @@ def _sizes(library: str, name: str, size: int | None) -> tuple[dict[str, Any], .
     return {"dynamic_img_size": True}, {"img_size": size}
 
 
-def _bare(library: str, name: str, weights: Path | None, options: dict[str, Any], size: int | None) -> Backbone:
+def _bare(
+    library: str, name: str, weights: Path | None, options: dict[str, Any], size: int | None, instead: str
+) -> Backbone:
     if library == "open_clip":
-        return _open_clip(name, weights)
+        return _open_clip(name, weights, instead)
     if library == "torchvision":
-        return _torchvision(name, weights, options)
+        return _torchvision(name, weights, options, instead)
     if name in recipes.ARCHITECTURES:
         return _small(name, weights, size or DEFAULT_SIZE)
     if name == packaged.NAME:
         return _packaged(weights, options)
-    return _timm(name, weights, options)
+    return _timm(name, weights, options, instead)
 
 
 def _whole(
@@ -172,20 +177,20 @@ def _whole(
     )
 
 
-def _timm(name: str, weights: Path | None, options: dict[str, Any]) -> Backbone:
+def _timm(name: str, weights: Path | None, options: dict[str, Any], instead: str) -> Backbone:
     try:
         trunk = timm.create_model(name, pretrained=weights is None, num_classes=0, **options)
     except Exception as error:  # whatever a download or a constructor raises
-        raise ValueError(_unavailable(name, error, weights)) from error
+        raise ValueError(_unavailable(name, error, weights, instead)) from error
     config = timm.data.resolve_model_data_config(trunk)
     return Backbone(trunk, 0, "", config["mean"], config["std"], int(config["input_size"][-1]))
 
 
-def _torchvision(name: str, weights: Path | None, options: dict[str, Any]) -> Backbone:
+def _torchvision(name: str, weights: Path | None, options: dict[str, Any], instead: str) -> Backbone:
     try:
         trunk = torchvision.models.get_model(name, weights="DEFAULT" if weights is None else None, **options)
     except Exception as error:  # whatever a download or a constructor raises
-        raise ValueError(_unavailable(name, error, weights)) from error
+        raise ValueError(_unavailable(name, error, weights, instead)) from error
     if hasattr(trunk, "aux_logits"):
         trunk.aux_logits = False  # a second classifier, for training from nothing
     classifier = [each for each, module in trunk.named_modules() if isinstance(module, nn.Linear)]
@@ -196,14 +201,14 @@ def _torchvision(name: str, weights: Path | None, options: dict[str, Any]) -> Ba
     return Backbone(trunk, 0, "", tuple(shown.mean), tuple(shown.std), int(shown.crop_size[0]))
 
 
-def _open_clip(name: str, weights: Path | None) -> Backbone:
+def _open_clip(name: str, weights: Path | None, instead: str) -> Backbone:
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(name)
     try:
         clip = open_clip.create_model(name, pretrained=tags[0] if weights is None and tags else None)
     except Exception as error:  # whatever a download raises
-        raise ValueError(_unavailable(name, error, weights)) from error
+        raise ValueError(_unavailable(name, error, weights, instead)) from error
     clip.eval().requires_grad_(False)
     visual = clip.visual.requires_grad_(True)
     mean, std = (tuple(getattr(visual, f"image_{kind}")) for kind in ("mean", "std"))
@@ -315,11 +320,8 @@ def _close(name: str, known: list[str]) -> str:
     return f"; did you mean {', '.join(close)}?" if close else f"; it has {len(known)} others, check the name"
 
 
-def _unavailable(name: str, error: Exception, weights: Path | None) -> str:
+def _unavailable(name: str, error: Exception, weights: Path | None, instead: str) -> str:
     said = " ".join(str(error).split())
     if weights is None:
-        return (
-            f"the pretrained weights of {name} cannot be had ({said}); pass a file of weights, or take {packaged.NAME},"
-            " which brings its own"
-        )
+        return f"the pretrained weights of {name} cannot be had ({said}); {instead}"
     return f"{name} cannot be built with these options ({said}); check them"
