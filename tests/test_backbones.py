@@ -170,7 +170,9 @@ def test_local_weights_that_do_not_fit_are_refused(tmp_path, plain):
         return tensors | {"conv1.0.weight": tensors["conv1.0.weight"][:, :1].contiguous()}
 
     _, file = _weights(tmp_path, shorten)
-    with pytest.raises(ValueError, match=r"conv1\.0\.weight is .*check the model's name"):
+    with pytest.raises(
+        ValueError, match=r"conv1\.0\.weight is .*pass weights of this architecture, or check the model's name"
+    ):
         backbones.load("test_resnet", "images", weights=file)
     _, file = _weights(tmp_path, lambda tensors: {"fc.weight": tensors["fc.weight"]})
     with pytest.raises(ValueError, match=r"is missing; .* more"):

@@ -96,7 +96,7 @@ def _unfitting(
     names = f"the file's names are such as {', '.join(list(tensors)[:3])}" if tensors else "it holds no tensors"
     return ValueError(
         f"weights must fit the architecture, but in {path}: {shown}{after} ({names}; expected are {len(needed)} such as"
-        f" {', '.join(needed[:3])}); check the model's name"
+        f" {', '.join(needed[:3])}); pass weights of this architecture, or check the model's name"
     )
 
 

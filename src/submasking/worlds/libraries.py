@@ -227,7 +227,10 @@ class _Text:
         try:
             tokens = open_clip.get_tokenizer(self.name)([PROMPT.format(each) for each in classes])
         except Exception as error:  # whatever a download raises
-            raise ValueError(f"the tokenizer of {self.name} cannot be had ({error}); take --head linear") from error
+            raise ValueError(
+                f"the tokenizer of {self.name} cannot be had ({error}); fetch it once where there is network, or train"
+                " with --head linear"
+            ) from error
         return self.clip.encode_text(tokens)  # type: ignore[operator]
 
     @property
