@@ -131,7 +131,7 @@ def _record(number: int, folder: Path) -> bytes:
 
 def _baked(number: int, folder: Path) -> bytes:
     kept = {
-        "backbone": {"architecture": "timm:test_resnet", "weights": "", "options": {}},
+        "backbone": {"architecture": "timm:test_resnet", "weights": "", "options": {}, "fingerprint": ""},
         "masked": ["0.weight"], "trained": [], "rescale": "none", "classes": ["a", "b"],
         "preprocessing": {"size": 8}, "score": {}, "provenance": {},
     }  # fmt: skip

@@ -81,3 +81,17 @@ def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path):
         assert link.is_symlink()
         assert (tmp_path / "there" / "file").read_text() == text
     assert [file.name for file in (tmp_path / "there").iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_is_no_file_to_write_and_stays_as_it_is(writer, linked, tmp_path):
+    folder, path = tmp_path / "folder", tmp_path / "folder"
+    (folder / "inside").mkdir(parents=True)
+    if linked:
+        path = tmp_path / "link"
+        path.symlink_to(folder)
+    with pytest.raises(IsADirectoryError, match=f"is a folder; name a file in it: '{folder}'"):
+        writer(path)
+    assert [each.name for each in folder.iterdir()] == ["inside"]
+    assert list(tmp_path.rglob("*.part")) == []

@@ -115,5 +115,5 @@ def test_a_parameter_that_went_away_is_named():
     model = nn.Sequential(nn.Linear(3, 3))
     masking = mask(model, "weights")
     parametrizations.weight_norm(model[0])
-    with pytest.raises(ValueError, match=r"must stay where it was; '0.weight' is gone; parametrize, prune"):
+    with pytest.raises(ValueError, match=r"must stay where it was; '0.weight' is gone; undo that"):
         masking.apply()

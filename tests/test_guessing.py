@@ -1,5 +1,6 @@
 """Guessing without names: every task that is known to give logits, by a head or by a classifier inside the model."""
 
+import copy
 import itertools
 
 import pytest
@@ -78,15 +79,24 @@ def test_a_guess_among_none_says_what_can_be_named_and_that_helps():
     assert list(bank.guess(IMAGES, tasks=["neither"])) == ["neither"]
 
 
-def test_a_head_on_logits_is_refused_and_the_task_is_taken_without_it(tmp_path):
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda model: model.fc, "this is the model's own 'fc'; leave head= out"),
+        (
+            lambda model: copy.deepcopy(model.fc),
+            "takes 96, there are 4; the task needs .*, or none where they are logits",
+        ),
+    ],
+)
+def test_a_head_on_logits_is_refused_and_the_task_is_taken_without_it(given, said, tmp_path):
     model = of_timm().eval()
-    masking = mask(model)
-    said = "it takes 96, there are 4; the task needs the head that was trained on them, or none where they are logits"
+    masking, head = mask(model), given(model)
     bank = Bank(of_timm().eval())
     with pytest.raises(ValueError, match=said):
-        bank.take("task", masking, head=model.fc, classes=list("abcd"))
+        bank.take("task", masking, head=head, classes=list("abcd"))
     with pytest.raises(ValueError, match=said):
-        maskfile.save(tmp_path / "task", masking, head=model.fc, classes=list("abcd"))
+        maskfile.save(tmp_path / "task", masking, head=head, classes=list("abcd"))
     bank.take("task", masking, classes=list("abcd"))
     bank.add("saved", maskfile.save(tmp_path / "task", masking, classes=list("abcd")))
     assert bank.guess(IMAGES).keys() == {"task", "saved"}

@@ -135,9 +135,8 @@ class Masked(RuleBasedStateMachine):
     @rule()
     def load_the_backbone_s_weights_as_told(self):
         self.model.load_state_dict(self.backbone.state_dict())
-        self.masking.unbake()
-        self.over = "unbaked"
-        assert torch.equal(outputs(self.model), outputs(self.backbone))
+        self.spoilt = set()
+        self.unbake()
 
     @invariant()
     def what_is_saved_is_the_model(self):

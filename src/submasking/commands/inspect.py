@@ -71,7 +71,8 @@ def run(given: argparse.Namespace) -> int:
     for name, value in task.provenance.items():
         print(shown(f"  {name:<12} {value}"))
     print(shown(f"  start        {task.init or 'not known'}"))
-    print(f"  switched off {100 * found['sparsity']:.2f} % of {found['weights']:,} weights")
+    off = 100 * found["sparsity"]
+    print(f"  switched off {off:.{2 if off >= 0.005 or not off else 7}f} % of {found['weights']:,} weights")
     sizes = found["sizes"]
     print(
         f"  sizes        mask {sizes['coded_bytes']:,} bytes ({found['bits_per_weight']:.4f} bits per weight),"

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of an OSError after which no other file can be written either
+FOLDER = "must be a file to write, but is a folder"
 NO_FILE = "must be a file to write, but is a device or a pipe, which a file would replace"
 ABANDONED = 3600.0  # seconds after which nobody writes to a file any more: none takes minutes
 _PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")
@@ -29,10 +30,12 @@ def replacing(path: Path) -> Iterator[Path]:
         path: the file to be.
 
     Raises:
-        OSError: the folder cannot be made or written to, or what is there is no file, as /dev/null.
+        OSError: the folder cannot be made or written to, or what is there is no file: a folder, or as /dev/null.
     """
     if path.is_symlink():
         path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, f"{FOLDER}; name a file in it", str(path))
     if _is_device(path):  # which would be replaced by a file, for every program of the machine
         raise OSError(errno.EINVAL, NO_FILE, str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +68,7 @@ def require_writable(path: Path) -> None:
     """
     try:
         if path.is_dir():
-            raise ValueError(f"{path} must be a file to write, but is a folder; name a file in it")
+            raise ValueError(f"{path} {FOLDER}; name a file in it")
         if _is_device(path):
             raise ValueError(f"{path} {NO_FILE}; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
