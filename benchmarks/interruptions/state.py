@@ -16,14 +16,13 @@ from submasking.tasks.fingerprint import fingerprint
 
 # of a record or an analysis: when, how long, at which commit, asked by whom
 ASIDE = ("timings", "created", "seconds", "commit", "notebook")
-LOGS = ("logs",)
 UNFINISHED = re.compile(r"\.part$|\.checkpoint$")
 PROFILE = "smoke"
 State = dict[str, str]  # by path what is there
 
 
 def of(folder: Path) -> State:
-    """Path and content of every file but logs and locks.
+    """Path and content of every file but locks.
 
     Left out of a content: when, how long, at which commit and for which notebook; of notebooks all but code, text and
     what cells show, since a cell also prints how long its runs take.
@@ -31,7 +30,7 @@ def of(folder: Path) -> State:
     return {
         path.relative_to(folder).as_posix(): content(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".lock" and path.relative_to(folder).parts[1:2] != LOGS
+        if path.is_file() and path.suffix != ".lock"
     }
 
 
