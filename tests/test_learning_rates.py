@@ -45,6 +45,9 @@ def test_a_probe_s_search_had_the_budget_of_the_others_and_its_best_lies_at_no_e
     decays = sorted(decay for decay, _ in scores)
     assert profiles.DECAY in decays
     best = max(scores.values())
+    told = profiles.TINY.probe(chosen.model, chosen.labels)
+    assert scores[told["decay"], 0.0] == best
+    assert told["exact"]
     assert decays[0] < min(decay for (decay, _), score in scores.items() if score == best)
     assert max(decay for (decay, _), score in scores.items() if score == best) < decays[-1]
 

@@ -214,6 +214,17 @@ _SMALL = {
     "SSFT": Optimisation(lr=0.16, epochs=12, weight_decay=1e-6, warmup=0.25, head_lr=0.6),
 }
 
+# of the linear probe, by the same search on the same images
+_DECAYS = {
+    "rn18-timm": 10.0,
+    "rn50-timm": 10.0,
+    "rn50-torch": 10.0,
+    "rn50-swav": 0.75,
+    "rn50-swav@10": 3.7,
+    "rn50-clip": 0.13,
+    "vitb32-clip": 0.32,
+}
+
 _PRETRAINING: dict[str, Any] = {
     "images": 12_000,
     "common": {
@@ -276,6 +287,7 @@ TINY = Profile(
     backbones=2,
     full_models=MODELS,
     methods=_SMALL,
+    decays=_DECAYS,
     swav=Swav(crops=(2,), sizes=(20,), dimensions=64, prototypes=200, queue=512, queue_from=0.0),
     neighbours=20,
     pretraining=_PRETRAINING,
@@ -305,6 +317,7 @@ IMAGES = replace(
     train_images=None,
     test_images=None,
     seeds=(0,),
+    decays={},
     compared=("FS", "FFT"),
     methods={
         "FS": Optimisation(lr=15.0, epochs=6, warmup=0.25, head_lr=0.01),
