@@ -68,6 +68,11 @@ _LAST = ("rn50-timm", "rn50-torch", "rn50-clip")
 PROBED = (*((model, 100.0) for model in MODELS), ("rn50-swav", 10.0))
 # begun at .03 this one spent its budget on the way down, and its best was its lowest; so it was begun anew
 _BEGIN_LOWER = {("FFT", "rn50-clip"): 0.0003}
+# of each network the four rates span what a short search of before had found, .1 to 1
+_BEGIN_RIVALS = {"norms": 0.1, "biases": 0.032, "LoRA": 0.032, "one-bit LoRA": 0.032}
+RIVALS = tuple(
+    Search(way, model, 100.0, lr, 0.1) for model in ("rn18-timm", "vitb32-clip") for way, lr in _BEGIN_RIVALS.items()
+)
 PROBES = tuple(Search("LP", model, labels, 0.01, 0.0) for model, labels in PROBED)
 SEARCHES = (
     *(Search(method, "rn50-swav", 100.0, lr, 0.1) for method, lr in _BEGIN.items()),
@@ -117,6 +122,7 @@ def search(
 
 def trial(chosen: Search, rates: Rates, dataset: str, profile: profiles.Profile = profiles.TINY) -> dict[str, Any]:
     """One run with the given learning rates, judged on the validation images."""
+    from submasking.experiments.analyses import equal_storage, rivals
     from submasking.experiments.methods import METHODS
     from submasking.experiments.run import Run
 
@@ -128,9 +134,11 @@ def trial(chosen: Search, rates: Rates, dataset: str, profile: profiles.Profile 
         changed = {"methods": {chosen.method: plan}}
         given |= {"epochs": plan.epochs, "warmup": plan.warmup}
     profiles.PROFILES[profile.name] = dataclasses.replace(profile, evaluated_on="validation", **changed)
-    task = Run(profile.name, chosen.model, dataset, chosen.method, chosen.labels, SEED)
+    rival = chosen.method in rivals.RIVALS  # which is no method of the grid
+    method = equal_storage.MASK if rival else chosen.method
+    task = Run(profile.name, chosen.model, dataset, method, chosen.labels, SEED)
     try:
-        found = METHODS[chosen.method](task, False)
+        found = equal_storage.judged(task, chosen.method) if rival else METHODS[method](task, False)
         outcome = {"metrics": found["metrics"], **found.get("series", {}), **found["timings"]}
     except FloatingPointError as error:
         outcome = {"failed": str(error)}
@@ -174,7 +182,7 @@ def keep(trials: list[dict[str, Any]]) -> None:
 
 def selected(methods: Sequence[str], model: str | None) -> list[Search]:
     """The searches of these methods (none named: of all) and of this model; ValueError where there is none of one."""
-    searches = [each for each in (*SEARCHES, *PROBES) if model in (None, each.model)]
+    searches = [each for each in (*SEARCHES, *PROBES, *RIVALS) if model in (None, each.model)]
     offered = sorted({each.method for each in searches})
     unknown = [name for name in methods if name not in offered]
     if not searches:
@@ -191,7 +199,7 @@ def main() -> None:
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "methods", nargs="*", help="of " + ", ".join(sorted({each.method for each in (*SEARCHES, *PROBES)}))
+        "methods", nargs="*", help="of " + ", ".join(sorted({each.method for each in (*SEARCHES, *PROBES, *RIVALS)}))
     )
     parser.add_argument("--model", help="search for this model only")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="searches at once")

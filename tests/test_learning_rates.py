@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+from itertools import product
 from statistics import fmean
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks import learning_rates
 from submasking.experiments import grid, methods
+from submasking.experiments.analyses import equal_storage, rivals
 from submasking.experiments.run import Run
 from submasking.learning import probe
 from submasking.records import names, profiles
@@ -18,7 +20,7 @@ TRIALS = json.loads(learning_rates.RECORD.read_text(encoding="utf-8"))
 # a search is kept when it is done, so that the record holds all of it or nothing
 SEARCHES = {
     f"{each.method} {each.model} {each.labels:g}": each
-    for each in learning_rates.SEARCHES
+    for each in (*learning_rates.SEARCHES, *learning_rates.RIVALS)
     if any((entry["method"], entry["model"], entry["labels"]) == each[:3] for entry in TRIALS)
 }
 
@@ -50,6 +52,11 @@ def test_a_probe_s_search_had_the_budget_of_the_others_and_its_best_lies_at_no_e
     assert told["exact"]
     assert decays[0] < min(decay for (decay, _), score in scores.items() if score == best)
     assert max(decay for (decay, _), score in scores.items() if score == best) < decays[-1]
+
+
+def test_every_rival_is_searched_on_every_network_where_it_is_compared():
+    models = grid.ANALYSES["equal_storage"].models
+    assert {(each.method, each.model) for each in learning_rates.RIVALS} == set(product(rivals.RIVALS, models))
 
 
 def test_the_probe_of_every_model_is_searched():
@@ -193,6 +200,24 @@ def test_a_trial_runs_with_its_rates_and_is_judged_on_validation_images(smoke, m
     assert (recipe["lr"], recipe["head_lr"]) == (1.5, 0.2)
 
 
+@pytest.mark.parametrize("way", rivals.RIVALS)
+def test_a_trial_of_a_rival_trains_with_its_rates_and_is_judged_on_validation_images(smoke, monkeypatch, way):
+    trained, judged = [], []
+    learned, judge = rivals.learned, equal_storage._judged
+    monkeypatch.setattr(rivals, "learned", lambda *given, **how: trained.append(given[2:]) or learned(*given, **how))
+    monkeypatch.setattr(
+        equal_storage, "_judged", lambda *given: judged.append(given[3].fingerprint()) or judge(*given)
+    )
+    chosen = learning_rates.Search(way, "vitb32-clip", 100.0, 1.0, 0.1)
+    found = learning_rates.trial(chosen, (0.5, 0.2), "cifar10", smoke)
+    assert 0 <= found["metrics"]["top1"] <= 1
+    assert len(found["loss"]) == 2
+    ((rival, plan),) = trained
+    assert (rival, plan.lr, plan.head_lr) == (rivals.RIVALS[way], 0.5, 0.2)
+    variant = Run("smoke", "vitb32-clip", "cifar10", "FS", 100.0, learning_rates.SEED).variant
+    assert judged == [methods._read("smoke", "cifar10", "validation", 0, variant).fingerprint()]
+
+
 def test_searches_are_chosen_by_method_and_model():
     some = learning_rates.selected(["SSM", "SSFT"], None)
     assert [(each.method, each.labels) for each in some] == [("SSM", 0.0), ("SSFT", 0.0)]
@@ -200,7 +225,7 @@ def test_searches_are_chosen_by_method_and_model():
     assert [(each.method, each.model) for each in one] == [
         (name, "rn50-timm") for name in (*profiles.TINY.compared, "LP")
     ]
-    assert learning_rates.selected([], None) == [*learning_rates.SEARCHES, *learning_rates.PROBES]
+    assert learning_rates.selected([], None) == [*learning_rates.SEARCHES, *learning_rates.PROBES, *learning_rates.RIVALS]
 
 
 @pytest.mark.parametrize(

@@ -221,12 +221,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "probe": (
         ("way", "network and set", str),
         ("classes", "classes", lambda count: "" if count is None else str(count)),
-        ("usual", "as in the tables", "{:.3f}".format),
+        ("usual", "the paper's", "{:.3f}".format),
         ("exact", "at its minimum", "{:.3f}".format),
-        ("chosen", "with a decay chosen", "{:.3f}".format),
-        ("decay", "the decay", lambda decay: "" if decay is None else f"{decay:g}"),
+        ("searched", "as in the tables", "{:.3f}".format),
+        ("gained", "the search is worth, points", "{:+.1f}".format),
         ("ahead", "masks ahead, points", "{:+.1f}".format),
-        ("left", "of these left", "{:+.1f}".format),
+        ("before", "of the paper's probe", "{:+.1f}".format),
     ),
     "false_alarms": (
         ("seeds", "seeds", str),

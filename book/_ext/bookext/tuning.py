@@ -23,9 +23,9 @@ HEADS = ("model", "labels", "method", "rate", "head's rate", "accuracy", "second
 PROBE_HEADS = ("model", "labels", "decay", "accuracy", "with the paper's", "tried", "from", "to")
 
 
-def table(path: Path) -> list[tuple[str, ...]]:
-    """What won for each method, with the second best score beside it."""
-    frame = tuning.trials(path)
+def table(path: Path, kind: str = "methods") -> list[tuple[str, ...]]:
+    """What won for each method, or rival, with the second best score beside it."""
+    frame = tuning.trials(path, kind)
     rows: list[tuple[str, ...]] = [HEADS]
     for row in _winners(frame):
         same = _same(frame, row)
@@ -38,7 +38,7 @@ def table(path: Path) -> list[tuple[str, ...]]:
 
 def probes(path: Path) -> list[tuple[str, ...]]:
     """The weight decay that won for the probe of each model, beside the paper's."""
-    frame = tuning.trials(path, probes=True)
+    frame = tuning.trials(path, "probes")
     rows: list[tuple[str, ...]] = [PROBE_HEADS]
     for row in _winners(frame):
         same = _same(frame, row).set_index("lr").score
@@ -129,13 +129,13 @@ def _share(labels: float) -> str:
 
 
 class TuningTable(SphinxDirective):
-    """What won, for each method, model and share of the labels; `{tuning-table} probes` of the probes."""
+    """What won, for each method, model and share of the labels; `{tuning-table} probes` of the probes, or `rivals`."""
 
     optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(RECORD))
-        rows = probes(RECORD) if self.arguments == ["probes"] else table(RECORD)
+        rows = probes(RECORD) if self.arguments == ["probes"] else table(RECORD, *self.arguments)
         before = nodes.raw("", "\\begingroup\\footnotesize", format="latex")
         return [
             before,

@@ -252,8 +252,7 @@ CLAIMS = (
         "Masks of all layers adapt a frozen network: they are ahead of a linear probe.",
         "draft, Table 1; published, Table 1",
         grid_pair("FS", "LP", ahead), photo_pair("FS all", PROBE, ahead),
-        "real networks at full size, where there are more weights to choose from; a probe with a search, which comes"
-        " nearer",
+        "real networks at full size, where there are more weights to choose from",
     ),
     Claim(
         "Masks of all layers are about as good as full fine-tuning.",
@@ -320,7 +319,7 @@ CLAIMS = (
         "For CLIP's transformer a linear probe is ahead of masks on average.",
         "published, Table 1",
         grid_pair("LP", "FS", ahead, models=("vitb32-clip",)), None,
-        "the real network, whose features know the classes by name; a probe with a search",
+        "the real network, whose features know the classes by name",
     ),
     Claim(
         "Masks switch off between four and thirty-six percent of the weights.",

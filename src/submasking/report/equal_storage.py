@@ -101,9 +101,9 @@ def answer(tables: Tables) -> str:
             f"**{model}.** Masks with head and statistics of few bits reach {masks['accuracy']:.3f} in"
             f" {masks['bytes'] / 1e3:.1f} kB and {said}. The front, from the cheapest on: {chain}."
         )
-    seeds, tries = row_of(tables, _models(tables)[0], "FS")["seeds"], tables["settings"][0]["tries"]
+    seeds = row_of(tables, _models(tables)[0], "FS")["seeds"]
     count = len({row["dataset"] for row in tables["points"]} - {EVERY})
-    return "\n\n".join([*parts, f"(Means over {count} data set(s), {seeds} seed(s), {tries} rate(s) tried per rival.)"])
+    return "\n\n".join([*parts, f"(Means over {count} data set(s), {seeds} seed(s).)"])
 
 
 FIGURES = {

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from submasking.records import names
 from submasking.records.names import MODELS, SELF_SUPERVISED
 from submasking.report.figures import COLOURS, SMALL, WIDTH, theme
 
@@ -23,12 +24,20 @@ def judged_by(method: str) -> str:
     return "lp@10" if method in SELF_SUPERVISED else "top1"
 
 
-def trials(path: Path, *, probes: bool = False) -> pd.DataFrame:
+def kind_of(method: str) -> str:
+    """"methods", "rivals" or "probes"."""
+    if method == "LP":
+        return "probes"
+    return "methods" if method in names.METHODS else "rivals"
+
+
+def trials(path: Path, kind: str = "methods") -> pd.DataFrame:
     """One row per pair of rates that was tried for a method: score, the mean over the data sets; nan where it failed.
 
     Args:
         path: the record of `benchmarks/learning_rates.py`.
-        probes: in place of all others the linear probes, which have a weight decay as "lr" and no head.
+        kind: "methods" of the grid, "rivals" that are compared at equal storage, or "probes", linear ones, which have
+            a weight decay as "lr" and no head.
 
     Raises:
         ValueError: the file is no record of trials.
@@ -39,7 +48,7 @@ def trials(path: Path, *, probes: bool = False) -> pd.DataFrame:
             {name: entry[name] for name in ("method", "model", "labels", "lr", "head_lr")}
             | {"score": entry.get("metrics", {}).get(judged_by(entry["method"]))}
             for entry in entries
-            if (entry["method"] == "LP") == probes
+            if kind_of(entry["method"]) == kind
         ]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} must hold trials of learning rates, it does not ({error}); search anew") from error

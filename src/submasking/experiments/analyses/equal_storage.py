@@ -21,7 +21,7 @@ from submasking.experiments.analyses.forms import BITS, EXACT, ROUNDED, SIGNS, T
 from submasking.experiments.methods import STYLES, device
 from submasking.experiments.run import Run
 from submasking.files import atomic, identity
-from submasking.learning.adapt import adapt
+from submasking.learning.adapt import History, adapt
 from submasking.learning.backbone import Backbone
 from submasking.learning.evaluate import accuracy, features
 from submasking.learning.images import ImageSet
@@ -35,7 +35,6 @@ from submasking.tasks import maskfile
 from submasking.tasks.packing import packed
 from submasking.tasks.rounding import round_off
 from submasking.tasks.taskfile import own_state
-from submasking.worlds import backbones
 
 NAME = "equal_storage"
 MASKS, MASK = ("FS", "FS-squared"), "FS"
@@ -50,12 +49,10 @@ FORMS = {
     "one-bit LoRA": (USUAL,),
 }
 WAYS = (PROBE, *rivals.RIVALS, TUNED)
-SEARCH_SET, SEARCH_SEED = "dtd", 100  # a draw of training images that no run of the grid has
-SEARCH_EPOCHS = 2  # at most: to tell a rate that is too low or too high from the others a third is enough
 SIZES = ("learned_bytes", "beside_bytes", "bytes")
 
 
-def analyse(profile_name: str, model: str, dataset: str, seeds: str, repeats: int, tries: int) -> Analysis:
+def analyse(profile_name: str, model: str, dataset: str, seeds: str, repeats: int) -> Analysis:
     """The analysis, made where it is not known.
 
     Args:
@@ -64,14 +61,14 @@ def analyse(profile_name: str, model: str, dataset: str, seeds: str, repeats: in
         dataset: of the paper's names, split by commas.
         seeds: of the grid.
         repeats: so many of them, from the first on, are read and trained on.
-        tries: rates that validation images are asked about for each rival; 1 takes the rate that they chose before.
 
     Raises:
-        ValueError: an unknown model or data set, repeats or tries below 1, or a profile without validation images.
+        ValueError: an unknown model or data set, repeats below 1, or a profile that has no rates for the rivals.
     """
-    if profile(profile_name).protocol is not None:
+    if not set(rivals.RIVALS) <= set(profile(profile_name).methods):
         raise ValueError(
-            f"{NAME} chooses rates on validation images, which profile {profile_name} has not; pass profile tiny"
+            f"{NAME} needs learning rates of {', '.join(rivals.RIVALS)}, which profile {profile_name} has not; pass"
+            " profile tiny"
         )
     names = grid.datasets(dataset, profile_name)
     if repeats < 1:
@@ -80,33 +77,39 @@ def analyse(profile_name: str, model: str, dataset: str, seeds: str, repeats: in
     first = sorted({run.seed for run in tasks})[:repeats]
     tasks = [run for run in tasks if run.dataset in names and run.seed in first]
     tasks.sort(key=lambda run: run.seed)
-    given = {"dataset": dataset, "seeds": seeds, "repeats": repeats, "tries": tries, "ways": list(WAYS)}
+    given = {"dataset": dataset, "seeds": seeds, "repeats": repeats, "ways": list(WAYS)}
     if probes := {run.model: probe for run in tasks if (probe := profile(run.profile).probe(run.model))}:
         given["probes"] = probes
-    return keeping.kept(NAME, profile_name, model, keeping.records_of(tasks), given, lambda: _tables(tasks, tries))
+    return keeping.kept(NAME, profile_name, model, keeping.records_of(tasks), given, lambda: _tables(tasks))
 
 
-def _tables(tasks: Sequence[Run], tries: int) -> keeping.Tables:
-    """All that is measured: first rates, then every way on every data set and seed."""
-    rates: list[Row] = []
-    chosen: dict[tuple[str, str], float] = {}
-    for model in dict.fromkeys(run.model for run in tasks):
-        found = _rates(tasks[0].profile, model, tries)
-        rates += found
-        chosen |= {(model, str(row["way"])): float(row["rate"] or 0) for row in found if row["chosen"]}
+def judged(run: Run, way: str) -> dict[str, Any]:
+    """One rival with the settings of the run's profile, judged on the images that judge this profile's runs.
+
+    Returns:
+        "metrics" with top1, "series" with the loss by epoch, "timings".
+    """
+    backbone = methods.backbone_of(run)
+    task, history = _learned(run, way, backbone, methods.images_of(run, "train"))
+    images = methods.images_of(run, profile(run.profile).evaluated_on)
+    top1 = _judged(task.trunk, task.head, backbone, images)["top1"]
+    return {"metrics": {"top1": top1}, "series": {"loss": history.loss}, "timings": {"train_s": history.seconds}}
+
+
+def _tables(tasks: Sequence[Run]) -> keeping.Tables:
+    """All that is measured: every way on every data set and seed."""
     measured: list[dict[str, Any]] = []
     for run in tasks:
         measured += [_identity(run, run.method) | form for form in _masks(run)]
         if run.method != MASK:
             continue
         for way in WAYS:
-            found = _trial(run, way, chosen.get((run.model, way), 0.0), "test")
-            measured += [_identity(run, way) | form for form in found]
+            measured += [_identity(run, way) | form for form in _trial(run, way)]
     for form in measured:
         form["method"] = f"{form['way']}, {form['form']}"
         form["right"] = {"top1": np.array(predictions.unpack(form["packed"]), dtype=bool)}
     frame = pd.DataFrame(measured)
-    return {"points": _points(frame), "pairs": _pairs(frame), "rates": rates, "settings": [_settings(tasks[0], tries)]}
+    return {"points": _points(frame), "pairs": _pairs(frame), "settings": [_settings(tasks[0])]}
 
 
 def _identity(run: Run, way: str) -> dict[str, Any]:
@@ -118,30 +121,11 @@ def _decay(run: Run) -> float:
     return float(profile(run.profile).probe(run.model).get("decay", DECAY))
 
 
-def _settings(run: Run, tries: int) -> Row:
-    plan = profile(run.profile).method(TUNED, run.model)
+def _settings(run: Run) -> Row:
     return {
-        "tries": tries, "epochs": plan.epochs, "search_epochs": SEARCH_EPOCHS, "head_lr": rivals.HEAD_LR,
+        "epochs": profile(run.profile).method(TUNED, run.model).epochs,
         "rank": rivals.RANK, "rank_of_one_bit": rivals.RANK_OF_ONE_BIT, "bits": BITS,
     }  # fmt: skip
-
-
-def _rates(profile_name: str, model: str, tries: int) -> list[Row]:
-    """For each rival the rates that were tried and what they gave on validation images; one of them is chosen."""
-    rows: list[Row] = []
-    run = Run(profile_name, model, SEARCH_SET, MASK, 100.0, SEARCH_SEED)
-    for way, rival in rivals.RIVALS.items():
-        centre = rival.rates[backbones.load(model, profile_name, seed=SEARCH_SEED).preset]
-        found: dict[float, float | None] = dict.fromkeys(rivals.ladder(centre, tries))
-        for rate in found if tries > 1 else ():
-            (form, *_) = _trial(run, way, rate, "validation")
-            found[rate] = form["top1"]
-        best = max(found, key=lambda rate: found[rate] or 0.0)
-        rows += [
-            {"model": model, "way": way, "rate": rate, "accuracy": right, "chosen": rate == best}
-            for rate, right in sorted(found.items())
-        ]
-    return rows
 
 
 def _masks(run: Run) -> Iterator[dict[str, Any]]:
@@ -169,25 +153,21 @@ def _judged(trunk: nn.Module, head: nn.Module, backbone: Backbone, images: Image
     return {"top1": accuracy(classes, images.labels), "packed": predictions.pack(right), "test": images.fingerprint()}
 
 
-def _trial(run: Run, way: str, rate: float, split: str) -> list[dict[str, Any]]:
+def _trial(run: Run, way: str) -> list[dict[str, Any]]:
     """All forms of one way on one data set with one seed, read where it has been tried with these settings."""
-    chosen = profile(run.profile)
     settings = {
-        "recipe": run.recipe(), "way": way, "rate": rate, "split": split, "decay": _decay(run),
-        "rival": {name: value for name, value in asdict(rivals.RIVALS[way]).items() if name != "rates"}
-        if way in rivals.RIVALS
-        else str(chosen.method(TUNED, run.model)),
-        "plan": [rivals.HEAD_LR, rivals.WARMUP, chosen.method(TUNED, run.model).epochs, SEARCH_EPOCHS],
-        "forms": _forms(way),
+        "recipe": run.recipe(), "way": way, "decay": _decay(run), "forms": _forms(way),
+        "rival": asdict(rivals.RIVALS[way]) if way in rivals.RIVALS else None,
+        "plan": None if way == PROBE else str(profile(run.profile).method(way, run.model)),
     }  # fmt: skip
-    stem = f"{way.replace(' ', '-')}-{run.seed}-{split}-{identity.short(settings)}.json"
+    stem = f"{way.replace(' ', '-')}-{run.seed}-{identity.short(settings)}.json"
     file = results_folder(run.profile) / NAME / run.model / run.dataset / stem
     if file.exists():
         return json.loads(Path(file).read_text(encoding="utf-8"))
-    found = list(_measured(run, way, rate, split))
+    found = list(_measured(run, way))
     atomic.write(file, json.dumps(found))
     told = "  ".join(f"{form['form']} {form['top1']:.3f} in {form['bytes']:,} bytes" for form in found)
-    print(f"{run.model} {run.dataset} {way} rate {rate:g} seed {run.seed} {split}: {told}", flush=True)
+    print(f"{run.model} {run.dataset} {way} seed {run.seed}: {told}", flush=True)
     return found
 
 
@@ -195,23 +175,24 @@ def _forms(way: str) -> tuple[str, ...]:
     return FORMS.get(way, (EXACT, USUAL))
 
 
-def _measured(run: Run, way: str, rate: float, split: str) -> Iterator[dict[str, Any]]:
+def _measured(run: Run, way: str) -> Iterator[dict[str, Any]]:
     backbone = methods.backbone_of(run)
-    train, test = methods.images_of(run, "train"), methods.images_of(run, split)
-    task = _learned(run, way, rate, backbone, train)
+    train, test = methods.images_of(run, "train"), methods.images_of(run, "test")
+    if way == PROBE:
+        given = features(backbone.trunk, train, backbone.normalise)
+        head = probe_head(given, train.labels, len(train.classes), decay=_decay(run))
+        task = Task(backbone.trunk, head, (), {}, follows=False)
+    else:
+        task, _ = _learned(run, way, backbone, train)
     for form, size in stored(task, _forms(way), lambda trunk: networks.settle(trunk, backbone, train)):
         yield _form(form, *size) | _judged(task.trunk, task.head, backbone, test)
 
 
-def _learned(run: Run, way: str, rate: float, backbone: Backbone, train: ImageSet) -> Task:
+def _learned(run: Run, way: str, backbone: Backbone, train: ImageSet) -> tuple[Task, History]:
+    """What fine-tuning or a rival makes of the training images."""
     chosen, where = profile(run.profile), device(run.profile)
-    if way == PROBE:
-        given = features(backbone.trunk, train, backbone.normalise)
-        head = probe_head(given, train.labels, len(train.classes), decay=_decay(run))
-        return Task(backbone.trunk, head, (), {}, follows=False)
-    style, label = STYLES[chosen.photographs, True], f"{run.model} {run.dataset} {way} {rate:g}"
-    plan = chosen.method(TUNED, run.model)
-    epochs = min(plan.epochs, SEARCH_EPOCHS) if run.seed == SEARCH_SEED else plan.epochs
+    style, label = STYLES[chosen.photographs, True], f"{run.model} {run.dataset} {way}"
+    plan = chosen.method(way, run.model)
     if way == TUNED:
         one_bit = False
         adapted = adapt(backbone, train, TUNED, plan, style=style, batch_size=chosen.batch_size, seed=run.seed,
@@ -220,14 +201,15 @@ def _learned(run: Run, way: str, rate: float, backbone: Backbone, train: ImageSe
         rival = rivals.RIVALS[way]
         one_bit = rival.one_bit
         adapted = rivals.learned(
-            backbone, train, rival, rate, epochs=epochs, batch_size=chosen.batch_size, style=style,
-            seed=run.seed, device=where, label=label,
+            backbone, train, rival, plan, batch_size=chosen.batch_size, style=style, seed=run.seed, device=where,
+            label=label,
         )  # fmt: skip
     trunk = adapted.trunk.cpu()
     names = tuple(name for name, weights in trunk.named_parameters() if weights.requires_grad)
     there = dict(backbone.trunk.named_parameters())
     assert adapted.head is not None  # with labels
-    return Task(trunk, adapted.head.cpu(), names, {name: there[name] for name in names if name in there}, one_bit)
+    before = {name: there[name] for name in names if name in there}
+    return Task(trunk, adapted.head.cpu(), names, before, one_bit), adapted.history
 
 
 def _points(frame: pd.DataFrame) -> list[Row]:

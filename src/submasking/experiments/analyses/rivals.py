@@ -1,4 +1,4 @@
-"""Rivals of a mask: few weights that learn beside, or instead of, a frozen network, and the rates that they learn at.
+"""Rivals of a mask: few weights that learn beside, or instead of, a frozen network.
 
 Norm-only tuning, BitFit (arXiv:2106.10199), and from peft LoRA (arXiv:2106.09685) and LoRA of one bit, whose
 factors are signs times a scale per tensor while they learn (after arXiv:2307.16867).
@@ -22,8 +22,6 @@ from submasking.masking.selection import resolve
 from submasking.records.profiles import Optimisation
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
-STEP = 10**0.5  # between two rates
-HEAD_LR, WARMUP = 0.1, 0.25
 RANK, RANK_OF_ONE_BIT = 4, 16
 ADAPTER = ".lora_"  # in the names of what peft adds
 
@@ -33,23 +31,21 @@ class Rival:
     """One way to add little to a frozen network.
 
     Attributes:
-        rates: by kind of network ("resnet", "vit") the learning rate that validation images chose.
         kind: "norms" and "biases" learn what there is, "lora" adds factors of `rank`.
         rank: of the factors.
         one_bit: whether factors are signs times a scale per tensor.
     """
 
-    rates: dict[str, float]
     kind: str
     rank: int = 0
     one_bit: bool = False
 
 
 RIVALS = {
-    "norms": Rival({"resnet": 1.0, "vit": 1.0}, "norms"),
-    "biases": Rival({"resnet": 0.32, "vit": 0.1}, "biases"),
-    "LoRA": Rival({"resnet": 0.32, "vit": 0.1}, "lora", RANK),
-    "one-bit LoRA": Rival({"resnet": 0.32, "vit": 0.32}, "lora", RANK_OF_ONE_BIT, one_bit=True),
+    "norms": Rival("norms"),
+    "biases": Rival("biases"),
+    "LoRA": Rival("lora", RANK),
+    "one-bit LoRA": Rival("lora", RANK_OF_ONE_BIT, one_bit=True),
 }
 
 
@@ -59,18 +55,6 @@ class OneBit(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Weight of any shape -> the same shape, of one size."""
         return weight + (weight.sign() * weight.abs().mean() - weight).detach()
-
-
-def ladder(centre: float, tries: int) -> list[float]:
-    """Rates around one that is known: itself, then those below and above it in turns, `STEP` apart.
-
-    Raises:
-        ValueError: tries is below 1.
-    """
-    if tries < 1:
-        raise ValueError(f"tries must be at least 1, got {tries}; 1 takes the rate that was chosen before")
-    powers = [(number + 1) // 2 * (-1) ** number for number in range(tries)]
-    return [float(f"{centre * STEP**power:.2g}") for power in powers]
 
 
 def prepared(
@@ -122,12 +106,11 @@ def _with_adapters(trunk: nn.Module, rival: Rival, layers: list[str], seed: int)
 
 
 def learned(
-    backbone: Backbone, images: ImageSet, rival: Rival, lr: float, *, epochs: int, batch_size: int, style: Style,
+    backbone: Backbone, images: ImageSet, rival: Rival, plan: Optimisation, *, batch_size: int, style: Style,
     seed: int, device: str, label: str,
 ) -> Adapted:  # fmt: skip
     """Train a rival with a new head."""
     start, select = prepared(backbone, rival, seed)
-    plan = Optimisation(lr, epochs, warmup=WARMUP, head_lr=HEAD_LR)
     return adapt(
         start, images, "FFT", plan, select=select, style=style, batch_size=batch_size, seed=seed, device=device,
         label=label, progress=False,
