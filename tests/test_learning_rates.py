@@ -205,9 +205,7 @@ def test_a_trial_of_a_rival_trains_with_its_rates_and_is_judged_on_validation_im
     trained, judged = [], []
     learned, judge = rivals.learned, equal_storage._judged
     monkeypatch.setattr(rivals, "learned", lambda *given, **how: trained.append(given[2:]) or learned(*given, **how))
-    monkeypatch.setattr(
-        equal_storage, "_judged", lambda *given: judged.append(given[3].fingerprint()) or judge(*given)
-    )
+    monkeypatch.setattr(equal_storage, "_judged", lambda *given: judged.append(given[3].fingerprint()) or judge(*given))
     chosen = learning_rates.Search(way, "vitb32-clip", 100.0, 1.0, 0.1)
     found = learning_rates.trial(chosen, (0.5, 0.2), "cifar10", smoke)
     assert 0 <= found["metrics"]["top1"] <= 1
@@ -225,7 +223,11 @@ def test_searches_are_chosen_by_method_and_model():
     assert [(each.method, each.model) for each in one] == [
         (name, "rn50-timm") for name in (*profiles.TINY.compared, "LP")
     ]
-    assert learning_rates.selected([], None) == [*learning_rates.SEARCHES, *learning_rates.PROBES, *learning_rates.RIVALS]
+    assert learning_rates.selected([], None) == [
+        *learning_rates.SEARCHES,
+        *learning_rates.PROBES,
+        *learning_rates.RIVALS,
+    ]
 
 
 @pytest.mark.parametrize(

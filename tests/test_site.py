@@ -367,6 +367,21 @@ def test_every_figure_of_measured_things_offers_its_numbers(html):
     assert without == {"masking", "rooms"}  # drawings of no records
 
 
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ("results_submasking", r"n = \d+ seeds\.$"),
+        ("results_correlations", r"The analysis read [\d,]+ runs, of \d+ seeds\.$"),
+        ("results_photographs", r"n = \d+( to \d+)? seeds\.$|seed\.$"),
+    ],
+)
+def test_the_caption_of_every_measured_figure_says_what_it_was_made_from(html, page, told):
+    text = (html / f"{page}.html").read_text(encoding="utf-8")
+    captions = [re.sub(r"<[^>]*>", "", one) for one in re.findall(r'class="caption-text">(.*?)</span>\s*<a', text, re.S)]
+    assert len(captions) > 1
+    assert [one for one in captions if not re.search(told, one.strip())] == []
+
+
 READY = """(mask) => {
   const page = document.getElementById("live-page");
   const told = page.querySelector(".live-status").textContent;

@@ -245,7 +245,7 @@ class AnalysisFigure(RecordFigure):
             self.add_name(note)
             return [note]
         shelf.note(self.env, [*files(books, stem), Path(figures.__file__), Path(figures.STYLE)])
-        tables = Asked(found.tables)
+        tables, self.found = Asked(found.tables), found
         drawing = Drawing(
             lambda rows: known[name](tables), notebook=stem,
             numbers=lambda rows: {f"{stem}-{table}": pd.DataFrame(tables[table]) for table in sorted(tables.asked)},
@@ -260,6 +260,11 @@ class AnalysisFigure(RecordFigure):
             self.add_name(note := _lacking("figure", stem))
             return [note]
         return [self._figure(named, drawing, pd.DataFrame()), web(self._behind(named, drawing))]
+
+    def _sample(self, drawing: Drawing, rows: pd.DataFrame) -> str:
+        seeds = len({path.rpartition("-seed")[2] for path in self.found.runs})
+        plural = "" if seeds == 1 else "s"
+        return f" The analysis read {len(self.found.runs):,} runs, of {seeds} seed{plural}."
 
 
 def setup(app: Any) -> None:

@@ -355,6 +355,16 @@ class PhotoFigure(RecordFigure):
         self._draw(named, drawing, None)
         return [self._figure(named, drawing, None), web(self._behind(named, drawing))]
 
+    def _sample(self, drawing: Drawing, rows: Any) -> str:
+        if self.arguments[0] in OFFERED:  # of one seed, as its caption says
+            return ""
+        counts = {
+            len({run["seed"] for run in study["found"] if run["way"] == way})
+            for study in studies()
+            for way in photographs.ways(study)
+        }
+        return f" n = {' to '.join(str(count) for count in sorted({min(counts), max(counts)}))} seeds."
+
 
 def setup(app: Any) -> None:
     app.add_role("photos", NumberRole("photos", evaluate))
