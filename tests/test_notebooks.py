@@ -1,3 +1,4 @@
+import papermill
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,3 +127,8 @@ def test_a_kernel_has_minutes_to_start_on_a_busy_machine(monkeypatch, tmp_path):
     notebooks.execute("label_sparsity", {"profile": "smoke"}, tmp_path / "out.ipynb")
     assert asked == [notebooks.START_SECONDS]
     assert asked[0] >= 600
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in notebooks.FOLDER.glob("*.ipynb")))
+def test_papermill_knows_every_parameter_too_and_warns_of_none(name):
+    assert set(papermill.inspect_notebook(notebooks.path(name))) == set(notebooks.known_parameters(name))

@@ -16,7 +16,8 @@ from submasking.files import identity
 from submasking.records.places import REPOSITORY, results_folder
 
 FOLDER = REPOSITORY / "notebooks"
-NUMBERS = "int | str"  # text that may be a whole number, such as seeds
+# text that may be a whole number, such as seeds; in quotes, and written like this, papermill knows the parameter
+NUMBERS = "Union[int, str]"
 TYPES = {"str": str, NUMBERS: str, "int": int, "float": float, "bool": bool}
 START_SECONDS = 600  # until a kernel must have answered: papermill's 60 are too few where a grid shares busy cores
 
@@ -25,7 +26,7 @@ def declared(source: str) -> dict[str, tuple[str, Any]]:
     """Parameters that a cell declares as `name: type = default`, by name: (type, default)."""
     assignments = (node for node in ast.parse(source).body if isinstance(node, ast.AnnAssign))
     return {
-        node.target.id: (ast.unparse(node.annotation), ast.literal_eval(node.value))
+        node.target.id: (ast.unparse(node.annotation).strip("'"), ast.literal_eval(node.value))
         for node in assignments
         if isinstance(node.target, ast.Name) and node.value is not None
     }

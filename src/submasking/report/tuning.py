@@ -25,7 +25,7 @@ def judged_by(method: str) -> str:
 
 
 def kind_of(method: str) -> str:
-    """ "methods", "rivals" or "probes"."""
+    """What a method of the record is: "methods", "rivals" or "probes"."""
     if method == "LP":
         return "probes"
     return "methods" if method in names.METHODS else "rivals"
