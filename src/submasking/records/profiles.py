@@ -213,14 +213,14 @@ _SMALL = {
     "SSM-squared": Optimisation(lr=1.7, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
     "SSFT": Optimisation(lr=0.16, epochs=12, weight_decay=1e-6, warmup=0.25, head_lr=0.6),
     # rivals of masks, see `submasking.experiments.analyses.rivals`
-    "norms": Optimisation(lr=1.0, epochs=6, warmup=0.25, head_lr=0.1),
+    "norms": Optimisation(lr=1.0, epochs=6, warmup=0.25, head_lr=0.032),
     "norms vitb32-clip": Optimisation(lr=1.0, epochs=6, warmup=0.25, head_lr=0.1),
-    "biases": Optimisation(lr=0.32, epochs=6, warmup=0.25, head_lr=0.1),
-    "biases vitb32-clip": Optimisation(lr=0.1, epochs=6, warmup=0.25, head_lr=0.1),
-    "LoRA": Optimisation(lr=0.32, epochs=6, warmup=0.25, head_lr=0.1),
-    "LoRA vitb32-clip": Optimisation(lr=0.1, epochs=6, warmup=0.25, head_lr=0.1),
+    "biases": Optimisation(lr=1.0, epochs=6, warmup=0.25, head_lr=0.032),
+    "biases vitb32-clip": Optimisation(lr=1.0, epochs=6, warmup=0.25, head_lr=0.032),
+    "LoRA": Optimisation(lr=0.32, epochs=6, warmup=0.25, head_lr=0.032),
+    "LoRA vitb32-clip": Optimisation(lr=0.1, epochs=6, warmup=0.25, head_lr=0.032),
     "one-bit LoRA": Optimisation(lr=0.32, epochs=6, warmup=0.25, head_lr=0.1),
-    "one-bit LoRA vitb32-clip": Optimisation(lr=0.32, epochs=6, warmup=0.25, head_lr=0.1),
+    "one-bit LoRA vitb32-clip": Optimisation(lr=0.1, epochs=6, warmup=0.25, head_lr=0.1),
 }
 
 # of the linear probe, by the same search on the same images
