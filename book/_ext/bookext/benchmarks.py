@@ -226,7 +226,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("searched", "as in the tables", "{:.3f}".format),
         ("gained", "the search is worth, points", "{:+.1f}".format),
         ("ahead", "masks ahead, points", "{:+.1f}".format),
-        ("before", "of the paper's probe", "{:+.1f}".format),
+        ("before", "ahead of the paper's, points", "{:+.1f}".format),
     ),
     "false_alarms": (
         ("seeds", "seeds", str),
