@@ -126,7 +126,7 @@ def test_a_notebook_is_clean_and_typed(path):
     assert len(tagged) == 1
     assert tagged[0] is code[0]
     for line in "".join(tagged[0]["source"]).splitlines():
-        assert re.match(r"\w+: (str|int|float|bool|int \| str) = .+  # .+", line), line
+        assert re.match(r'\w+: (str|int|float|bool|"Union\[int, str\]") = .+  # .+', line), line
     assert "notebooks.parameters(globals())" in "".join(code[1]["source"])
     assert "".join(content["cells"][0]["source"]).startswith("# ")
     assert "".join(content["cells"][0]["source"]).strip().endswith("?")

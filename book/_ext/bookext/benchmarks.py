@@ -221,12 +221,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "probe": (
         ("way", "network and set", str),
         ("classes", "classes", lambda count: "" if count is None else str(count)),
-        ("usual", "the paper's", "{:.3f}".format),
+        ("usual", "as published", "{:.3f}".format),
         ("exact", "at its minimum", "{:.3f}".format),
         ("searched", "as in the tables", "{:.3f}".format),
         ("gained", "the search is worth, points", "{:+.1f}".format),
         ("ahead", "masks ahead, points", "{:+.1f}".format),
-        ("before", "ahead of the paper's, points", "{:+.1f}".format),
+        ("before", "ahead of the published, points", "{:+.1f}".format),
     ),
     "false_alarms": (
         ("seeds", "seeds", str),
