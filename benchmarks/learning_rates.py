@@ -86,6 +86,7 @@ SEARCHES = (
         for method, lr in _BEGIN_LAST.items()
     ),
 )
+EVERY = (*SEARCHES, *PROBES, *RIVALS)
 
 
 def search(
@@ -182,7 +183,7 @@ def keep(trials: list[dict[str, Any]]) -> None:
 
 def selected(methods: Sequence[str], model: str | None) -> list[Search]:
     """The searches of these methods (none named: of all) and of this model; ValueError where there is none of one."""
-    searches = [each for each in (*SEARCHES, *PROBES, *RIVALS) if model in (None, each.model)]
+    searches = [each for each in EVERY if model in (None, each.model)]
     offered = sorted({each.method for each in searches})
     unknown = [name for name in methods if name not in offered]
     if not searches:
@@ -198,9 +199,7 @@ def main() -> None:
     """Search for the methods named on the command line."""
     assert __doc__
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "methods", nargs="*", help="of " + ", ".join(sorted({each.method for each in (*SEARCHES, *PROBES, *RIVALS)}))
-    )
+    parser.add_argument("methods", nargs="*", help="of " + ", ".join(sorted({each.method for each in EVERY})))
     parser.add_argument("--model", help="search for this model only")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="searches at once")
     asked = parser.parse_args()

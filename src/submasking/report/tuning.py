@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from submasking.records import names
-from submasking.records.names import MODELS, SELF_SUPERVISED
+from submasking.records.names import METHODS, MODELS, SELF_SUPERVISED
 from submasking.report.figures import COLOURS, SMALL, WIDTH, theme
 
 PANELS = (*((model, 100.0) for model in MODELS), ("rn50-swav", 10.0), ("rn50-swav", 0.0))
@@ -28,7 +27,7 @@ def kind_of(method: str) -> str:
     """What a method of the record is: "methods", "rivals" or "probes"."""
     if method == "LP":
         return "probes"
-    return "methods" if method in names.METHODS else "rivals"
+    return "methods" if method in METHODS else "rivals"
 
 
 def trials(path: Path, kind: str = "methods") -> pd.DataFrame:
