@@ -93,6 +93,12 @@ def test_a_bank_gives_each_task_whatever_its_model_has_seen(tasks, steps):
     assert torch.equal(bank.release()(IMAGES), network()(IMAGES))
 
 
+@pytest.mark.parametrize("model", [None, "resnet18", {"0.weight": torch.ones(2)}, nn.Linear])
+def test_a_bank_needs_a_model(model):
+    with pytest.raises(ValueError, match=r"must be a torch\.nn\.Module; got"):
+        Bank(model)
+
+
 def test_two_banks_on_one_model_do_not_mix(tasks):
     model = network()
     first, second = Bank(model), Bank(model)
@@ -112,11 +118,19 @@ ON = {"0.weight": torch.ones(6, 3, 3, 3, dtype=torch.bool)}
         ({}, {}, "there are none"),
         ({"0.weight": torch.ones(6, 3, 3, 3)}, {}, "that of '0.weight' is none"),
         ({"1.running_mean": torch.ones(6, dtype=torch.bool)}, {}, "that of '1.running_mean' is none"),
-        (ON, {"1.running_mean": torch.zeros(9)}, "a buffer keeps its shape"),
+        (ON, {"1.running_mean": torch.zeros(9)}, "a tensor keeps its shape"),
+        (ON, {"5.bias": torch.zeros(3)}, "'5.bias' is \\(4,\\) in the backbone and \\(3,\\) in the task"),
+        (ON, {"5.bias": torch.zeros(1)}, "a tensor keeps its shape"),  # it would be spread over all classes
+        (ON, {"5.bias": torch.zeros(())}, "a tensor keeps its shape"),
+        (ON, {"5.weight": torch.zeros(3, 6)}, "a tensor keeps its shape"),
+        (ON, {"5.weight": torch.zeros(3, 5), "5.bias": torch.zeros(3)}, "'5.weight' is"),
+        (ON, {"5.weight": torch.zeros(3, 6), "5.bias": torch.zeros(2)}, "a tensor keeps its shape"),
+        (ON, {"0.bias": torch.zeros(1)}, "'0.bias' is"),
+        (ON, {"1.weight": torch.zeros(1)}, "'1.weight' is"),
         ({"0.weight": [[True]]}, {}, "that of '0.weight' is none"),
         (ON, {"1.running_mean": torch.full((6,), torch.nan)}, "finite numbers; those of '1.running_mean' are nan"),
         (ON, {"1.running_var": torch.tensor([1, 1, 1, 1, 1, torch.inf])}, "finite numbers; those of '1.running_var'"),
-        (ON, {"5.bias": torch.tensor([0, torch.nan, 0])}, "finite numbers; those of '5.bias'"),
+        (ON, {"5.bias": torch.tensor([0, torch.nan, 0, 0])}, "finite numbers; those of '5.bias'"),
         (ON, {"0.weight": torch.ones(6, 3, 3, 3)}, "either masks a tensor or sets it; it does both with '0.weight'"),
     ],
 )
@@ -154,6 +168,8 @@ def filled(layer, number):
     [
         ({"head": filled(nn.Linear(4, 3), torch.nan)}, "a head must hold finite numbers"),
         ({"head": nn.Sequential(nn.ReLU(), filled(nn.Linear(4, 3), torch.inf))}, "a head must hold finite numbers"),
+        ({"head": "fc"}, "a head must be a module, features -> logits; got 'fc'"),
+        ({"head": torch.eye(4)}, "a head must be a module"),
         ({"head": nn.LazyLinear(3)}, "a head must have a shape; got a lazy one"),
         ({"head": nn.Linear(4, 3), "classes": "ab"}, "classes must be a list of names; got the text 'ab'"),
         ({"head": nn.Linear(4, 3), "classes": ["a", "b"]}, "got 3 and 2 names; name every class"),

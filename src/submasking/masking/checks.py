@@ -18,10 +18,15 @@ IN_USE = "_submasking_in_use"  # what a bank notes on its model: the task whose 
 SHARDED = "DTensor"  # what fully_shard makes of a parameter
 
 
-def check_model(model: nn.Module) -> None:
-    """Raise ``ValueError`` unless this is a module, not wrapped for several processes, outside inference mode."""
+def require_module(model: object) -> None:
+    """Raise ``ValueError`` unless this is a module of torch."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"model must be a torch.nn.Module; got {type(model).__name__}; try timm.create_model(...)")
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise ``ValueError`` unless this is a module, not wrapped for several processes, outside inference mode."""
+    require_module(model)
     for module in model.modules():
         kind = type(module).__name__
         if kind in _WRAPPERS:

@@ -27,6 +27,7 @@ from submasking.tasks.heads import (
     check_width,
     logits_of,
     require_width,
+    reshaped,
     trains_classifier,
 )
 from submasking.tasks.maskfile import TaskFile, backbone_state, load
@@ -205,10 +206,12 @@ class Bank:
         if both:
             raise ValueError(f"a task either masks a tensor or sets it; it does both with {both[0]!r}; leave one out")
         bent = [key for key, value in state.items() if key in buffers and value.shape != pristine[key].shape]
+        bent += reshaped(self.model, {key: value for key, value in state.items() if key not in buffers}, pristine)
         if bent:
             raise ValueError(
-                f"a buffer keeps its shape in every task; {bent[0]!r} is {tuple(pristine[bent[0]].shape)} in the"
-                " backbone; make a bank over the backbone that the task is for"
+                "a tensor keeps its shape in every task, but for the rows of a classifier, one for each class and one"
+                f" bias with it; {bent[0]!r} is {tuple(pristine[bent[0]].shape)} in the backbone and"
+                f" {tuple(state[bent[0]].shape)} in the task; make a bank over the backbone that the task is for"
             )
         sick = [
             key

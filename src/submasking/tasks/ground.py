@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from submasking.masking.checks import IN_USE
+from submasking.masking.checks import IN_USE, require_module
 from submasking.masking.masks import is_masked
 
 LARGE, SAMPLE = 65_536, 4_096  # numbers of a tensor that is not compared whole, and about how many of it are
@@ -25,10 +25,11 @@ class Ground:
         model: the plain backbone.
 
     Raises:
-        ValueError: it is masked, or a task of another bank is in it; or that is so of a part of it.
+        ValueError: it is no module, is masked, or a task of another bank is in it; or that is so of a part of it.
     """
 
     def __init__(self, model: nn.Module) -> None:
+        require_module(model)
         if any(is_masked(module) for module in model.modules()):
             raise ValueError("a bank is made over the plain backbone; this model is masked; unbake it, or bake a copy")
         if used := [module.__dict__[IN_USE] for module in model.modules() if IN_USE in module.__dict__]:

@@ -90,13 +90,36 @@ def _trained_classifiers(model: nn.Module, trained: Container[str]) -> Iterator[
             yield path, module
 
 
+def reshaped(model: nn.Module, state: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> list[str]:
+    """Names of parameters that have another shape than before and may not.
+
+    A classifier of the model has a row for each class, so their number may change, of weight and bias alike: a bias of
+    one number would be spread over all classes without a word.
+
+    Args:
+        model: the network.
+        state: new values of parameters by name.
+        before: their values in the network.
+    """
+    layers = {id(layer) for layer in last_layers(model)}
+    free: set[str] = set()  # to have another number of rows
+    for path, module in model.named_modules():
+        if id(module) in layers:
+            own = [name for kind in ("weight", "bias") if (name := f"{path}.{kind}".lstrip(".")) in before]
+            if len({state.get(name, before[name]).shape[:1] for name in own}) == 1:
+                free.update(own)
+    return [name for name, value in state.items() if value.shape[name in free :] != before[name].shape[name in free :]]
+
+
 def check_head(head: nn.Module | None, classes: Sequence[str]) -> None:
-    """Raise `ValueError` unless a head has finite numbers, and an output for each class if there are names.
+    """Raise `ValueError` unless a head is a module with finite numbers, and an output for each class that has a name.
 
     The outputs of a head of several layers are counted by trying it on features of nothing but zeros.
     """
     if head is None:
         return
+    if not isinstance(head, nn.Module):
+        raise ValueError(f"a head must be a module, features -> logits; got {head!r}; pass such as nn.Linear(512, 10)")
     held = [*head.parameters(), *head.buffers()]
     if any(is_lazy(tensor) for tensor in held):
         raise ValueError("a head must have a shape; got a lazy one; call it on features first")
