@@ -133,3 +133,27 @@ def test_what_changed_since_a_commit_is_told_or_that_it_is_unknown(tmp_path, mon
     assert surroundings.changed_since("HEAD", ["a"]) == ()
     assert surroundings.changed_since("HEAD", ["a", "b"]) == ("b/code.py",)
     assert surroundings.changed_since("0123456789", ["a"]) is None  # no such commit
+
+
+def other_copy(folder):
+    (folder / "src" / "submasking").mkdir(parents=True)
+    (folder / "_toc.yml").touch()
+    return folder
+
+
+@pytest.mark.parametrize("below", [".", "notebooks", "book/records"])
+def test_results_that_go_to_another_copy_of_the_project_are_told(below, tmp_path, monkeypatch):
+    (other_copy(tmp_path) / below).mkdir(parents=True, exist_ok=True)
+    monkeypatch.delenv("SUBMASKING_RESULTS", raising=False)
+    monkeypatch.chdir(tmp_path / below)
+    with pytest.warns(UserWarning, match="this is .*, another copy; call the python of its own .venv"):
+        assert places.results_folder("tiny") == places.REPOSITORY / "results" / "tiny"
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
+    assert places.results_folder("tiny") == tmp_path / "tiny"
+
+
+@pytest.mark.parametrize("where", [places.REPOSITORY, places.REPOSITORY / "notebooks", None])
+def test_at_home_or_anywhere_else_nothing_is_told(where, tmp_path, monkeypatch):
+    monkeypatch.delenv("SUBMASKING_RESULTS", raising=False)
+    monkeypatch.chdir(where or tmp_path)
+    assert places.results_folder("tiny") == places.REPOSITORY / "results" / "tiny"
