@@ -1,11 +1,14 @@
+import io
 import re
 
 import matplotlib
 import numpy as np
 import pytest
 import synthetic
+from bookext import svg
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
+from PIL import Image
 
 from submasking.records.names import DATASETS
 from submasking.records.profiles import profile
@@ -144,8 +147,9 @@ def test_a_light_figure_becomes_the_dark_one_by_its_ink(frame, tmp_path):
 
 def test_a_figure_is_a_dark_one_at_another_address_of_the_same_file(frame, tmp_path, browser):
     path = figures.save(figures.methods(accuracy(frame)), tmp_path / "one.svg")
-    path.write_text(figures.for_dark_pages(path.read_text()))
-    figures.save(figures.methods(accuracy(frame), dark=True), tmp_path / "two.svg")
+    path.write_text(svg.for_dark_pages(svg.lean(path.read_text())))
+    dark = figures.save(figures.methods(accuracy(frame), dark=True), tmp_path / "two.svg")
+    dark.write_text(svg.lean(dark.read_text()))
     seen = {}
     for address in ("one.svg", "one.svg#dark", "two.svg"):
         (tmp_path / "page.html").write_text(f'<body style="background:#808080"><img src="{address}">')
@@ -155,6 +159,30 @@ def test_a_figure_is_a_dark_one_at_another_address_of_the_same_file(frame, tmp_p
         page.close()
     assert seen["one.svg#dark"] == seen["two.svg"]
     assert seen["one.svg"] != seen["two.svg"]
+
+
+def shown(path, browser):
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    pixels = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"), dtype=float)
+    page.close()
+    return pixels
+
+
+@pytest.mark.parametrize("draw", [figures.methods, figures.differences])
+def test_a_lean_figure_looks_the_same_in_half_of_the_bytes(draw, frame, tmp_path, browser):
+    path = figures.save(draw(accuracy(frame)), tmp_path / "whole.svg")
+    lean = svg.lean(path.read_text())
+    (tmp_path / "lean.svg").write_text(lean)
+    assert len(lean) < 0.7 * path.stat().st_size
+    apart = np.abs(shown(path, browser) - shown(tmp_path / "lean.svg", browser))
+    assert apart.mean() < 0.5  # of 255: edges of letters, by hundredths of a pixel
+
+
+def test_letters_of_a_printed_figure_stay_letters(frame, tmp_path):
+    content = figures.save(figures.methods(accuracy(frame)), tmp_path / "one.pdf").read_bytes()
+    assert b"/Type3" not in content
+    assert b"/FontFile2" in content
 
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone(frame):

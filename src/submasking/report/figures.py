@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -33,6 +32,8 @@ PAIRS = ("#0072B2", "#D55E00", "#999999", "#009E73", "#E69F00")
 WIDTH = 4.6
 SMALL = 8.5
 LEGEND = 30  # letters of methods that fit on one line of a legend
+# letters are outlines in an SVG, since a reader may lack the font; in a PDF they stay letters (journals refuse type 3)
+FILES = {"svg.hashsalt": "submasking", "svg.fonttype": "path", "pdf.fonttype": 42}
 INK = {"light": "#222222", "dark": "#dddddd"}
 
 
@@ -62,22 +63,9 @@ def save(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of the path's ending, the same bytes for the same figure; returns the path."""
     metadata = {"Date": None} if path.suffix == ".svg" else {"CreationDate": None} if path.suffix == ".pdf" else {}
     kind = path.suffix.removeprefix(".")
-    with matplotlib.rc_context({"svg.hashsalt": "submasking", "svg.fonttype": "path"}), atomic.replacing(path) as part:
+    with matplotlib.rc_context(FILES), atomic.replacing(path) as part:
         figure.savefig(part, format=kind, metadata=metadata, transparent=kind != "png")
     return path
-
-
-def for_dark_pages(svg: str) -> str:
-    """A figure that was drawn for light pages, which is one for dark pages too where its address ends in #dark.
-
-    Its ink is all that differs. A program that knows no such addresses shows the light one.
-    """
-    # a property reaches what <use> draws, which a rule for all below the root does not
-    rules = f":root:target{{--ink:{INK['dark']}}}" + "".join(
-        f'[style*="{what}: {INK["light"]}"]{{{what}:var(--ink,{INK["light"]})!important}}'
-        for what in ("fill", "stroke")
-    )
-    return re.sub(r"(<svg\b)([^>]*>)", rf'\1 id="dark"\2<style>{rules}</style>', svg, count=1)
 
 
 @themed
