@@ -8,10 +8,10 @@ SEEDS ?= all
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 # runs of profile paper at once: one a GPU, on a CPU one
 GPUS ?= $(shell n=$$(nvidia-smi --list-gpus 2>/dev/null | grep -c .); echo $$((n > 0 ? n : 1)))
-# what make wheels asks for; two packages come as sources, one of them in C
+# what make wheels asks for; three packages come as sources, one of them in C
 PYTHONS := 3.11 3.12 3.13 3.14
 SYSTEMS := x86_64-manylinux_2_28 aarch64-apple-darwin
-BUILT := --no-binary connection-pool --no-binary immutables
+BUILT := --no-binary connection-pool --no-binary immutables --no-binary scour
 # where the grid runs, a folder of profiles/: on this machine, or as jobs of Slurm
 ON ?= machine
 LIMITS_machine = --cores $(CORES) --resources gpu=$(GPUS)

@@ -262,11 +262,16 @@ def test_a_page_is_less_than_a_megabyte_before_its_mathematics(name, address, br
         assert sum(size for url, size in sizes.items() if "mathjax" not in url) < 10**6
 
 
-def test_mathematics_is_drawn(address, browser):
-    with Visit(browser, f"{address}/method.html") as visit:
+@pytest.mark.parametrize("way", ["served", "from a folder"])
+def test_mathematics_is_drawn_and_can_be_heard(way, html, address, browser):
+    with Visit(browser, f"{address if way == 'served' else html.as_uri()}/method.html") as visit:
         visit.page.wait_for_selector("mjx-container svg")
-        assert visit.page.locator("mjx-container svg").count() > 20
+        formulas = visit.page.locator("mjx-container svg").count()
+        assert formulas > 20
+        assert visit.page.locator("mjx-container math").count() == formulas
         assert visit.page.locator("mjx-merror, [data-mjx-error]").count() == 0
+        assert visit.page.locator("mjx-container[tabindex]").count() == 0  # nothing happens there
+        assert visit.troubles == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,4 +1,8 @@
-"""MathJax as one file out of the package sphinx-mathjax-offline, so that a page asks no other host for anything."""
+"""MathJax out of the package sphinx-mathjax-offline, so that a page asks no other host for anything.
+
+Its parts are taken one by one: a whole build has a menu at each formula besides, a stop for the keyboard, whose entries
+ask for files that no page has. Formulas keep their MathML for those who listen.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +13,29 @@ from typing import Any
 from sphinx.errors import ExtensionError
 from sphinx.util.fileutil import copy_asset
 
-# the full build: every TeX extension is inside, none is loaded later
-FILE = "tex-svg-full.js"
+START = "startup"
+# every TeX extension is inside input/tex-full, none is loaded later
+PARTS = ("core", "input/tex-full", "output/svg", "a11y/assistive-mml")
+FILES = tuple(f"{part}.js" for part in (START, *PARTS, "output/svg/fonts/tex"))
 
 
 def source() -> Path:
-    """MathJax in the installed package."""
+    """Folder of MathJax in the installed package."""
     spec = find_spec("sphinx-mathjax-offline")
     if spec is None or spec.origin is None:
         raise ExtensionError("mathematics need the package sphinx-mathjax-offline: install requirements.lock")
-    return Path(spec.origin).parent / "static" / "mathjax" / FILE
+    return Path(spec.origin).parent / "static" / "mathjax"
 
 
 def _configure(app: Any, config: Any) -> None:
-    config.mathjax_path = f"mathjax/{FILE}"
+    config.mathjax_path = f"mathjax/{START}.js"
+    config.mathjax3_config = {**(config.mathjax3_config or {}), "loader": {"load": list(PARTS)}}
 
 
 def _copy(app: Any, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
-        copy_asset(str(source()), str(Path(app.outdir) / "_static" / "mathjax"))
+        for file in FILES:
+            copy_asset(str(source() / file), str((Path(app.outdir) / "_static" / "mathjax" / file).parent))
 
 
 def setup(app: Any) -> None:

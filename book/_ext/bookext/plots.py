@@ -13,7 +13,7 @@ from docutils.parsers.rst import directives
 from matplotlib.figure import Figure
 from sphinx.util.docutils import SphinxDirective
 
-from bookext import rooms, shelf, tuning
+from bookext import rooms, shelf, svg, tuning
 from bookext.grids import MADE, inline, write
 from bookext.roles import link, notebook_link, up, web
 from submasking.files import atomic
@@ -160,7 +160,7 @@ class RecordFigure(SphinxDirective):
         folder = self.env.srcdir / MADE
         figure = drawing.draw(rows)
         screen, print_ = (figures.save(figure, folder / f"{name}.{kind}") for kind in ("svg", "pdf"))
-        atomic.write(screen, figures.for_dark_pages(screen.read_text(encoding="utf-8")))
+        atomic.write(screen, svg.for_dark_pages(svg.lean(screen.read_text(encoding="utf-8"))))
         for path in (screen, print_):
             self.env.note_dependency(str(path))
         self.offered = {f"{name}-runs": numbers(rows)} if drawing.model else {}
