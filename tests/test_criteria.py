@@ -54,7 +54,9 @@ def test_kth_smallest_equals_a_full_sort_of_many_values(seed, kind, where):
     if kind == 2:
         values[::17] = 50.0
     rank = 1 + int(where * 70_000)
-    assert kth_smallest(values, rank) == values.sort().values[rank - 1]
+    found, below = kth_smallest(values, rank)
+    assert found == values.sort().values[rank - 1]
+    assert below == (values < found).sum()
 
 
 def test_score_equal_to_threshold_is_off():
@@ -130,6 +132,7 @@ def test_arrays_and_tensors_give_the_same_bits(monkeypatch, dtype, criterion, ki
     def found():
         mask, written = criterion(scores), frozen.clone()
         write_effective(written, frozen, scores, criterion, "variance")
+        written[~frozen.isfinite()] = 0.0  # off, such a weight is nought where it is chosen, NaN where it is multiplied
         return [mask, alpha(mask), effective(frozen, mask), effective(frozen, mask, "variance"), written]
 
     with_arrays = found()
@@ -139,6 +142,30 @@ def test_arrays_and_tensors_give_the_same_bits(monkeypatch, dtype, criterion, ki
         assert torch.equal(one.nan_to_num(), other.nan_to_num())
         assert one.stride() == other.stride()
         assert one.dtype == other.dtype
+
+
+@given(SHAPES, SEEDS, st.floats(0.01, 1.0), st.booleans(), st.sampled_from(["drawn", "tied", "tiny", "partial", "low"]))
+def test_a_cut_of_a_fixed_share_says_of_each_score_whether_it_is_on(shape, seed, density, strided, kind):
+    scores = draw(shape, seed, strided).float()
+    if kind == "tied":
+        scores = scores.round()
+    elif kind == "tiny":
+        scores = scores * 1e-40
+    elif kind == "partial":
+        scores[scores > 0.5] = math.inf
+    elif kind == "low":
+        scores[scores < 0.5] = -math.inf
+    criterion = TopK(density)
+    mask, found = criterion(scores), criterion.above(scores)
+    assert criterion.spread(scores) == alpha(mask)
+    if found is None:
+        assert kind in ("tiny", "low") or mask.all() or not scores[mask].min()
+    else:
+        cut, others = found
+        above = scores > cut
+        if others:
+            above.numpy()[others] = False
+        assert torch.equal(above, mask)
 
 
 def test_what_is_no_ordinary_tensor_of_a_processor_stays_one():

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 Criterion: TypeAlias = Callable[[Tensor], Tensor]
 RESCALES = ("none", "variance")
-_MANY, _SAMPLE = 65_536, 4_096
+_MANY, _SAMPLE = 65_536, 16_384
+_EXACT = 2**24  # up to there float32 counts
 _OF_NUMPY = (torch.bool, torch.float32, torch.float64)
 
 
@@ -37,6 +38,10 @@ class Threshold:
     def __call__(self, scores: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
         """Return the mask of these scores."""
         return torch.as_tensor(plain(scores) > self.mu)
+
+    def above(self, scores: Float[Tensor, "*shape"]) -> tuple[float, Any]:
+        """Return mu, the number that the scores of all that is on are above; there are no others."""
+        return self.mu, ()
 
 
 @dataclass(frozen=True)
@@ -63,19 +68,58 @@ class TopK:
 
     def __call__(self, scores: Float[Tensor, "*shape"]) -> Bool[Tensor, "*shape"]:
         """Return the mask of these scores, by selection in linear time: nothing is sorted."""
-        total = scores.numel()
-        fixed = counted(plain(scores) == math.inf)
-        kept = fixed + self.kept(total - fixed)
-        if kept == total:
+        cut, surplus = self._cut(scores)
+        if cut is None:
             return torch.ones_like(scores, dtype=torch.bool)
-        cut = kth_smallest(scores.flatten(), total - kept + 1)  # the smallest score that is still on
-        mask = torch.as_tensor(plain(scores) >= plain(cut))
-        surplus = counted(plain(mask)) - kept
-        if surplus:  # scores equal to the cut: the last in row-major order go
+        array = plain(scores) >= plain(cut)
+        mask = torch.as_tensor(array)
+        if surplus and isinstance(array, np.ndarray):
+            array[_last(scores, cut, surplus)] = False
+        elif surplus:
             ties = (scores == cut).flatten()
             first = ties.cumsum(0) <= ties.count_nonzero() - surplus
             mask &= (~ties | first).view(scores.shape)
         return mask
+
+    def above(self, scores: Float[Tensor, "*shape"]) -> tuple[float, Any] | None:
+        """Return a number that the scores of all that is on are above, and the places of others that are.
+
+        None for scores that are not on a CPU, from where the number would have to be fetched, and for the few cases in
+        which there is no such number.
+        """
+        if isinstance(plain(scores), Tensor):
+            return None
+        cut, surplus = self._cut(scores)
+        if cut is None or not cut > -math.inf:
+            return None
+        below = float(cut.nextafter(cut.new_tensor(-math.inf)))
+        if abs(below) < torch.finfo(scores.dtype).tiny:  # which a processor may take for nought
+            return None
+        return below, _last(scores, cut, surplus) if surplus else ()
+
+    def spread(self, scores: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        """Return `alpha` of the mask of these scores, without the mask."""
+        total, fixed = self._counts(scores)
+        return _spread(fixed + self.kept(total - fixed), total)
+
+    def _counts(self, scores: Tensor) -> tuple[int, int]:
+        """Return how many scores there are, and how many of them are outside a partial mask."""
+        return scores.numel(), counted(plain(scores) == math.inf)
+
+    def _cut(self, scores: Tensor) -> tuple[Tensor | None, int]:
+        """Return the smallest score that is still on, None for all; and how many scores that equal it are off."""
+        total, fixed = self._counts(scores)
+        kept = fixed + self.kept(total - fixed)
+        if kept == total:
+            return None, 0
+        cut, below = kth_smallest(scores.flatten(), total - kept + 1)
+        return cut, total - below - kept
+
+
+def _last(scores: Tensor, cut: Tensor, count: int) -> Any:
+    """Return the places, as NumPy has them, of the last of the scores that equal the cut, in row-major order."""
+    ties = np.flatnonzero(plain(scores) == plain(cut))
+    return np.unravel_index(ties[len(ties) - count :], scores.shape)
 
 
 def plain(values: Tensor) -> Any:
@@ -92,8 +136,8 @@ def counted(mask: Any) -> int:
     return int(mask.count_nonzero()) if isinstance(mask, Tensor) else int(np.count_nonzero(mask))
 
 
-def kth_smallest(values: Float[Tensor, " n"], rank: int) -> Float[Tensor, ""]:
-    """Return the value of this rank, from 1, in linear time.
+def kth_smallest(values: Float[Tensor, " n"], rank: int) -> tuple[Float[Tensor, ""], int]:
+    """Return the value of this rank, from 1, and how many are smaller, in linear time.
 
     A sample brackets it, so that only the few values inside the bracket need to be selected from; where the bracket
     turns out to miss, all are.
@@ -101,19 +145,26 @@ def kth_smallest(values: Float[Tensor, " n"], rank: int) -> Float[Tensor, ""]:
     count = values.numel()
     if count >= _MANY:
         every = plain(values)
-        sample = plain(values[:: count // _SAMPLE].sort().values)
+        sample = every[:: count // _SAMPLE]
         middle, margin = rank / count * len(sample), 2 * math.sqrt(len(sample))
         first, last = int(middle - margin), int(middle + margin)
+        ends = [place for place in (first, last) if 0 <= place < len(sample)]
+        sample = sample.sort().values if isinstance(sample, Tensor) else np.partition(sample, ends)
         low = sample[first] if first >= 0 else -math.inf
         high = sample[last] if last < len(sample) else math.inf
-        below = counted(every < low)
-        inside = every[(every >= low) & (every <= high)]
+        under = every < low
+        below = counted(under)
+        within = under ^ (every <= high)
+        inside = every[within] if isinstance(within, Tensor) else every[np.flatnonzero(within)]  # faster than a mask
         if below < rank <= below + len(inside):
             place = rank - below - 1
             if isinstance(inside, Tensor):
-                return torch.kthvalue(inside, place + 1).values
-            return torch.tensor(np.partition(inside, place)[place], dtype=values.dtype)
-    return torch.kthvalue(values, rank).values
+                found = torch.kthvalue(inside, place + 1).values
+            else:
+                found = torch.tensor(np.partition(inside, place)[place], dtype=values.dtype)
+            return found, below + counted(inside < plain(found))
+    found = torch.kthvalue(values, rank).values
+    return found, counted(plain(values) < plain(found))
 
 
 def alpha(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
@@ -127,12 +178,21 @@ def alpha(mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
     Returns:
         A float32 scalar in (0, 1].
     """
-    few = mask.numel() < 2**24  # exact in float32 up to there, and many times faster than counting
     if isinstance(array := plain(mask), np.ndarray):
-        on = torch.tensor(counted(array), dtype=torch.float32 if few else torch.int64)
-    else:
-        on = mask.sum(dtype=torch.float32) if few else mask.count_nonzero()
-    return (on.clamp_min(1) / mask.numel()).sqrt()
+        return _spread(counted(array), mask.numel())
+    few = mask.numel() < _EXACT  # many times faster than counting
+    return _spread(mask.sum(dtype=torch.float32) if few else mask.count_nonzero(), mask.numel())
+
+
+def spread(scores: Float[Tensor, "*shape"], criterion: Criterion) -> Float[Tensor, ""]:
+    """Return `alpha` of the mask of these scores."""
+    return criterion.spread(scores) if isinstance(criterion, TopK) else alpha(criterion(scores))
+
+
+def _spread(on: int | Tensor, total: int) -> Tensor:
+    if not isinstance(on, Tensor):
+        on = torch.tensor(on, dtype=torch.float32 if total < _EXACT else torch.int64)
+    return (on.clamp_min(1) / total).sqrt()
 
 
 def effective(
@@ -172,11 +232,15 @@ def write_effective(
     rescale: str,
 ) -> None:
     """Write the effective weight of these scores into the parameter, as `effective` has it."""
-    if isinstance(criterion, Threshold) and frozen.dtype == scores.dtype == parameter.dtype:
-        # under a name from elsewhere: frozen where scores > mu, else 0, in one vectorised pass
-        torch.ops.aten.threshold_backward.grad_input(frozen, scores, criterion.mu, grad_input=parameter)
+    known = isinstance(criterion, (Threshold, TopK)) and frozen.dtype == scores.dtype == parameter.dtype
+    if known and (found := criterion.above(scores)) is not None:
+        cut, others = found
+        # under a name from elsewhere: frozen where scores > cut, else 0, in one vectorised pass
+        torch.ops.aten.threshold_backward.grad_input(frozen, scores, cut, grad_input=parameter)
+        if others:
+            plain(parameter)[others] = 0.0
         if rescale != "none":
-            parameter.div_(alpha(criterion(scores)))
+            parameter.div_(spread(scores, criterion))
     else:
         in_place = frozen.dtype == parameter.dtype and isinstance(plain(parameter), np.ndarray)
         kept = _effective(frozen, criterion(scores), rescale, parameter if in_place else None)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from submasking.masking import strays
-from submasking.masking.criteria import Criterion, Threshold, alpha, mask_gradient, write_effective
+from submasking.masking.criteria import Criterion, Threshold, mask_gradient, spread, write_effective
 from submasking.masking.state import MaskState
 
 _VELOCITY = "momentum_buffer"
@@ -166,12 +166,12 @@ def update(
     if rescale == "none":
         velocity.addcmul_(gradient, frozen)
     elif _in_one_type(parameter, gradient, scores) and not torch.compiler.is_compiling():
-        spread = alpha(criterion(scores))
+        before = spread(scores, criterion)
         # the parameter is theta * M / alpha: with the gradient it gives the sum over the mask without one
         through = torch.dot(*(t.flatten() for t in _flattened([gradient, parameter]))) / (
-            2 * parameter.numel() * spread**2
+            2 * parameter.numel() * before**2
         )
-        velocity.addcmul_(gradient, frozen, value=1 / float(spread)).sub_(through)
+        velocity.addcmul_(gradient, frozen, value=1 / float(before)).sub_(through)
     else:
         velocity.add_(mask_gradient(gradient, frozen, criterion(scores), rescale))
     if isinstance(lr, Tensor):  # a number would be compiled in, anew for every step of a schedule
