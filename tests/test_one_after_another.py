@@ -156,6 +156,32 @@ def test_a_task_keeps_what_it_sets_though_that_was_the_models_own(own, kind, tas
     assert torch.equal(bank.use("same")(IMAGES), wanted)
 
 
+@pytest.mark.parametrize("way", ["put", "take"])
+@pytest.mark.parametrize("head", [lambda: nn.Linear(4, 2), lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2))])
+def test_a_head_that_is_trained_on_for_the_next_task_leaves_the_last_one_alone(way, head):
+    bank, head, model = Bank(network()), head().eval(), network()
+    masking = mask(model)
+    if way == "put":
+        bank.put("task", masking.masks(), head=head)
+    else:
+        bank.take("task", masking, head=head)
+    wanted = bank.logits("task", IMAGES)
+    with torch.no_grad():
+        for value in [*head.parameters(), *head.buffers()]:
+            value.add_(1)
+    assert torch.equal(bank.logits("task", IMAGES), wanted)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_a_head_that_cannot_be_copied_is_refused():
+    bank, head = Bank(network()), nn.utils.weight_norm(nn.Linear(4, 2))
+    head(torch.ones(1, 4))
+    with pytest.raises(ValueError, match="a head must be one that can be copied"):
+        bank.put("task", ON, head=head)
+    assert not bank.tasks
+    bank.put("task", ON, head=nn.utils.remove_weight_norm(head))
+
+
 def filled(layer, number):
     """A layer with a number that is none in its weights."""
     with torch.no_grad():

@@ -5,6 +5,7 @@ A task holds one bit per masked weight, its norm buffers and its head; the backb
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -147,7 +148,7 @@ class Bank:
             name: how the task is asked for.
             masks: by parameter name, true where on.
             state: buffers and parameters to set with them.
-            head: features -> logits.
+            head: features -> logits; copied, so that it may be trained further for the next task.
             classes: names of the classes.
             rescale: "none" or "variance".
 
@@ -176,7 +177,7 @@ class Bank:
                 " use a second bank"
             )
         own = {key: value.detach().clone() for key, value in (state or {}).items()}  # perhaps the model's own
-        self.tasks[name] = Task(plan.pack(masks), own, head, tuple(classes))
+        self.tasks[name] = Task(plan.pack(masks), own, _copied(head), tuple(classes))
         self._plan, self._rescale = plan, rescale
         self._touched |= own.keys()
 
@@ -423,6 +424,16 @@ def doubt(logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
     """Entropy of the softmax of each image over that of a uniform guess among the classes, in [0, 1]."""
     log_p = logits.log_softmax(1)
     return -(log_p.exp() * log_p).sum(1) / float(np.log(max(log_p.shape[1], 2)))
+
+
+def _copied(head: nn.Module | None) -> nn.Module | None:
+    try:
+        return copy.deepcopy(head)
+    except RuntimeError as error:  # of tensors that were computed, as by the older weight_norm
+        raise ValueError(
+            f"a head must be one that can be copied; it gave: {str(error).partition('.')[0]}; remove weight norms with"
+            " torch.nn.utils.remove_weight_norm, or pass a plain layer with the same weights"
+        ) from None
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:
