@@ -274,6 +274,26 @@ def test_mathematics_is_drawn_and_can_be_heard(way, html, address, browser):
         assert visit.troubles == []
 
 
+@pytest.mark.parametrize("width", [360, 800])
+@pytest.mark.parametrize(("side", "leads"), [("primary", "experiments.html"), ("secondary", "method.html#momentum")])
+def test_a_small_screen_opens_the_menu_and_the_contents(width, side, leads, address, browser):
+    with Visit(browser, f"{address}/method.html", width=width, touch=True) as visit:
+        visit.page.locator(f"button.{side}-toggle:visible").tap()
+        menu = visit.page.locator(f"#pst-{side}-sidebar-modal[open]")
+        menu.wait_for()
+        menu.locator(f"a[href$='{leads.removeprefix('method.html')}']").first.click()
+        visit.page.wait_for_url(f"**/{leads}")
+        assert visit.troubles == []
+
+
+def test_a_large_screen_puts_the_menu_away_and_brings_it_back(address, browser):
+    with Visit(browser, f"{address}/method.html") as visit:
+        right = "document.querySelector('#pst-primary-sidebar').getBoundingClientRect().right"
+        for there in (False, True):
+            visit.page.locator("button.primary-toggle:visible").click()
+            visit.page.wait_for_function(f"(there) => ({right} > 0) == there", arg=there)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_figure_shows_the_twin_of_its_page_with_its_caption(address, browser, scheme):
     other = {"light": "dark", "dark": "light"}[scheme]
