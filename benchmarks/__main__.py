@@ -25,6 +25,7 @@ from benchmarks import (
     faults,
     flip_rates,
     fuzz,
+    head_rates,
     input_path,
     interruptions,
     memory,
@@ -71,7 +72,7 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "tables", nargs="*", metavar="TABLE",
-        help=f"{', '.join(TABLES)} (default: all but {' and '.join(LONG)}; {', '.join(OF_A_GRID)} need make grid,"
+        help=f"{', '.join(TABLES)} (default: all but {', '.join(LONG)}; {', '.join(OF_A_GRID)} need make grid,"
         f" {_needs()})",
     )  # fmt: skip
     parser.add_argument(
@@ -174,6 +175,7 @@ TABLES: dict[str, Callable[[argparse.Namespace], Iterable[tuple[str, Rows]]]] = 
     "pythons": lambda arguments: [("pythons", pythons.measure(arguments.python))],
     "world": lambda _: [("world", world.measure())],
     "probe": lambda _: [("probe", probe.measure())],
+    "head_rates": lambda _: [("head_rates", head_rates.measure())],
     "faults": lambda arguments: [("faults", faults.measure(arguments.cases))],
     "two_processes": lambda _: [("two_processes", two_processes.measure())],
     "same_grid": lambda arguments: [("same_grid", same_grid.measure(dict(map(_grid, arguments.grids))))],
@@ -187,8 +189,8 @@ GIVEN = {
     "same_grid": ("grids", "NAME=FOLDER for each way, the first by hand"),
     "pythons": ("python", "FILE, an interpreter"),
 }
-LONG = ("kills", "mishaps")  # only where they are named
-OF_A_GRID = ("round_trips", "whole_tasks", "determinism", *LONG)
+LONG = ("probe", "head_rates", "kills", "mishaps")  # only where they are named
+OF_A_GRID = ("round_trips", "whole_tasks", "determinism", "kills", "mishaps")
 
 
 def main(words: Sequence[str] | None = None) -> None:

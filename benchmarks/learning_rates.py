@@ -18,8 +18,9 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -160,12 +161,17 @@ def run(chosen: Search, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
             wanted = (chosen.method, chosen.model, chosen.labels, dataset, *rates)
             same = [entry for entry in known if identity(entry) == wanted]
             trials.append(same[0] if same else trial(chosen, rates, dataset))
-            found.append(trials[-1].get("metrics", {}).get(tuning.judged_by(chosen.method), float("-inf")))
-        print(chosen.method, chosen.model, f"{chosen.labels:g} %", *rates, f"{fmean(found):.4f}", flush=True)
-        return fmean(found)
+            found.append(trials[-1])
+        print(chosen.method, chosen.model, f"{chosen.labels:g} %", *rates, f"{mean(found):.4f}", flush=True)
+        return mean(found)
 
     search(chosen.begin, chosen.head, BUDGET[chosen.labels], score, chosen.step)
     return trials
+
+
+def mean(entries: Sequence[dict[str, Any]]) -> float:
+    """What trials of one search at the same rates are judged by; -inf where one of them failed."""
+    return fmean(each.get("metrics", {}).get(tuning.judged_by(each["method"]), float("-inf")) for each in entries)
 
 
 def identity(entry: dict[str, Any]) -> tuple[Any, ...]:
@@ -175,8 +181,7 @@ def identity(entry: dict[str, Any]) -> tuple[Any, ...]:
 
 def keep(trials: list[dict[str, Any]]) -> None:
     """Add trials to the record, in place of earlier ones of the same settings."""
-    kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
-    merged = {identity(entry): entry for entry in [*kept, *trials]}
+    merged = {identity(entry): entry for entry in [*record(), *trials]}
     ordered = [merged[key] for key in sorted(merged)]
     atomic.write(RECORD, "[\n" + ",\n".join(json.dumps(entry, sort_keys=True) for entry in ordered) + "\n]\n")
 
@@ -195,6 +200,30 @@ def selected(methods: Sequence[str], model: str | None) -> list[Search]:
     return [each for each in searches if not methods or each.method in methods]
 
 
+def record() -> list[dict[str, Any]]:
+    """All trials that are kept."""
+    return json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Have trials use the grid's backbones, and leave no half-trained run where the grid would resume it."""
+    before = os.environ.get("SUBMASKING_RESULTS")
+    backbones = places.results_folder("tiny") / "backbones"
+    backbones.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SUBMASKING_RESULTS"] = folder
+        places.results_folder("tiny").mkdir(parents=True)
+        (places.results_folder("tiny") / "backbones").symlink_to(backbones)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["SUBMASKING_RESULTS"]
+            else:
+                os.environ["SUBMASKING_RESULTS"] = before
+
+
 def main() -> None:
     """Search for the methods named on the command line."""
     assert __doc__
@@ -207,17 +236,9 @@ def main() -> None:
         searches = selected(asked.methods, asked.model)
     except ValueError as error:
         parser.error(str(error))
-    backbones = places.results_folder("tiny") / "backbones"
-    backbones.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        # what is tried out must leave no half-trained run where the grid would resume it
-        os.environ["SUBMASKING_RESULTS"] = folder
-        places.results_folder("tiny").mkdir(parents=True)
-        (places.results_folder("tiny") / "backbones").symlink_to(backbones)
-        known = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
-        with ProcessPoolExecutor(asked.jobs) as pool:
-            for done in as_completed([pool.submit(run, each, known) for each in searches]):
-                keep(done.result())
+    with apart(), ProcessPoolExecutor(asked.jobs) as pool:
+        for done in as_completed([pool.submit(run, each, record()) for each in searches]):
+            keep(done.result())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import learning_rates
+from benchmarks import head_rates, learning_rates
 from submasking.experiments import grid, methods
 from submasking.experiments.analyses import equal_storage, rivals
 from submasking.experiments.run import Run
@@ -100,6 +100,25 @@ def test_a_search_finds_a_peak_wherever_it_lies(shift, head_shift):
     assert len(found) == 8
     best = max(found, key=lambda rates: found[rates])
     assert abs(math.log10(best[0]) - shift) <= 0.3
+
+
+@given(st.floats(-4, 1), st.lists(st.floats(0.01, 1), min_size=1, max_size=3, unique=True))
+def test_beyond_an_end_the_head_s_rate_goes_on_until_it_falls(peak, heads):
+    def score(rates):
+        return -abs(math.log10(rates[1]) - peak)
+
+    tried = {(0.1, float(f"{head:.2g}")): score((0.1, float(f"{head:.2g}"))) for head in heads} | {(9.0, 1.0): -99.0}
+    lr, head = head_rates.beyond(tried, score)
+    others = [rates[1] for rates in tried if rates[0] == lr]
+    assert lr == 0.1
+    assert min(others) < head < max(others)
+    assert abs(math.log10(head) - peak) <= max(0.3, min(abs(math.log10(each) - peak) for each in others) + 1e-9)
+
+
+def test_a_head_s_rate_that_lies_between_others_is_left():
+    tried = {(0.1, 0.01): 1.0, (0.1, 0.03): 2.0, (0.1, 0.1): 1.5}
+    assert head_rates.beyond(tried, pytest.fail) == (0.1, 0.03)
+    assert len(tried) == 3
 
 
 def test_a_rate_at_which_training_fails_is_never_the_best():
