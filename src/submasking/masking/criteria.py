@@ -232,8 +232,10 @@ def write_effective(
     rescale: str,
 ) -> None:
     """Write the effective weight of these scores into the parameter, as `effective` has it."""
-    known = isinstance(criterion, (Threshold, TopK)) and frozen.dtype == scores.dtype == parameter.dtype
-    if known and (found := criterion.above(scores)) is not None:
+    found = None
+    if isinstance(criterion, (Threshold, TopK)) and frozen.dtype == scores.dtype == parameter.dtype:
+        found = criterion.above(scores)
+    if found is not None:
         cut, others = found
         # under a name from elsewhere: frozen where scores > cut, else 0, in one vectorised pass
         torch.ops.aten.threshold_backward.grad_input(frozen, scores, cut, grad_input=parameter)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import wraps
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -33,7 +34,7 @@ WIDTH = 4.6
 SMALL = 8.5
 LEGEND = 30  # letters of methods that fit on one line of a legend
 # letters are outlines in an SVG, since a reader may lack the font; in a PDF they stay letters (journals refuse type 3)
-FILES = {"svg.hashsalt": "submasking", "svg.fonttype": "path", "pdf.fonttype": 42}
+FILES: Any = {"svg.hashsalt": "submasking", "svg.fonttype": "path", "pdf.fonttype": 42}
 INK = {"light": "#222222", "dark": "#dddddd"}
 
 
