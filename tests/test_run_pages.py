@@ -17,6 +17,7 @@ from bookext.shelf import Shelf
 from sphinx.errors import ExtensionError
 
 from submasking.experiments import grid, notebooks
+from submasking.experiments.photographs import __main__ as photographs_program
 from submasking.records import places
 from submasking.records.profiles import profile
 from submasking.report import tables
@@ -159,6 +160,19 @@ def test_a_document_is_described_in_a_few_lines_and_has_a_file_of_its_own():
             said = dict(runs.described(file))
             assert "created" in said
             assert len(said) < 60
+
+
+def test_a_study_shows_what_came_of_each_way_and_how_to_repeat_it():
+    for _, file in runs.documents(Shelf.load("tiny"))["runs/photographs"]:
+        came, record = runs.studied(file), json.loads(file.read_text(encoding="utf-8"))
+        assert sum(len(row[4].split(", ")) for row in came["rows"]) == len(record["found"])
+        assert all(len(row) == len(came["heads"]) for row in came["rows"])
+        read = shlex.split(came["command"])[3:]
+        given = vars(photographs_program._parser().parse_args(read))
+        assert {name: given[name] for name in ("epochs", "tries", "seeds")} == {
+            name: record["settings"][name] for name in ("epochs", "tries", "seeds")
+        }
+        assert set(given["ways"].split(",")) == {row[0] for row in came["rows"]}
 
 
 def test_a_large_document_is_offered_packed_and_whole(tmp_path):

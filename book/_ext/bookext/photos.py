@@ -77,7 +77,16 @@ def evaluate(text: str, books: Any = None) -> Number:
     if len(words) != count:
         raise ValueError(f"{kind!r} must have {count} words after it, split by semicolons; got {text!r}")
     shown, hover = make(words)
-    return Number(shown.replace("-", "−") if kind in ("ahead", "few") else shown, hover, tuple(files()))
+    return Number(shown.replace("-", "−") if kind in ("ahead", "few") else shown, hover, behind(words))
+
+
+def behind(words: Words) -> tuple[Path, ...]:
+    """The records that a number may be from: those of the networks and folders among its words, or all."""
+    every = files()
+    for told in (lambda file: file.parent.name, lambda file: file.stem):
+        if named := [file for file in every if told(file) in words]:
+            every = named
+    return tuple(every)
 
 
 def _with(ways: Words, network: str = "*", share: float = 100.0) -> list[Study]:

@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
@@ -22,6 +23,7 @@ from bookext.shelf import Shelf
 from submasking.files import archive as packing
 from submasking.files import atomic
 from submasking.records import analyses, places
+from submasking.records import photographs as studies
 from submasking.records.names import METHODS
 from submasking.records.profiles import PROFILES
 from submasking.records.results import Record
@@ -33,6 +35,7 @@ TEMPLATES = Environment(
 PACKED = 30_000  # bytes: a larger record of a study or a benchmark is offered compressed
 COLUMNS = 8  # metrics that a table has room for
 FIRST = ("top1", "knn", "sparsity")  # metrics that come first
+_STUDIES = f"{addresses.FOLDER}/photographs"  # the page of those
 Page = tuple[str, dict[str, Any], str]  # name, context, template: what Sphinx collects
 
 
@@ -206,6 +209,31 @@ def described(file: Path) -> list[tuple[str, str]]:
     return [(name, _text(value)) for name, value in plain if value not in ("", None) and len(str(value)) < 200]
 
 
+def studied(file: Path) -> dict[str, Any]:
+    """What a study of photographs came to, a row for each way and share of the labels, and how to repeat it."""
+    study = studies.study(file)
+    rows = []
+    for share in sorted({entry["share"] for entry in study["found"]}, reverse=True):
+        for way in (way for way in studies.WAYS if studies.runs(study["found"], way, share)):
+            found = studies.runs(study["found"], way, share)
+            each = [100 * entry["accuracy"] for entry in found]
+            off = [100 * entry["sparsity"] for entry in found if "sparsity" in entry]
+            rows.append(
+                (
+                    way, f"{share:g} %", f"{found[0]['rate']:g}", f"{fmean(each):.1f}",
+                    ", ".join(f"{one:.1f}" for one in each), f"{fmean(off):.1f} %" if off else "",
+                )
+            )  # fmt: skip
+    ways = ",".join(dict.fromkeys(row[0] for row in rows))
+    given = {name: value for name, value in study["settings"].items() if value != ""} | {"ways": ways}
+    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    shares = sorted({entry["share"] for entry in study["found"]} - {100.0})
+    words += ["--shares", *(f"{share:g}" for share in shares)] if shares else []
+    command = f"python -m submasking.experiments.photographs FOLDER {shlex.join(words)}"
+    heads = ("way", "labels", "rate", "accuracy", "of each seed", "weights off")
+    return {"heads": heads, "rows": rows, "command": command}
+
+
 def pages(app: Any) -> Iterator[Page]:
     """All pages below runs/."""
     if app.builder.format != "html":
@@ -222,7 +250,10 @@ def pages(app: Any) -> Iterator[Page]:
     for name, sections in documents(app.shelf).items():
         for section, file in sections:
             atomic.write(target / name / offered(section, file), content(file))
-        rows = [(section, offered(section, file), described(file)) for section, file in sections]
+        rows = [
+            (section, offered(section, file), described(file), studied(file) if name == _STUDIES else None)
+            for section, file in sections
+        ]
         yield rendered(name, "documents.html", {"title": f"Records: {name.partition('/')[2]}", "rows": rows})
 
 
