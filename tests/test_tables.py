@@ -189,3 +189,15 @@ def test_the_draft_agrees_with_the_published_paper_to_its_two_digits(reported):
     difference = (later.set_index(keys).value - draft).dropna().abs()
     assert len(difference) == 48
     assert difference.max() < 0.0101
+
+
+def test_what_stands_in_for_a_set_is_below_its_name_in_print(frame, reported):
+    for number in tables.specs(TINY):
+        made = tables.build(number, frame, reported, TINY)
+        plain, told = (
+            made.latex(below=said).splitlines() for said in (lambda _: "", lambda name: "brick" * (name == "dtd"))
+        )
+        more = [line for line in told if line not in plain]
+        has = "dtd" in [name for _, name in made.spec.columns]
+        assert len(more) == has
+        assert not has or more[0].count("&") == len(made.spec.columns)

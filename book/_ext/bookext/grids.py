@@ -12,6 +12,7 @@ from sphinx.util.docutils import SphinxDirective
 from bookext import addresses, shelf
 from bookext.expressions import Number
 from bookext.roles import latex_link, link, notebook_link, number_node, up, web
+from submasking.records.names import DATASET_STAND_INS
 from submasking.records.profiles import profile
 from submasking.report import tables
 from submasking.report.tables import HERE, Cell, Query, Table
@@ -91,7 +92,7 @@ def sample(made: Table, books: shelf.Shelf) -> str:
         f"n = {counts[0]} runs" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]} runs; the subscript is n"
     )
     early = f" {tables.UNCONVERGED}: the probe's solver stopped before it converged." if made.unconverged() else ""
-    whose = ", stand-ins for models and data" if books.stand_ins else ""
+    whose = ", stand-ins for models and data (below the name of a set)" if books.stand_ins else ""
     return (
         f"This book's numbers: profile {books.profile}{whose}, mean ± sample standard deviation over {several}.{early}"
     )
@@ -120,9 +121,12 @@ def table_node(made: Table, env: Any) -> record_table:
     width, profile_name = len(made.spec.columns) + 1, env.app.shelf.profile
     group = nodes.tgroup(cols=width)
     group += [nodes.colspec(colwidth=1, stub=1 if not number else 0) for number in range(width)]
-    group += nodes.thead("", *_head(made))
+    group += nodes.thead("", *_head(made, env.app.shelf.stand_ins))
     group += nodes.tbody("", *_body(made, width, profile_name))
-    latex = made.latex(lambda query, cell: latex_link(env, address(query, cell, profile_name)))
+    latex = made.latex(
+        lambda query, cell: latex_link(env, address(query, cell, profile_name)),
+        lambda column: _stand_in(column, env.app.shelf.stand_ins),
+    )
     return record_table("", group, classes=["record-table", "colwidths-auto"], latex=latex)
 
 
@@ -130,14 +134,26 @@ def entry(children: list[nodes.Node], **attributes: Any) -> nodes.entry:
     return nodes.entry("", nodes.paragraph("", "", *children), **attributes)
 
 
-def _head(made: Table) -> list[nodes.row]:
+def _head(made: Table, stand_ins: bool) -> list[nodes.row]:
     names = [nodes.Text(made.spec.corner)]
     if not any(group for group, _ in made.spec.columns):
-        return [nodes.row("", entry(names), *(entry([nodes.Text(name)]) for _, name in made.spec.columns))]
+        return [nodes.row("", entry(names), *(entry(_named(name, stand_ins)) for _, name in made.spec.columns))]
     upper = nodes.row("", entry(names, morerows=1))
     for title, members in groupby(made.spec.columns, key=lambda column: column[0]):
         upper += entry([nodes.Text(title)], morecols=len(list(members)) - 1, classes=["span"])
-    return [upper, nodes.row("", *(entry([nodes.Text(name)]) for _, name in made.spec.columns))]
+    return [upper, nodes.row("", *(entry(_named(name, stand_ins)) for _, name in made.spec.columns))]
+
+
+def _named(column: str, stand_ins: bool) -> list[nodes.Node]:
+    """Head of a column; of a data set with what stands in for it, or a reader takes ours for the paper's."""
+    name: list[nodes.Node] = [nodes.Text(column)]
+    if said := _stand_in(column, stand_ins):
+        name.append(nodes.inline("", f" {said}", classes=["stand-in"]))
+    return name
+
+
+def _stand_in(column: str, stand_ins: bool) -> str:
+    return DATASET_STAND_INS[column][0] if stand_ins and column in DATASET_STAND_INS else ""
 
 
 def _body(made: Table, width: int, profile_name: str) -> list[nodes.row]:

@@ -162,11 +162,16 @@ class Table:
             writer.writerow([*identity, *numbers, count, " ".join(map(str, cell.seeds))])
         return text.getvalue()
 
-    def latex(self, link: Callable[[Query, Cell], str] = lambda query, cell: "") -> str:
+    def latex(
+        self,
+        link: Callable[[Query, Cell], str] = lambda query, cell: "",
+        below: Callable[[str], str] = lambda column: "",
+    ) -> str:
         """The body as a LaTeX tabular with the rules of booktabs; captions belong to the page.
 
         Args:
             link: what stands before a number, as the first half of a macro that takes the number; "" for nothing.
+            below: column -> what stands in small letters below its head; "" for nothing.
         """
         heads, width = [group for group, _ in self.spec.columns], len(self.spec.columns) + 1
         gap = "@{\\hskip 1.4em}"
@@ -174,6 +179,8 @@ class Table:
             (gap if number and heads[number] != heads[number - 1] else "") + "c" for number in range(width - 1)
         )
         lines = [f"\\begin{{tabular}}{{l{kinds}}}", "\\toprule", *_latex_head(self.spec)]
+        if any(small := [below(name) for _, name in self.spec.columns]):
+            lines.append(" & ".join(["", *(f"{{\\tiny\\itshape {text}}}" for text in small)]) + " \\\\")
         for group, rows in self.body:
             lines.append("\\midrule")
             if group.title:
