@@ -85,6 +85,10 @@ def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--grids", nargs="+", metavar="NAME=FOLDER", help="results of profile smoke, for the table same_grid"
     )
+    parser.add_argument(
+        "--tasks", nargs="+", metavar="FILE=FOLDER[=WEIGHTS]",
+        help="mask files with their photographs, and weights where no package brings them, for whole_photographs",
+    )  # fmt: skip
     parser.add_argument("--peer", type=Path, metavar="FILE", help="another implementation for the table step")
     parser.add_argument(
         "--cases", type=int, metavar="N", default=faults.CASES, help="cases in the table faults (%(default)s)"
@@ -167,6 +171,7 @@ TABLES: dict[str, Callable[[argparse.Namespace], Iterable[tuple[str, Rows]]]] = 
     "quick_start": lambda _: [("quick_start", quick_start.measure())],
     "round_trips": lambda _: [("round_trips", round_trips.measure())],
     "whole_tasks": lambda _: [("whole_tasks", whole_tasks.measure())],
+    "whole_photographs": lambda given: [("whole_photographs", whole_tasks.photographs(given.tasks))],
     "fuzz": lambda arguments: [("fuzz", fuzz.measure(arguments.files))],
     "readers": lambda _: [("readers", readers.measure())],
     "false_alarms": lambda _: [("false_alarms", false_alarms.measure())],
@@ -188,6 +193,7 @@ GIVEN = {
     "witness": ("authors", "FILE, the authors' submasking.py"),
     "same_grid": ("grids", "NAME=FOLDER for each way, the first by hand"),
     "pythons": ("python", "FILE, an interpreter"),
+    "whole_photographs": ("tasks", "FILE=FOLDER, a mask file and the images that it was learnt on"),
 }
 LONG = ("probe", "head_rates", "kills", "mishaps")  # only where they are named
 OF_A_GRID = ("round_trips", "whole_tasks", "determinism", "kills", "mishaps")
@@ -199,7 +205,7 @@ def main(words: Sequence[str] | None = None) -> None:
     torch.set_num_threads(os.cpu_count() or 1)  # make gives each program one, for the grid of experiments
     try:
         measure(arguments)
-    except (PeerError, round_trips.NoGridError, same_grid.NotTwoError) as error:
+    except (PeerError, round_trips.NoGridError, same_grid.NotTwoError, whole_tasks.NoTaskError) as error:
         print(f"python -m benchmarks: error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 

@@ -2,7 +2,8 @@
 
 There is one for each model and data set, of the method FS and the first seed. Each is laid on its backbone and rounded
 (`submasking.round_off` as it comes); where a test image is given another class then, it is rounded again with as many
-bits as keep them all. What is saved must be what the model holds.
+bits as keep them all. What is saved must be what the model holds. `whole_photographs` does so with mask files and
+folders of photographs that it is given.
 """
 
 import copy
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from benchmarks.process import fresh
 from benchmarks.round_trips import PROFILE, folder, models
 from submasking import Masking, TaskFile, maskfile, round_off
+from submasking.commands.backbone import backbone_of
 from submasking.learning.backbone import Backbone
 from submasking.learning.evaluate import features
 from submasking.learning.images import ImageSet
@@ -30,6 +32,7 @@ from submasking.tasks.packing import packed
 from submasking.tasks.taskfile import own_state
 from submasking.worlds import backbones
 from submasking.worlds import datasets as data
+from submasking.worlds.folder import load as folder_of
 
 Found = dict[str, Any]
 FILE = "FS-labels100-seed0.safetensors"
@@ -39,6 +42,34 @@ def measure(profile: str = PROFILE) -> list[Found]:
     """Return a row for each model and one for all: sizes of whole files, and what rounding has changed."""
     found = {model: fresh("benchmarks.whole_tasks", profile, model) for model in models(profile)}
     return [_row(*each) for each in (*found.items(), ("all", [one for files in found.values() for one in files]))]
+
+
+def photographs(pairs: Sequence[str]) -> list[Found]:
+    """Return the same for tasks that `submasking mask` has learnt on folders of photographs, and for all of them.
+
+    Args:
+        pairs: FILE=FOLDER each, a mask file and the images that it was learnt on; or FILE=FOLDER=WEIGHTS, with those of
+            its network, where no package brings them.
+
+    Raises:
+        NoTaskError: a file or a folder is not there, or they do not fit.
+    """
+    found = {}
+    with tempfile.TemporaryDirectory() as place:
+        for pair in pairs:
+            file, images, weights = [*pair.split("="), "", ""][:3]
+            try:
+                task = maskfile.load(file)
+                backbone = backbone_of(task, Path(weights) if weights else None)
+                test = folder_of(Path(images), "test", backbone.size, say=lambda _: None)
+                found[Path(images).resolve().name] = [weigh(task, backbone, test, Path(place) / "task")]
+            except (OSError, ValueError) as error:
+                raise NoTaskError(f"--tasks must be FILE=FOLDER[=WEIGHTS]; {pair!r} gave: {error}") from error
+    return [_row(*each) for each in (*found.items(), ("all", [one for files in found.values() for one in files]))]
+
+
+class NoTaskError(ValueError):
+    """What was given is no mask file, or no folder of its images."""
 
 
 def _row(model: str, files: Sequence[Found]) -> Found:
@@ -69,12 +100,27 @@ def read(profile: str, model: str) -> list[Found]:
         return [_one(profile, model, path, Path(place) / "task") for path in files]
 
 
-@torch.no_grad()
 def _one(profile: str, model: str, path: Path, again: Path) -> Found:
     backbone = copy.deepcopy(_backbone(model, profile, int(path.stem.rpartition("-seed")[2])))
-    task, test = maskfile.load(path), _test(profile, path.parent.name)
+    return weigh(maskfile.load(path), backbone, _test(profile, path.parent.name), again)
+
+
+@torch.no_grad()
+def weigh(task: TaskFile, backbone: Backbone, test: ImageSet, again: Path) -> Found:
+    """What a task takes as it is, coded and rounded, and which test images are given another class then.
+
+    Args:
+        task: a mask file with a linear head.
+        backbone: its own, which is changed.
+        test: the images.
+        again: where it is saved anew.
+
+    Raises:
+        ValueError: it has no head.
+    """
     masking, head = task.apply(backbone.trunk.eval()), task.head(backbone.text_head)
-    assert head is not None  # FS learns one
+    if head is None:
+        raise ValueError("a task must have a head to be rounded; got one without; train it with a linear head")
 
     def logits() -> Tensor:
         return head(features(backbone.trunk, test, backbone.normalise))

@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from benchmarks import __main__ as benchmarks
+from benchmarks import whole_tasks
 from submasking.commands import mask
 from submasking.commands.cli import main
 from submasking.learning import train
@@ -349,3 +351,24 @@ def test_a_pipe_is_called_no_file(place, task, capsys):
     os.mkfifo(place / "photos" / "test" / "red" / "pipe.png")
     assert main(predicting(place, task, place / "photos" / "test" / "red")) == 1
     assert "pipe.png must be a readable picture (it is no file)" in capsys.readouterr().err
+
+
+def test_a_task_of_photographs_is_weighed_on_its_test_pictures(place):
+    assert main(training(place)) == 0
+    pair = "=".join(str(place / name) for name in ("task.safetensors", "photos", "weights.safetensors"))
+    found, every = whole_tasks.photographs([pair])
+    assert found["model"] == "photos"
+    assert (found["images"], found["changed"], found["files"]) == (4, 0, 1)
+    assert found["rounded"] < found["exact"] <= 1
+    assert every == found | {"model": "all"}
+
+
+@pytest.mark.parametrize(
+    "pair", ["{task}", "{task}={place}/nowhere={weights}", "{weights}={photos}", "{task}={photos}"]
+)
+def test_what_is_no_task_of_photographs_is_told_in_a_line(pair, place, capsys):
+    assert main(training(place)) == 0
+    names = {"task": place / "task.safetensors", "weights": place / "weights.safetensors", "photos": place / "photos"}
+    with pytest.raises(SystemExit):
+        benchmarks.main(["whole_photographs", "--tasks", pair.format(place=place, **names)])
+    assert "--tasks must be FILE=FOLDER[=WEIGHTS]; " in capsys.readouterr().err.splitlines()[-1]

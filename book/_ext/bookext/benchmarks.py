@@ -32,6 +32,16 @@ def _spoken(tests: str) -> str:
 
 
 CASE: tuple[Column, ...] = (("model", "model", str), ("pixels", "pixels", str), ("batch", "batch", str))
+_WHOLE: tuple[Column, ...] = (
+    ("exact", "coded", "{:.0%}".format),
+    ("rounded", "rounded and coded", "{:.0%}".format),
+    ("largest", "the largest", "{:.0%}".format),
+    ("bits_plain", "bits per masked weight", "{:.2f}".format),
+    ("bits_rounded", "when rounded", "{:.2f}".format),
+    ("images", "test images", "{:,}".format),
+    ("changed", "other class", str),
+    ("moved", "a logit moves by at most", "{:.4f}".format),
+)
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "step": (
         ("way", "training", str),
@@ -112,17 +122,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("with_head", "with a head", str),
         ("same_top1", "same accuracy", str),
     ),
-    "whole_tasks": (
-        ("model", "backbone", str),
-        ("exact", "coded", "{:.0%}".format),
-        ("rounded", "rounded and coded", "{:.0%}".format),
-        ("largest", "the largest", "{:.0%}".format),
-        ("bits_plain", "bits per masked weight", "{:.2f}".format),
-        ("bits_rounded", "when rounded", "{:.2f}".format),
-        ("images", "test images", "{:,}".format),
-        ("changed", "other class", str),
-        ("moved", "a logit moves by at most", "{:.4f}".format),
-    ),
+    "whole_tasks": (("model", "backbone", str), *_WHOLE),
+    "whole_photographs": (("model", "photographs", str), *_WHOLE),
     "fuzz": (
         ("damage", "damage", str),
         ("files", "files", "{:,}".format),
