@@ -366,9 +366,37 @@ def test_a_task_of_photographs_is_weighed_on_its_test_pictures(place):
 @pytest.mark.parametrize(
     "pair", ["{task}", "{task}={place}/nowhere={weights}", "{weights}={photos}", "{task}={photos}"]
 )
-def test_what_is_no_task_of_photographs_is_told_in_a_line(pair, place, capsys):
+def test_what_is_no_task_of_photographs_is_told_in_a_line(pair, place, capsys, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # for tests after this one
     assert main(training(place)) == 0
     names = {"task": place / "task.safetensors", "weights": place / "weights.safetensors", "photos": place / "photos"}
     with pytest.raises(SystemExit):
         benchmarks.main(["whole_photographs", "--tasks", pair.format(place=place, **names)])
     assert "--tasks must be FILE=FOLDER[=WEIGHTS]; " in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["0.png", "new.safetensors"])
+def test_an_output_among_the_pictures_is_refused(name, place, capsys):
+    there = sorted(place.rglob("*"))
+    before = (place / "photos" / "train" / "red" / "0.png").read_bytes()
+    assert main(training(place, out=f"photos/train/red/{name}")) == 1
+    assert "--out must lie outside the pictures" in capsys.readouterr().err
+    assert sorted(place.rglob("*")) == there
+    assert (place / "photos" / "train" / "red" / "0.png").read_bytes() == before
+
+
+def test_a_training_does_not_go_on_with_another_option_of_the_network(place, monkeypatch, capsys):
+    class StopError(Exception):
+        pass
+
+    def stop(*unused, **named):
+        raise StopError
+
+    save = train._save
+    monkeypatch.setattr(train, "_save", lambda *given: (save(*given), stop()))
+    with pytest.raises(StopError):
+        main(training(place))
+    monkeypatch.setattr(train, "_save", save)
+    assert main(training(place, "--option", "act_layer=gelu")) == 1
+    assert "it has another architecture" in capsys.readouterr().err
+    assert main(training(place)) == 0

@@ -205,6 +205,11 @@ def _require_numbers(given: argparse.Namespace) -> None:
 def _require_place(given: argparse.Namespace) -> None:
     """Refuse before training what could not be written after it."""
     require_place(given.out, weights=given.weights)
+    for split in SPLITS:  # here a file of any name may be one of the pictures, or become one
+        if given.out.resolve().is_relative_to((given.folder / split).resolve()):
+            raise ValueError(
+                f"--out must lie outside the pictures, got {given.out} in {given.folder / split}; name a file elsewhere"
+            )
     if given.out.exists():
         folder.on_stderr(f"submasking mask: {given.out} is there already; it will be replaced after training")
 

@@ -233,6 +233,7 @@ def adapt(
             "init": described(init),
             "seed": seed,
             "backbone": backbone.fingerprint,
+            "architecture": f"{backbone.architecture} {dict(backbone.options)}",
             "preprocessing": repr(backbone.preprocessing),
             "classes": list(images.classes),
             "set of images": _checksum(images),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 import time
@@ -150,8 +151,10 @@ def _save(path: Path, state: Mapping[str, Any], history: History, epoch: int, id
         "identity": identity,
         "rng": torch.get_rng_state(),
     }
+    written = io.BytesIO()  # of a full disk torch.save speaks in riddles
+    torch.save(content, written)
     with atomic.replacing(path) as part:
-        torch.save(content, part)
+        part.write_bytes(written.getbuffer())
 
 
 def _resume(path: Path, state: Mapping[str, Any], history: History, identity: dict[str, Any]) -> int:

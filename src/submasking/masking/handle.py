@@ -1,6 +1,5 @@
 """The handle of a masked model: how its masks are learned, set and kept, and the way back to a plain model."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,7 +114,8 @@ class Masking(MaskState):
         Raises:
             ValueError: as `optimizer`, if a number is out of range, or if `also` holds masked parameters.
         """
-        if not (0 <= trained_lr < math.inf and 0 <= weight_decay < math.inf):
+        largest = torch.finfo(torch.float32).max
+        if not (0 <= trained_lr <= largest and 0 <= weight_decay <= largest):
             raise ValueError(
                 f"trained_lr and weight_decay must be finite, from 0 on; got {trained_lr} and {weight_decay}; 0.1 and 0"
                 " are usual"

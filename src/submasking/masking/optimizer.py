@@ -1,6 +1,5 @@
 """The optimizer of the scores: SGD with momentum and the masking itself, after backward (draft, equation 3)."""
 
-import math
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -15,6 +14,7 @@ from submasking.masking.criteria import Criterion, Threshold, mask_gradient, spr
 from submasking.masking.state import MaskState
 
 _VELOCITY = "momentum_buffer"
+_LARGEST = torch.finfo(torch.float32).max
 _TOO_FAST = 5.0  # far above any rate of fine-tuning, below those that suit the constant start
 
 
@@ -45,7 +45,7 @@ class MaskSGD(torch.optim.Optimizer):
     """
 
     def __init__(self, masking: MaskState, lr: float = 50.0, momentum: float = 0.9, *, compiled: bool = False) -> None:
-        if isinstance(lr, str) or not 0.0 <= lr < math.inf:
+        if isinstance(lr, str) or not 0.0 <= lr <= _LARGEST:
             raise ValueError(f"lr must be finite, not negative; got {lr!r}; the paper uses 50 for ResNets, 10 for ViTs")
         if not 0.0 <= momentum < 1.0:
             raise ValueError(f"momentum must be in [0, 1); got {momentum}; the paper uses 0.9")

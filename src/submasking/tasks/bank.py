@@ -148,7 +148,7 @@ class Bank:
             name: how the task is asked for.
             masks: by parameter name, true where on.
             state: buffers and parameters to set with them.
-            head: features -> logits; copied, so that it may be trained further for the next task.
+            head: features -> logits; a copy in eval mode is kept, so that it may be trained further for the next task.
             classes: names of the classes.
             rescale: "none" or "variance".
 
@@ -157,6 +157,8 @@ class Bank:
                 head does not take its features, or has not an output for each class, or other tensors are masked, or
                 otherwise rescaled, than in the tasks before; the bank is as before then.
         """
+        if not isinstance(name, str):
+            raise ValueError(f"a task's name must be a text; got {name!r}; write it as one, such as {str(name)!r}")
         if name in self.tasks:
             raise ValueError(f"a task's name must be new, {name!r} is in the bank; remove it first")
         if rescale not in RESCALES:
@@ -240,6 +242,7 @@ class Bank:
         """Masks of a task, unpacked."""
         return self._plan.unpack(self._task(name).bits)
 
+    @torch.inference_mode(False)  # whoever asks for logits within one; what is written must stay an ordinary tensor
     @torch.no_grad()
     def use(self, name: str) -> nn.Module:
         """Switch the model to a task, in one pass over the masked weights; returns the model.
@@ -251,16 +254,18 @@ class Bank:
         fitted = self._ground.fitted
         for key in self._plan.shapes:
             self._plan.write(key, task.bits, fitted[key], now[key])
+            torch.autograd.graph.increment_version(now[key])  # a backward of before must not take the new weights
         if self._rescale == "variance":
             for key, on in self._plan.unpack(task.bits).items():
                 now[key].div_(alpha(on).to(now[key].device))
-        for key in self._touched | self._ground.buffers():  # statistics drift in train mode
+        for key in (self._touched | self._ground.buffers()) - self._ground.others:  # statistics drift in train mode
             self._ground.put(key, task.state.get(key, fitted[key]), now[key])
         self._ground.wrote()
         self.current = name
         self._ground.note(name)
         return self.model
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def release(self) -> nn.Module:
         """Give the untouched backbone back, bit for bit; also after somebody has changed the model's weights.
@@ -414,7 +419,7 @@ class Bank:
             self._task(name)
 
     def _task(self, name: str) -> Task:
-        if name not in self.tasks:
+        if not isinstance(name, str) or name not in self.tasks:
             there = ", ".join(list(self.tasks)[:10]) or "none"
             raise ValueError(f"the task must be in the bank, {name!r} is not; there are: {there}")
         return self.tasks[name]
@@ -428,7 +433,7 @@ def doubt(logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
 
 def _copied(head: nn.Module | None) -> nn.Module | None:
     try:
-        return copy.deepcopy(head)
+        return None if head is None else copy.deepcopy(head).eval()  # asking must not change it, nor be luck
     except RuntimeError as error:  # of tensors that were computed, as by the older weight_norm
         raise ValueError(
             f"a head must be one that can be copied; it gave: {str(error).partition('.')[0]}; remove weight norms with"

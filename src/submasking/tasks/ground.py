@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,10 @@ from submasking.masking.checks import IN_USE, require_module
 from submasking.masking.masks import is_masked
 
 LARGE, SAMPLE = 65_536, 4_096  # numbers of a tensor that is not compared whole, and about how many of it are
+
+
+# of each model the state of its parameters when a bank wrote there last; several banks may lie over one
+_WRITTEN: WeakKeyDictionary[nn.Module, dict[str, tuple[int, int]]] = WeakKeyDictionary()
 
 
 class Ground:
@@ -39,10 +44,11 @@ class Ground:
             )
         self.model = model
         self.pristine = {name: value.clone() for name, value in model.state_dict().items()}
+        self.others = set(aliases(model))
         self.fitted = dict(self.pristine)
         self._swapped: dict[str, nn.Parameter] = {}  # what stood where a task has a parameter of another shape
-        self._written: dict[str, tuple[int, int]] = {}
-        self.wrote()
+        if model not in _WRITTEN:
+            self.wrote()
 
     def follow(self, expected: Callable[[str], Tensor], written: Container[str]) -> dict[str, Tensor]:
         """Look where the model is now, and lay the copy out as it is.
@@ -90,7 +96,10 @@ class Ground:
         """The copy's tensors of another type, place or layout than at the last look, as the model's are now."""
         anew = {}
         for name, value in self.pristine.items():
-            if name not in self._swapped and _layout(now[name]) != _layout(self.fitted[name]):
+            if name in self._swapped:  # another shape stands there; only where it is and its type say something
+                if _layout(now[name])[:2] != _layout(self.fitted[name])[:2]:
+                    anew[name] = value.to(now[name].device, now[name].dtype)
+            elif now[name].shape == value.shape and _layout(now[name]) != _layout(self.fitted[name]):
                 same = _layout(now[name]) == _layout(value)
                 anew[name] = value if same else torch.empty_like(now[name]).copy_(value)
         return anew
@@ -107,7 +116,8 @@ class Ground:
             )
         now = self.model.state_dict()
         for name, value in self.pristine.items():
-            if name not in now or (now[name].shape != value.shape and name not in self._swapped):
+            free = self._swapped.keys() | self.others
+            if name not in now or (now[name].shape != value.shape and name not in free):
                 there = f"has shape {tuple(now[name].shape)} now" if name in now else "is gone"
                 helps = (
                     f"give the model one of shape {tuple(value.shape)} again, and call release()"
@@ -140,8 +150,8 @@ class Ground:
         return self.pristine.keys() - {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
 
     def wrote(self) -> None:
-        """Remember the state of the model's parameters: what differs at the next look was written by somebody else."""
-        self._written = {name: _state(parameter) for name, parameter in self.model.named_parameters()}
+        """Remember the state of the model's parameters: what differs at the next look no bank has written."""
+        _WRITTEN[self.model] = {name: _state(parameter) for name, parameter in self.model.named_parameters()}
 
     def put(self, name: str, value: Tensor, there: Tensor) -> None:
         """Set one tensor; a parameter of another shape, such as a classifier's, takes the place of the model's."""
@@ -150,22 +160,29 @@ class Ground:
             return
         path, _, attribute = name.rpartition(".")
         owner = self.model.get_submodule(path)
-        known = self._swapped.setdefault(name, owner.get_parameter(attribute))
-        if known.shape == value.shape:
+        current = owner.get_parameter(attribute)
+        known = self._swapped.setdefault(name, current)
+        if known.shape == value.shape:  # what was done to the one in its place meanwhile is done to it
             del self._swapped[name]
+            if (known.device, known.dtype) != (there.device, there.dtype):
+                known.data = known.data.to(there.device, there.dtype)
             known.data.copy_(value)
-            owner._parameters[attribute] = known
+            owner._parameters[attribute] = known.requires_grad_(current.requires_grad)
             return
-        fresh = value.to(known.device, known.dtype).clone()
-        owner._parameters[attribute] = nn.Parameter(fresh, requires_grad=known.requires_grad)
+        fresh = value.to(there.device, there.dtype).clone()
+        owner._parameters[attribute] = nn.Parameter(fresh, requires_grad=current.requires_grad)
 
     def _require_unchanged(
         self, now: dict[str, Tensor], expected: Callable[[str], Tensor], written: Container[str]
     ) -> None:
         for name, there in now.items():
-            if name in self._swapped or name not in self.pristine:
+            if name not in self.pristine:
                 continue
-            touched = self._written.get(name) != _state(there)
+            touched = _WRITTEN.get(self.model, {}).get(name) != _state(there)
+            if name in self._swapped:
+                if touched and not torch.equal(there, expected(name)):
+                    raise self._changed(name)
+                continue
             if not touched and (name in written or _alike(there, self.fitted[name])):
                 continue
             if not torch.equal(there, self.fitted[name]) and not torch.equal(there, expected(name)):
@@ -181,6 +198,17 @@ class Ground:
             f"a bank's model must keep its weights; {name!r} was loaded, trained or edited since; release() gives the"
             f" backbone back that the tasks belong to{others}"
         )
+
+
+def aliases(model: nn.Module) -> dict[str, str]:
+    """Return the first name of each tensor that has several, as of a module in two places, by each of the others."""
+    first: dict[int, str] = {}
+    found = {}
+    for named in (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)):
+        for name, tensor in named:
+            if (known := first.setdefault(id(tensor), name)) != name:
+                found[name] = known
+    return found
 
 
 def _alike(first: Tensor, second: Tensor) -> bool:

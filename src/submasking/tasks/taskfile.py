@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from submasking.masking.handle import Masking
 from submasking.masking.masks import mask, of
 from submasking.tasks.container import MaskFileError
+from submasking.tasks.ground import aliases
 from submasking.tasks.heads import CosineHead, require_width
 from submasking.tasks.stored import Bits, Stored, digest
 
@@ -152,9 +153,10 @@ class TaskFile(Stored):
 
 def backbone_state(masking: Masking) -> dict[str, Tensor]:
     """Tensors of the untouched backbone under a mask, by the names of its `state_dict`."""
-    extra = masking.own_buffers()
-    state = {name: value for name, value in masking.model.state_dict().items() if name not in extra}
-    state.update({name: value for name, value in masking.before().items() if name in state})
+    extra, before, other = masking.own_buffers(), masking.before(), aliases(masking.model)
+    now = masking.model.state_dict()
+    state = {name: value for name, value in now.items() if other.get(name, name) not in extra}
+    state.update({name: before[first] for name in state if (first := other.get(name, name)) in before})
     frozen = masking.frozen()
     for target in masking.targets:
         state.update(dict.fromkeys(target.names, frozen[target.name]))

@@ -212,7 +212,9 @@ def _open_clip(name: str, weights: Path | None, instead: str) -> Backbone:
     clip.eval().requires_grad_(False)
     visual = clip.visual.requires_grad_(True)
     mean, std = (tuple(getattr(visual, f"image_{kind}")) for kind in ("mean", "std"))
-    return Backbone(visual, 0, "", mean, std, int(visual.image_size[0]), text=_Text(name, clip))
+    side = visual.image_size  # a number for its ResNets, a pair for its transformers
+    size = int(side if isinstance(side, int) else side[0])
+    return Backbone(visual, 0, "", mean, std, size, text=_Text(name, clip))
 
 
 class _Text:
