@@ -91,6 +91,20 @@ def test_a_clip_classifies_by_the_names_of_the_classes(clip):
         assert torch.allclose(backbone.trunk(images), model.encode_image(images), atol=1e-5)
 
 
+def test_a_clip_of_the_kind_of_a_residual_network_is_built(tmp_path):
+    vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}
+    config = SMALL | {"vision_cfg": vision}
+    (tmp_path / "small-rn.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "small-rn.json")
+    model = open_clip.create_model("small-rn").eval()
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "w.safetensors")
+    backbone = libraries.build("open_clip:small-rn", tmp_path / "w.safetensors")
+    assert backbone.size == 32
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.allclose(backbone.trunk(images), model.encode_image(images), atol=1e-5)
+
+
 def test_a_clip_may_have_a_linear_head_and_must_where_its_text_tower_is_missing(clip, tmp_path, capsys):
     model, path = clip
     assert libraries.build("open_clip:small-clip", path, head="linear").head == "linear"

@@ -115,7 +115,7 @@ def test_only_bool_tensors_are_masks(wrong):
     assert all(torch.equal(on, before[name]) for name, on in masking.masks().items())
 
 
-@pytest.mark.parametrize("lr", [-1, math.nan, math.inf, "50"])
+@pytest.mark.parametrize("lr", [-1, math.nan, math.inf, 1e40, "50"])
 def test_a_learning_rate_is_a_finite_number(lr):
     masking = mask(network())
     with pytest.raises(ValueError, match="lr must be finite"):

@@ -160,3 +160,26 @@ def test_a_model_that_is_not_its_masks_is_refused_and_left():
         round_off(masking, head)
     assert all(torch.equal(value, before[name]) for name, value in own_state(masking).items())
     assert torch.equal(head.weight, weight)
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, MemoryError, RuntimeError])
+def test_rounding_that_is_broken_off_leaves_the_task_as_it_was(fault):
+    masking, head = adapted(), linear_head(6, 3, seed=0)
+    before = copy.deepcopy((masking.model.state_dict(), head.state_dict()))
+    answers = iter([torch.zeros(2), torch.ones(2)])
+
+    def keep():
+        found = next(answers, None)
+        if found is None:
+            raise fault
+        return found
+
+    with pytest.raises(fault):
+        round_off(masking, head, keep=keep)
+    for now, then in zip((masking.model.state_dict(), head.state_dict()), before, strict=True):
+        assert all(torch.equal(value, then[name]) for name, value in now.items())
+
+
+def test_what_is_to_be_kept_is_a_tensor():
+    with pytest.raises(ValueError, match="keep must give a tensor; got list"):
+        round_off(adapted(), linear_head(6, 3, seed=0), keep=lambda: [1, 2])

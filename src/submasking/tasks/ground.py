@@ -167,7 +167,8 @@ class Ground:
             if (known.device, known.dtype) != (there.device, there.dtype):
                 known.data = known.data.to(there.device, there.dtype)
             known.data.copy_(value)
-            owner._parameters[attribute] = known.requires_grad_(current.requires_grad)
+            known.requires_grad_(current.requires_grad)
+            owner._parameters[attribute] = known
             return
         fresh = value.to(there.device, there.dtype).clone()
         owner._parameters[attribute] = nn.Parameter(fresh, requires_grad=current.requires_grad)

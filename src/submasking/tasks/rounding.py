@@ -75,12 +75,19 @@ def round_off(
         return _rounded(masking, head, bits)
     held = [*own_state(masking).values(), *(() if head is None else head.parameters())]
     before, wanted = [value.clone() for value in held], keep()
+    if not isinstance(wanted, Tensor):
+        raise ValueError(f"keep must give a tensor; got {type(wanted).__name__}; such as head(model(images)).argmax(1)")
     for more in range(bits, MOST + 1):
-        done = _rounded(masking, head, more)
-        if torch.equal(keep(), wanted):
+        kept = False
+        try:
+            done = _rounded(masking, head, more)
+            kept = torch.equal(keep(), wanted)
+        finally:  # also where keep was interrupted
+            if not kept:
+                for value, old in zip(held, before, strict=True):
+                    value.copy_(old)
+        if kept:
             return done
-        for value, old in zip(held, before, strict=True):
-            value.copy_(old)
     raise ValueError(
         f"rounding must not change what keep gives; with {MOST} bits it still does; let it give classes, not logits,"
         " and in eval mode"
