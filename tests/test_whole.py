@@ -170,3 +170,30 @@ def test_a_frozen_parameter_that_is_changed_is_noticed_whatever_the_type(start, 
         return
     with pytest.raises(ValueError, match=r"1 frozen parameters, first 'norm\.bias', were changed"):
         maskfile.save(tmp_path / "task", model)
+
+
+class Centred(nn.Module):
+    """A layer behind a running mean that no state_dict holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+        self.register_buffer("mean", torch.zeros(4), persistent=False)
+
+    def forward(self, x):
+        if self.training:
+            self.mean.lerp_(x.detach().mean(0), 0.5)
+        return self.fc(x - self.mean)
+
+
+def test_a_buffer_that_followed_the_task_and_cannot_be_stored_is_told(tmp_path):
+    bank, model = Bank(Centred()), Centred()
+    bank.model.load_state_dict(model.state_dict())
+    bank = Bank(bank.model)
+    masking = mask(model, "weights")
+    maskfile.save(tmp_path / "task", model)  # as long as it stays
+    model.train()(torch.ones(5, 4))
+    with pytest.raises(ValueError, match="1 buffers, first 'mean', followed the task and are in no state_dict"):
+        maskfile.save(tmp_path / "task", model)
+    with pytest.raises(ValueError, match="first 'mean'"):
+        bank.take("task", masking)

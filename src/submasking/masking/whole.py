@@ -87,12 +87,28 @@ def _faults(masking: Masking) -> Iterator[str]:
             f"{len(sick)} statistics or trained parameters, first {sick[0]!r}, are nan or inf; train it again at a"
             " lower learning rate, and look at the images it has seen"
         )
+    stored = masking.model.state_dict()
+    lost = [
+        name
+        for name, before in masking.before().items()
+        if name in tensors and name not in stored and _moved(tensors[name], before)
+    ]
+    if lost:
+        yield (
+            f"{len(lost)} buffers, first {lost[0]!r}, followed the task and are in no state_dict, so nothing stores"
+            " them; register them with persistent=True before masking"
+        )
     moved = changed(masking.model, masking.kept_as_they_are)
     if moved:
         yield (
             f"{len(moved)} frozen parameters, first {moved[0]!r}, were changed or taken away since the model was"
             " masked; undo that, or select them as 'train' before, and they are stored with the task"
         )
+
+
+def _moved(now: Tensor, before: Tensor) -> bool:
+    """Whether numbers are others; a table that was made anew for images of another size has another shape."""
+    return now.shape == before.shape and not torch.equal(now, before.to(now))
 
 
 def _fell_ill(now: Tensor | None, before: Tensor) -> bool:
