@@ -236,8 +236,9 @@ def main() -> None:
         searches = selected(asked.methods, asked.model)
     except ValueError as error:
         parser.error(str(error))
+    known = record()
     with apart(), ProcessPoolExecutor(asked.jobs) as pool:
-        for done in as_completed([pool.submit(run, each, record()) for each in searches]):
+        for done in as_completed([pool.submit(run, each, known) for each in searches]):
             keep(done.result())
 
 

@@ -27,6 +27,7 @@ from submasking.records import photographs as studies
 from submasking.records.names import METHODS
 from submasking.records.profiles import PROFILES
 from submasking.records.results import Record
+from submasking.report import photographs
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -212,9 +213,9 @@ def described(file: Path) -> list[tuple[str, str]]:
 def studied(file: Path) -> dict[str, Any]:
     """What a study of photographs came to, a row for each way and share of the labels, and how to repeat it."""
     study = studies.study(file)
-    rows = []
-    for share in sorted({entry["share"] for entry in study["found"]}, reverse=True):
-        for way in (way for way in studies.WAYS if studies.runs(study["found"], way, share)):
+    rows, shares = [], sorted({entry["share"] for entry in study["found"]})
+    for share in reversed(shares):
+        for way in photographs.ways(study, share):
             found = studies.runs(study["found"], way, share)
             each = [100 * entry["accuracy"] for entry in found]
             off = [100 * entry["sparsity"] for entry in found if "sparsity" in entry]
@@ -227,8 +228,8 @@ def studied(file: Path) -> dict[str, Any]:
     ways = ",".join(dict.fromkeys(row[0] for row in rows))
     given = {name: value for name, value in study["settings"].items() if value != ""} | {"ways": ways}
     words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    shares = sorted({entry["share"] for entry in study["found"]} - {100.0})
-    words += ["--shares", *(f"{share:g}" for share in shares)] if shares else []
+    few = [f"{share:g}" for share in shares if share != 100]
+    words += ["--shares", *few] if few else []
     command = f"python -m submasking.experiments.photographs FOLDER {shlex.join(words)}"
     heads = ("way", "labels", "rate", "accuracy", "of each seed", "weights off")
     return {"heads": heads, "rows": rows, "command": command}
