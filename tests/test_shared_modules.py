@@ -77,3 +77,19 @@ def test_what_has_two_names_is_saved_laid_on_and_taken(network, select, tmp_path
     plain.double()
     torch.testing.assert_close(bank.use("model")(x.double()).float(), wanted)
     assert torch.equal(bank.release().float()(x), untouched)
+
+
+@pytest.mark.parametrize(
+    ("masks", "state"),
+    [
+        (("again.weight",), ()), (("first.weight", "again.weight"), ()), (("first.weight",), ("classifier.weight",)),
+        (("first.weight",), ("after.running_mean",)),
+    ],
+)  # fmt: skip
+def test_a_second_name_is_refused_and_the_first_is_named(masks, state):
+    model = Shared()
+    bank, held = Bank(model), model.state_dict()
+    ones = {name: torch.ones(8, 8, dtype=torch.bool) for name in masks}
+    with pytest.raises(ValueError, match=r"must have its first; .* too; pass it as that"):
+        bank.put("task", ones, state={name: held[name] for name in state})
+    assert not bank.tasks

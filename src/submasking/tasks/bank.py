@@ -163,6 +163,12 @@ class Bank:
             raise ValueError(f"a task's name must be new, {name!r} is in the bank; remove it first")
         if rescale not in RESCALES:
             raise ValueError(f"rescale must be one of {', '.join(RESCALES)}; got {rescale!r}")
+        others = self._ground.others
+        if second := [key for key in (*masks, *(state or {})) if key in others]:
+            raise ValueError(
+                f"a tensor of several names must have its first; {second[0]!r} is {others[second[0]]!r} too; pass it as"
+                " that"
+            )
         self._require_masks(masks)
         self._require_state(dict(state or {}), masks)
         check_classes(classes)
@@ -258,7 +264,8 @@ class Bank:
         if self._rescale == "variance":
             for key, on in self._plan.unpack(task.bits).items():
                 now[key].div_(alpha(on).to(now[key].device))
-        for key in (self._touched | self._ground.buffers()) - self._ground.others:  # statistics drift in train mode
+        drifting = self._ground.buffers() - self._ground.others.keys()  # statistics, in train mode
+        for key in self._touched | drifting:
             self._ground.put(key, task.state.get(key, fitted[key]), now[key])
         self._ground.wrote()
         self.current = name

@@ -44,7 +44,7 @@ class Ground:
             )
         self.model = model
         self.pristine = {name: value.clone() for name, value in model.state_dict().items()}
-        self.others = set(aliases(model))
+        self.others = aliases(model)
         self.fitted = dict(self.pristine)
         self._swapped: dict[str, nn.Parameter] = {}  # what stood where a task has a parameter of another shape
         if model not in _WRITTEN:
@@ -116,7 +116,7 @@ class Ground:
             )
         now = self.model.state_dict()
         for name, value in self.pristine.items():
-            free = self._swapped.keys() | self.others
+            free = self._swapped.keys() | self.others.keys()
             if name not in now or (now[name].shape != value.shape and name not in free):
                 there = f"has shape {tuple(now[name].shape)} now" if name in now else "is gone"
                 helps = (
