@@ -25,7 +25,6 @@ from benchmarks import (
     faults,
     flip_rates,
     fuzz,
-    head_rates,
     input_path,
     interruptions,
     memory,
@@ -180,7 +179,6 @@ TABLES: dict[str, Callable[[argparse.Namespace], Iterable[tuple[str, Rows]]]] = 
     "pythons": lambda arguments: [("pythons", pythons.measure(arguments.python))],
     "world": lambda _: [("world", world.measure())],
     "probe": lambda _: [("probe", probe.measure())],
-    "head_rates": lambda _: [("head_rates", head_rates.measure())],
     "faults": lambda arguments: [("faults", faults.measure(arguments.cases))],
     "two_processes": lambda _: [("two_processes", two_processes.measure())],
     "same_grid": lambda arguments: [("same_grid", same_grid.measure(dict(map(_grid, arguments.grids))))],
@@ -195,7 +193,7 @@ GIVEN = {
     "pythons": ("python", "FILE, an interpreter"),
     "whole_photographs": ("tasks", "FILE=FOLDER, a mask file and the images that it was learnt on"),
 }
-LONG = ("probe", "head_rates", "kills", "mishaps")  # only where they are named
+LONG = ("probe", "kills", "mishaps")  # only where they are named
 OF_A_GRID = ("round_trips", "whole_tasks", "determinism", "kills", "mishaps")
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import head_rates, learning_rates
+from benchmarks import learning_rates
 from submasking.experiments import grid, methods
 from submasking.experiments.analyses import equal_storage, rivals
 from submasking.experiments.run import Run
@@ -89,6 +89,8 @@ def test_every_search_had_the_same_budget_and_its_best_lies_at_no_edge(name):
     plan = profiles.TINY.method(*chosen[:3])
     rates = sorted({lr for lr, _ in scores})
     assert rates[0] < plan.lr < rates[-1]
+    heads = sorted({head for _, head in scores})
+    assert heads[0] < plan.head_lr < heads[-1]
 
 
 @given(st.floats(-3, 3), st.floats(-1.5, 1.5))
@@ -102,23 +104,25 @@ def test_a_search_finds_a_peak_wherever_it_lies(shift, head_shift):
     assert abs(math.log10(best[0]) - shift) <= 0.3
 
 
-@given(st.floats(-4, 1), st.lists(st.floats(0.01, 1), min_size=1, max_size=3, unique=True))
-def test_beyond_an_end_the_head_s_rate_goes_on_until_it_falls(peak, heads):
+@given(st.floats(-4.5, 1), st.floats(-2, 2))
+def test_the_head_s_rate_goes_on_beyond_an_end_until_it_falls(peak, shift):
     def score(rates):
-        return -abs(math.log10(rates[1]) - peak)
+        return -abs(math.log10(rates[1]) - peak) - abs(math.log10(rates[0]) - shift) / 10
 
-    tried = {(0.1, float(f"{head:.2g}")): score((0.1, float(f"{head:.2g}"))) for head in heads} | {(9.0, 1.0): -99.0}
-    lr, head = head_rates.beyond(tried, score)
-    others = [rates[1] for rates in tried if rates[0] == lr]
-    assert lr == 0.1
-    assert min(others) < head < max(others)
-    assert abs(math.log10(head) - peak) <= max(0.3, min(abs(math.log10(each) - peak) for each in others) + 1e-9)
+    found = learning_rates.search(10 ** (shift - 1), 0.1, 14, score)
+    lr, head = max(found, key=lambda rates: found[rates])
+    heads = [rates[1] for rates in found]
+    assert min(heads) < head < max(heads)
+    assert abs(math.log10(head) - peak) <= 0.26
+    assert abs(math.log10(lr) - shift) <= 0.26
 
 
 def test_a_head_s_rate_that_lies_between_others_is_left():
-    tried = {(0.1, 0.01): 1.0, (0.1, 0.03): 2.0, (0.1, 0.1): 1.5}
-    assert head_rates.beyond(tried, pytest.fail) == (0.1, 0.03)
-    assert len(tried) == 3
+    def score(rates):
+        return -abs(math.log10(rates[1] / 0.1)) - abs(math.log10(rates[0]))
+
+    found = learning_rates.search(0.1, 0.1, 20, score)
+    assert {head for _, head in found} == {0.032, 0.1, 0.32}
 
 
 def test_a_rate_at_which_training_fails_is_never_the_best():

@@ -229,16 +229,6 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("ahead", "masks ahead, points", "{:+.1f}".format),
         ("before", "ahead of the published, points", "{:+.1f}".format),
     ),
-    "head_rates": (
-        ("way", "network and method", str),
-        ("rate", "rate", "{:g}".format),
-        ("head", "head in the tables", "{:g}".format),
-        ("accuracy", "accuracy", "{:.3f}".format),
-        ("head_beyond", "head beyond", "{:g}".format),
-        ("accuracy_beyond", "accuracy beyond", "{:.3f}".format),
-        ("gained", "gained, points", "{:+.1f}".format),
-        ("more", "more pairs tried", str),
-    ),
     "false_alarms": (
         ("seeds", "seeds", str),
         ("noise", "noise of a run, points", lambda share: f"{100 * share:g}"),
