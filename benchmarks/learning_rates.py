@@ -112,12 +112,16 @@ def search(
         elif head_lr and head_lr in (heads[0], heads[-1]):
             for factor in [1 / STEP] * (head_lr == heads[0]) + [STEP] * (head_lr == heads[-1]):
                 attempt(lr, head_lr * factor)
-        else:  # between the best and its better neighbour
+        else:  # between the best and its better neighbour; where rounding leaves nothing there, the other, or a head's
             place = rates.index(lr)
             neighbours = (rates[place - 1], rates[place + 1])
             known = {each: max(tried[pair] for pair in tried if pair[0] == each) for each in neighbours}
-            attempt((lr * max(known, key=lambda each: known[each])) ** 0.5, head_lr)
-        if len(tried) == before:  # rounding met a rate that is known
+            between = [((lr * near) ** 0.5, head_lr) for near in sorted(neighbours, key=lambda each: -known[each])]
+            between += [(lr, (head_lr * near) ** 0.5) for near in heads if near != head_lr]
+            for pair in between:
+                if len(tried) == before:
+                    attempt(*pair)
+        if len(tried) == before:  # nothing lies between
             break
     return tried
 

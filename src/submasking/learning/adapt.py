@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -147,23 +147,7 @@ def adapt(
             or of another training.
         FloatingPointError: the loss is not finite.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-    if method in SELF_SUPERVISED and swav is None:
-        raise ValueError(f"{method} needs the settings of its loss; got swav=None; pass Swav(crops=(2,), sizes=(224,))")
-    if method not in SELF_SUPERVISED and len(images.classes) < 2:
-        raise ValueError(
-            f"{method} must have at least two classes to tell apart, {images.name!r} has {', '.join(images.classes)};"
-            " add a folder of what it is not"
-        )
-    if versions < 0 or cache_bytes < 0:
-        raise ValueError(
-            f"versions and cache_bytes must be at least 0, got {versions} and {cache_bytes}; 0 does without"
-        )
-    if versions and method in SELF_SUPERVISED:
-        raise ValueError(f"versions must be 0 for {method}, whose views are drawn anew in each epoch; got {versions}")
-    if rates not in RATES:
-        raise ValueError(f"rates must be one of {', '.join(RATES)}; got {rates!r}")
+    _require(method, images, swav, versions, cache_bytes, rates)
     wanted = (len(images.classes), backbone.width)
     if head is not None and (method in SELF_SUPERVISED or tuple(head.weight.shape) != wanted):
         raise ValueError(
@@ -222,34 +206,66 @@ def adapt(
         restart=restart,
         identity={}
         if checkpoint is None
-        else {
+        else _of_backbone(backbone)
+        | _of_images(images)
+        | {
             "method": method,
-            "plan": repr(plan),
+            "plan": asdict(plan),
             "style": repr(style),
             "swav": repr(swav),
             "batch size": batch_size,
             "selection": select if isinstance(select, str) else "",
+            "first stage": from_stage,
+            "number of versions": versions,
             "rescale": rescale,
             "init": described(init),
+            "criterion": repr(criterion),
+            "first masks": fingerprint(masks or {}),
+            "first head": fingerprint({} if head is None else head.state_dict()),
+            "rates": rates,
+            "precision": precision,
             "seed": seed,
-            "backbone": backbone.fingerprint,
-            "architecture": f"{backbone.architecture} {dict(backbone.options)}",
-            "preprocessing": repr(backbone.preprocessing),
-            "classes": list(images.classes),
-            "set of images": _checksum(images),
-        }
-        | ({"first stage": from_stage} if from_stage else {})  # only then: older checkpoints stay what they are
-        | ({"number of versions": versions} if versions else {})
-        | ({"first head": fingerprint(head.state_dict())} if head is not None else {})
-        | ({"rates": rates} if rates != "step" else {})
-        | ({"precision": precision} if precision != "float32" else {})
-        | ({"criterion": repr(criterion)} if criterion is not None else {})
-        | ({"first masks": fingerprint(masks)} if masks is not None else {}),
+        },
         on_epoch=None if on_epoch is None else lambda epoch: on_epoch(epoch, masking),
         label=label,
         progress=progress,
     )
     return Adapted(trunk, None if method in SELF_SUPERVISED else made.on_top, masking, history)
+
+
+def _require(method: str, images: ImageSet, swav: Swav | None, versions: int, cache_bytes: int, rates: str) -> None:
+    """Refuse arguments that are out of range, or that no method of this kind can use."""
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    if method in SELF_SUPERVISED and swav is None:
+        raise ValueError(f"{method} needs the settings of its loss; got swav=None; pass Swav(crops=(2,), sizes=(224,))")
+    if method not in SELF_SUPERVISED and len(images.classes) < 2:
+        raise ValueError(
+            f"{method} must have at least two classes to tell apart, {images.name!r} has {', '.join(images.classes)};"
+            " add a folder of what it is not"
+        )
+    if versions < 0 or cache_bytes < 0:
+        raise ValueError(
+            f"versions and cache_bytes must be at least 0, got {versions} and {cache_bytes}; 0 does without"
+        )
+    if versions and method in SELF_SUPERVISED:
+        raise ValueError(f"versions must be 0 for {method}, whose views are drawn anew in each epoch; got {versions}")
+    if rates not in RATES:
+        raise ValueError(f"rates must be one of {', '.join(RATES)}; got {rates!r}")
+
+
+def _of_backbone(backbone: Backbone) -> dict[str, Any]:
+    """What tells a training on one backbone from that on another."""
+    return {
+        "backbone": backbone.fingerprint,
+        "architecture": f"{backbone.architecture} {dict(backbone.options)}",
+        "preprocessing": repr(backbone.preprocessing),
+    }
+
+
+def _of_images(images: ImageSet) -> dict[str, Any]:
+    """What tells a training on some images from that on others."""
+    return {"classes": list(images.classes), "set of images": _checksum(images)}
 
 
 def _checksum(images: ImageSet) -> int | str:
