@@ -1,5 +1,6 @@
 """What is written has the rights that the umask leaves, whoever writes it."""
 
+import errno
 import os
 import socket
 import stat
@@ -95,3 +96,12 @@ def test_a_folder_is_no_file_to_write_and_stays_as_it_is(writer, linked, tmp_pat
         writer(path)
     assert [each.name for each in folder.iterdir()] == ["inside"]
     assert list(tmp_path.rglob("*.part")) == []
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Quota")])
+def test_a_disk_that_fills_while_a_file_is_written_is_said_with_the_file(tmp_path, error):
+    path = tmp_path / "task"
+    path.write_text("before")
+    with pytest.raises(OSError, match=f"{error.strerror}: '{path}'"), atomic.replacing(path):
+        raise error
+    assert path.read_text() == "before"

@@ -302,3 +302,88 @@ def test_a_backbone_with_numbers_that_are_none_is_switched_as_before():
     bank.put("one", adapted().masks())
     bank.use("one")
     bank.use("one")
+
+
+WRONG_STATE = {
+    "a list": [0.0] * 6,
+    "an array": np.zeros(6, dtype=np.float32),
+    "sparse": torch.zeros(6).to_sparse(),
+    "complex": torch.zeros(6, dtype=torch.complex64),
+    "whole numbers": torch.zeros(6, dtype=torch.int64),
+    "on the meta device": torch.zeros(6, device="meta"),
+    "boolean": torch.zeros(6, dtype=torch.bool),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_STATE)
+def test_a_state_of_other_things_than_plain_numbers_is_refused(filled, what):
+    bank, alone = filled
+    masks, name = alone["task1"][0].masks(), next(key for key in small().state_dict() if key.endswith("running_mean"))
+    value = WRONG_STATE[what]
+    with pytest.raises(ValueError, match=f"plain numbers, .*; '{name}' is .*; pass such as torch.tensor"):
+        bank.put("wrong", masks, state={name: value})
+    assert set(bank.tasks) == {"task1", "task2", "task3"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"state": [1]}, "state must be tensors by name; got list"),
+        ({"masks": ["a"]}, "masks must be tensors by name; got list"),
+        ({"classes": None}, "classes must be a list of names; got None; put them into a list"),
+        ({"classes": 3}, "classes must be a list of names; got 3"),
+        ({"classes": {"a", "b"}}, "classes must be a list of names"),
+        ({"classes": iter("ab")}, "classes must be a list of names"),
+    ],
+)
+def test_what_is_no_list_or_has_no_names_is_refused(filled, given, said):
+    bank, alone = filled
+    with pytest.raises(ValueError, match=said):
+        bank.put("wrong", **({"masks": alone["task1"][0].masks()} | given))
+    assert "wrong" not in bank.tasks
+
+
+@pytest.mark.parametrize("tasks", [None, 3, "task1"])
+def test_what_is_no_list_of_tasks_is_refused(filled, tasks):
+    bank, _ = filled
+    with pytest.raises(ValueError, match="tasks must be a list of names; got"):
+        bank.mixed(images(2), tasks)
+    with pytest.raises(ValueError, match="tasks must be a list of names; got"):
+        bank.union(tasks)
+    if tasks is not None:
+        with pytest.raises(ValueError, match="tasks must be a list of names; got"):
+            bank.guess(images(2), tasks)
+
+
+class Extra(nn.Linear):
+    def get_extra_state(self):
+        return {"a": 1}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def made_in_inference_mode():
+    with torch.inference_mode():
+        return nn.Linear(3, 3)
+
+
+def of_one_memory():
+    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    model[1].weight = nn.Parameter(model[0].weight.data)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: nn.Linear(3, 3, device="meta"), "is on the meta device"),
+        (lambda: nn.LazyLinear(3), "is lazy"),
+        (made_in_inference_mode, "was made in inference mode"),
+        (lambda: Extra(3, 3), "'_extra_state' is none"),
+        (of_one_memory, "are two over the same"),
+    ],
+)
+def test_a_backbone_that_holds_no_numbers_of_its_own_is_refused(make, said):
+    with pytest.raises(ValueError, match=said):
+        Bank(make())

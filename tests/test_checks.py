@@ -21,6 +21,15 @@ def made_in_inference_mode() -> nn.Module:
         return nn.Linear(3, 3)
 
 
+def over_one_memory(after: int = 0) -> nn.Module:
+    """Two layers with parameters of their own over the same numbers, or some of the same."""
+    memory = torch.ones(20)
+    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    model[0].weight = nn.Parameter(memory[:9].view(3, 3))
+    model[1].weight = nn.Parameter(memory[after : after + 9].view(3, 3))
+    return model
+
+
 def bare(values: torch.Tensor) -> nn.Module:
     model = nn.Module()
     model.bare = nn.Parameter(values, requires_grad=False)
@@ -31,12 +40,17 @@ def bare(values: torch.Tensor) -> nn.Module:
     ("make", "message"),
     [
         (lambda: "resnet18", r"must be a torch.nn.Module; got str; try timm"),
-        (lambda: nn.LazyLinear(3), "must hold numbers before masking; 'weight' is lazy, without a shape; call the"),
+        (
+            lambda: nn.LazyLinear(3),
+            "must hold numbers of their own before they are masked; 'weight' is lazy, without a shape; call the",
+        ),
         (lambda: nn.Linear(3, 3, device="meta"), "'weight' is on the meta device; load its weights first"),
         (made_in_inference_mode, "'weight' was made in inference mode; make or clone the model outside of it"),
         (lambda: bare(torch.ones(3, 1).expand(3, 3)), "'bare' shows one number several times; replace it by its clone"),
         (lambda: bare(torch.ones(2, 2).to(torch.float8_e4m3fn)), "16 bits or more .* 'bare' is torch.float8_e4m3fn"),
         (lambda: bare(torch.ones(2, 2, dtype=torch.complex64)), "'bare' is torch.complex64; freeze it"),
+        (over_one_memory, "memory of their own, or be one; '0.weight' and '1.weight' are two over the same"),
+        (lambda: over_one_memory(3), "'0.weight' and '1.weight' are two over the same; set one to the other"),
         (lambda: parametrizations.weight_norm(nn.Linear(3, 3)), "must be the weight itself; 'parametrizations.weight"),
         (lambda: nn.Sequential(parametrizations.spectral_norm(nn.Linear(3, 3))), "remove that first .*or freeze"),
         (
@@ -117,3 +131,12 @@ def test_a_parameter_that_went_away_is_named():
     parametrizations.weight_norm(model[0])
     with pytest.raises(ValueError, match=r"must stay where it was; '0.weight' is gone; undo that"):
         masking.apply()
+
+
+def test_parameters_that_share_a_buffer_and_no_number_are_masked():
+    assert mask(over_one_memory(9), "weights").masks().keys() == {"0.weight", "1.weight"}
+    columns = nn.ParameterList(torch.ones(4, 6).chunk(2, dim=1))  # which lie between one another
+    assert len(mask(columns, "weights").masks()) == 2
+    tied = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    tied[1].weight = tied[0].weight
+    assert mask(tied, "weights").targets[0].names == ("0.weight", "1.weight")

@@ -230,6 +230,10 @@ MISTAKES = {
         ["mask", "{photos}", "--model", MODEL, "--weights", "{weights}", "--out", "x", "--norms", "freeze"],
         "--norms freeze must have an --lr of its own",
     ),
+    "an option that no constructor takes": (
+        ["mask", "{photos}", "--model", MODEL, "--weights", "{weights}", "--out", "x", "--option", "output_stride=3"],
+        "cannot be built with output_stride=3 (AssertionError); leave it out, or give another value",
+    ),
     "one file": (["compare", "{task}"], "at least two"),
     "no picture": (["predict", "{task}", "{tmp}", "--weights", "{weights}"], "must hold pictures"),
     "not a picture": (["predict", "{task}", "{weights}", "--weights", "{weights}"], "readable picture"),
@@ -278,6 +282,26 @@ def test_a_checkpoint_of_other_settings_is_not_continued(place, tmp_path, capsys
     assert main([*arguments(place, out), "--quiet", "--restart", "--init", "squared", "--lr", "0.1"]) == 0
     assert "start        squared" in capsys.readouterr().out
     assert maskfile.load(out).provenance["recipe"]["init"] == maskfile.load(out).init == "squared"
+
+
+def test_a_folder_in_the_place_of_the_checkpoint_is_said_before_training(place, tmp_path, capsys):
+    out = tmp_path / "task.safetensors"
+    (tmp_path / "task.safetensors.checkpoint").mkdir()
+    for more in ((), ("--restart",)):
+        assert main([*arguments(place, out), *more]) == 1
+        error = capsys.readouterr().err
+        assert (
+            "task.safetensors.checkpoint, where checkpoints of the training go, must be a file, it is a folder" in error
+        )
+        assert "epoch" not in error
+
+
+def test_a_batch_of_any_size_is_one_of_all_pictures(place, task, capsys):
+    words = ["predict", str(task), str(place / "photos" / "test"), "--weights", str(place / "weights.safetensors")]
+    assert main(words) == 0
+    known = capsys.readouterr().out
+    assert main([*words, "--batch-size", str(10**30)]) == 0
+    assert capsys.readouterr().out == known
 
 
 def test_held_norms_store_no_statistics(place, tmp_path):

@@ -15,6 +15,7 @@ from torch import nn
 from submasking import Bank, mask
 from submasking.files import atomic
 from submasking.tasks import container, maskfile
+from submasking.tasks.answer import answer
 from submasking.tasks.fingerprint import fingerprint
 from submasking.tasks.heads import CosineHead, linear_head
 from submasking.tasks.maskfile import MaskFileError
@@ -101,7 +102,7 @@ def test_everything_said_of_a_task_is_there_again(saved):
     assert task.provenance == {"dataset": "none", "seed": 0}
     assert task.backbone == {
         "architecture": "small", "weights": "seed 0", "options": {}, "fingerprint": fingerprint(small().state_dict()),
-        "parameters": fingerprint(dict(small().named_parameters())),
+        "parameters": fingerprint(dict(small().named_parameters())), "answer": answer(masking.model, {"size": 9}),
     }  # fmt: skip
     assert task.off == {name: int((~value).sum()) for name, value in masking.masks().items()}
     assert task.sizes()["file_bytes"] == path.stat().st_size > sum(task.sizes().values()) - path.stat().st_size
@@ -377,3 +378,20 @@ def test_a_head_for_other_features_is_refused_when_it_meets_them(tmp_path):
     bank.add("task", tmp_path / "task")
     with pytest.raises(ValueError, match="it takes 99, there are 4"):
         bank.logits("task", torch.zeros(1, 3, 6, 6))
+
+
+@pytest.mark.parametrize("what", ["score", "provenance", "preprocessing", "options"])
+@pytest.mark.parametrize("value", [[1], "abc", 3, [("a", 1)]])
+def test_what_is_not_by_name_is_refused(tmp_path, what, value):
+    with pytest.raises(ValueError, match=f"{what} must be values by name; got .*; write it as"):
+        maskfile.save(tmp_path / "task", adapted(), **{what: value})
+    assert not (tmp_path / "task").exists()
+
+
+@pytest.mark.parametrize("masks", [None, [], "abc", torch.ones(3, dtype=torch.bool)])
+def test_masks_that_are_not_by_name_are_refused(masks):
+    masking = adapted()
+    before = masking.masks()
+    with pytest.raises(ValueError, match="masks must be bool tensors by parameter name; got"):
+        masking.load_masks(masks)
+    assert all(torch.equal(value, before[name]) for name, value in masking.masks().items())

@@ -1,5 +1,6 @@
 import copy
 import io
+import math
 import warnings
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 
 from submasking import Threshold, TopK, mask
 from submasking.masking.optimizer import update
+from submasking.tasks import maskfile
 
 SETTINGS = [
     (Threshold(0.0), "none"),
@@ -224,6 +226,30 @@ def test_gradients_that_are_not_finite_are_refused_before_anything_changes():
     with pytest.raises(ValueError, match=r"gradients must be finite; that of '0.weight' holds NaN or infinity; look"):
         optimizer.step()
     assert all((scores == 1).all() for scores in masking.scores().values())
+
+
+@given(st.integers(0, 20), st.sampled_from([math.nan, math.inf, -math.inf]), st.booleans())
+def test_a_gradient_that_is_not_finite_in_any_tensor_changes_nothing(which, value, attached):
+    model = network()
+    masking = mask(model, "weights")
+    optimizer = masking.attach(torch.optim.SGD(masking.scores().values(), lr=9.0)) if attached else masking.optimizer()
+    (model(torch.ones(2, 3, 5, 5, dtype=torch.float64)) ** 2).sum().backward()
+    name = list(masking.scores())[which % len(masking.targets)]
+    masking.parameter(name).grad.view(-1)[which % masking.parameter(name).numel()] = value
+    with pytest.raises(ValueError, match=f"that of {name!r} holds NaN or infinity"):
+        optimizer.step()
+    assert all((scores == 1).all() for scores in masking.scores().values())
+    assert not masking.inexact()
+
+
+def test_scores_that_are_none_are_no_task(tmp_path):
+    model = network()
+    masking = mask(model, "weights")
+    name, scores = list(masking.scores().items())[-1]
+    scores.view(-1)[0] = math.nan
+    masking.apply()
+    with pytest.raises(ValueError, match=f"the scores of {name!r} and 0 others hold NaN, from which no mask follows"):
+        maskfile.save(tmp_path / "task", masking)
 
 
 def test_gradients_are_clipped_scaled_and_cleared_as_ever():

@@ -258,7 +258,9 @@ def test_a_task_over_statistics_that_had_moved_says_on_which_side_that_may_be(tm
     assert torch.equal(outputs(laid(path)), outputs(fresh))
 
 
-@pytest.mark.parametrize("kinds", [(torch.float16, torch.float32), (torch.bfloat16, torch.float32), (torch.bfloat16,)])
+@pytest.mark.parametrize(
+    "kinds", [(torch.float16, torch.float32), (torch.bfloat16, torch.float32), (torch.bfloat16,), (torch.float64,)]
+)
 def test_a_task_over_weights_that_were_rounded_says_how_to_round_them(tmp_path, kinds):
     path, (model, masking), plain = tmp_path / "task", masked(), copy.deepcopy(BACKBONE)
     for kind in kinds:
@@ -266,7 +268,9 @@ def test_a_task_over_weights_that_were_rounded_says_how_to_round_them(tmp_path, 
         plain.to(kind)
     maskfile.save(path, masking)
     told = "".join(f".to({kind})" for kind in kinds)
-    with pytest.raises(MaskFileError, match=rf"were rounded to .*: model{re.escape(told)}$"):
+    with pytest.raises(
+        MaskFileError, match=rf"those of the task were .* before it was saved.*: model{re.escape(told)}$"
+    ):
         laid(path)
     laid(path, plain)
     assert all(torch.equal(plain.state_dict()[name], model.state_dict()[name]) for name in BACKBONE.state_dict())

@@ -145,9 +145,18 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path, name):
 def test_a_checkpoint_of_another_training_is_refused_with_what_differs(tmp_path):
     file = tmp_path / "checkpoint.pt"
     stopped(file, identity={"classes": ["a", "b"], "seed": 0})
-    with pytest.raises(ValueError, match="it has another classes, another seed"):
+    with pytest.raises(ValueError, match=r"it has another classes, another seed \(0 there, 1 here\)"):
         stopped(file, identity={"classes": ["a", "c"], "seed": 1})
     stopped(file, identity={"classes": ["a", "b"], "seed": 0})
+
+
+def test_settings_that_differ_are_named_with_both_values(tmp_path):
+    file = tmp_path / "checkpoint.pt"
+    stopped(file, identity={"plan": {"lr": 50.0, "epochs": 3, "classes": list(range(30))}, "seed": 0})
+    with pytest.raises(
+        ValueError, match=r"another classes, another lr \(50.0 there, 0.1 here\), another seed \(0 there"
+    ):
+        stopped(file, identity={"plan": {"lr": 0.1, "epochs": 3, "classes": []}, "seed": 1})
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():

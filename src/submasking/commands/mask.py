@@ -123,12 +123,16 @@ def run(given: argparse.Namespace) -> int:
         head_lr=given.head_lr,
         norms=given.norms,
     )
-    checkpoint = given.out.with_name(given.out.name + ".checkpoint")
+    checkpoint = _checkpoint(given.out)
     with _going_on(checkpoint, given.restart):
         _train(given, backbone, images, plan, checkpoint, content)
     checkpoint.unlink(missing_ok=True)
     inspect.run(argparse.Namespace(file=given.out, json=given.json))
     return 0
+
+
+def _checkpoint(out: Path) -> Path:
+    return out.with_name(out.name + ".checkpoint")
 
 
 @contextmanager
@@ -205,6 +209,11 @@ def _require_numbers(given: argparse.Namespace) -> None:
 def _require_place(given: argparse.Namespace) -> None:
     """Refuse before training what could not be written after it."""
     require_place(given.out, weights=given.weights)
+    if _checkpoint(given.out).is_dir():
+        raise ValueError(
+            f"{_checkpoint(given.out)}, where checkpoints of the training go, must be a file, it is a folder; move it"
+            " away, or name another --out"
+        )
     for split in SPLITS:  # here a file of any name may be one of the pictures, or become one
         if given.out.resolve().is_relative_to((given.folder / split).resolve()):
             raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def run(given: argparse.Namespace) -> int:
     network.trunk.eval()
     bad: list[str] = []
     pictures = _decoded(_pictures(given.images, bad), network.size, bad)
-    while batch := list(itertools.islice(pictures, given.batch_size)):
+    while batch := list(itertools.islice(pictures, min(given.batch_size, sys.maxsize))):
         paths, images = zip(*batch, strict=True)
         with torch.inference_mode():
             shares = head(network.trunk(network.normalise(as_float(torch.stack(images))))).softmax(1)

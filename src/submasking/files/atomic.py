@@ -47,8 +47,10 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb+") as file:  # else a power cut may leave the new name on an empty file
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(part)):
+            error.filename = str(path)  # the name that whoever reads it knows
         raise
 
 

@@ -165,7 +165,7 @@ def _resume(path: Path, state: Mapping[str, Any], history: History, identity: di
                 raise zipfile.BadZipFile(f"it must hold what was written; {damaged} is damaged; take another copy")
         content = torch.load(path, weights_only=True, map_location="cpu")  # it may go on elsewhere
         before = content["identity"]
-        if different := sorted(name for name in before | identity if before.get(name) != identity.get(name)):
+        if different := _differences(before, identity):
             raise ValueError(f"it has another {', another '.join(different)}")
         for name, thing in state.items():
             thing.load_state_dict(content[name])
@@ -179,3 +179,16 @@ def _resume(path: Path, state: Mapping[str, Any], history: History, identity: di
             " all that it was made with; to train from the start, move it away, or add --restart to `submasking mask`,"
             " which replaces it"
         ) from error
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs, by name: of settings within settings each, and numbers with both."""
+    found = []
+    for name in sorted({**before, **now}):
+        there, here = before.get(name), now.get(name)
+        if isinstance(there, Mapping) and isinstance(here, Mapping):
+            found += _differences(there, here)
+        elif there != here:
+            plain = all(isinstance(each, int | float | str) and len(str(each)) <= 20 for each in (there, here))
+            found.append(f"{name} ({there} there, {here} here)" if plain else name)
+    return found

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from submasking.masking import strays
 from submasking.masking.criteria import mask_gradient
-from submasking.masking.optimizer import dense_gradient
+from submasking.masking.optimizer import check_finite, dense_gradient
 from submasking.masking.state import MaskState
 
 
@@ -71,7 +71,9 @@ def _evaluate(masking: MaskState, closure: Callable[[], Any]) -> Any:
 
 @torch.no_grad()
 def _pass_gradients(masking: MaskState) -> None:
-    masking.watch.require_gradients(sum(masking.parameter(t.name).grad is not None for t in masking.targets))
+    pairs = [(target.name, masking.parameter(target.name)) for target in masking.targets]
+    masking.watch.require_gradients(sum(parameter.grad is not None for _, parameter in pairs))
+    check_finite(pairs)
     for target in masking.targets:
         gradient = dense_gradient(masking.parameter(target.name))
         frozen, scores = masking.tensors(target.name)

@@ -1,5 +1,7 @@
 """What a model must be like before it is masked."""
 
+from itertools import pairwise
+
 from torch import Tensor, is_inference_mode_enabled, nn
 from torch.nn.parameter import is_lazy
 
@@ -70,7 +72,23 @@ def check_filled(name: str, parameter: nn.Parameter) -> None:
         else ""
     )
     if wrong:
-        raise ValueError(f"parameters must hold numbers before masking; {name!r} {wrong}")
+        raise ValueError(f"parameters must hold numbers of their own before they are masked; {name!r} {wrong}")
+
+
+def check_apart(model: nn.Module) -> None:
+    """Raise ``ValueError`` where two parameters lie over one memory: what is written into one is written into both."""
+    unique = dict(model.named_parameters())
+    spans = sorted(
+        (str(parameter.device), parameter.data_ptr(), parameter.data_ptr() + parameter.nbytes, name)
+        for name, parameter in unique.items()
+        if type(parameter).__name__ != SHARDED and parameter.numel() and parameter.is_contiguous()
+    )
+    for (device, start, end, name), (device_after, start_after, _, after) in pairwise(spans):
+        if device == device_after and start <= start_after < end:
+            raise ValueError(
+                f"parameters must have memory of their own, or be one; {name!r} and {after!r} are two over the same;"
+                " set one to the other (such as decoder.weight = encoder.weight), or to its clone()"
+            )
 
 
 def check_plain(model: nn.Module, name: str) -> None:

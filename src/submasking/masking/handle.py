@@ -15,7 +15,7 @@ from submasking.masking.norms import let_train
 from submasking.masking.optimizer import MaskSGD
 from submasking.masking.shares import Shares
 from submasking.masking.state import FROZEN, SCORES, MaskState, Target, owner_of
-from submasking.masking.structure import structure
+from submasking.masking.structure import hooked, structure
 
 HANDLE = "_submasking"
 
@@ -48,6 +48,7 @@ class Masking(MaskState):
         self.unbaked = False
         self.kept_as_they_are: dict[str, dict[torch.dtype, str]] = {}  # frozen parameters, see `past.digests`
         self.built_of = structure(model)
+        self.hooked = hooked(model)
         self._remembered: tuple[str, ...] = ()
         self._kept_before: dict[str, Tensor] = {}
         self._flags: dict[str, bool] = {}
@@ -168,8 +169,13 @@ class Masking(MaskState):
         """
         self.require_masked()
         scores = self.scores()
+        if not isinstance(masks, Mapping):
+            raise ValueError(
+                f"masks must be bool tensors by parameter name; got {type(masks).__name__}; pass such as"
+                " masking.masks()"
+            )
         if masks.keys() != scores.keys():
-            odd = sorted(masks.keys() ^ scores.keys())
+            odd = sorted(masks.keys() ^ scores.keys(), key=str)
             raise ValueError(
                 f"masks must name exactly the {len(scores)} masked parameters; got {len(masks)}, first difference"
                 f" {odd[0]!r}; masking.masks() shows the names"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from submasking.masking import past, strays
-from submasking.masking.checks import check_filled, check_model, check_plain
+from submasking.masking.checks import check_apart, check_filled, check_model, check_plain
 from submasking.masking.criteria import Criterion, Threshold, check_rescale
 from submasking.masking.handle import HANDLE, Masking
 from submasking.masking.norms import keep_in_eval
@@ -82,6 +82,7 @@ def mask(
     unique = dict(model.named_parameters())
     for name, parameter in unique.items():
         check_filled(name, parameter)
+    check_apart(model)
     decisions = resolve(select, model)
     targets = tuple(
         Target(name, tuple(names[id(unique[name])]), decision.group)

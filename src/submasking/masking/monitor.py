@@ -92,7 +92,7 @@ class Monitor:
 
     def _prepare(self, *unused: Any) -> None:
         if self.step % self.every == 0 and self._before is None:
-            check_finite((name, self.masking.parameter(name)) for name in self.masking.scores())
+            check_finite([(name, self.masking.parameter(name)) for name in self.masking.scores()])
             self._before = self.masking.masks()
 
     def _read(self, *unused: Any) -> None:
@@ -190,7 +190,7 @@ def _travelled(
             masking.model.zero_grad()
             with torch.enable_grad():
                 backward()
-            check_finite((name, masking.parameter(name)) for name in velocities)
+            check_finite([(name, masking.parameter(name)) for name in velocities])
             for name, velocity in velocities.items():
                 gradient = dense_gradient(masking.parameter(name))
                 if gradient is not None:

@@ -1,6 +1,9 @@
 """What a network is built of: to notice modules that took the place of others after masking."""
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -10,6 +13,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 # what passes everything on once training is over, in torch and in other libraries
 _NOTHING = (nn.Identity, _DropoutNd)
 _DROPPED = re.compile("drop", re.IGNORECASE)
+_HOOKS, _OWN = ("_forward_pre_hooks", "_forward_hooks"), "forward"
+Hook = tuple[str, str, int]  # name of a module, attribute that holds it, what torch knows it by
 _INSIDE = ("_checkpoint_wrapped_module", "_orig_mod")  # what torch's wrappers call the module that they hold
 
 
@@ -33,6 +38,39 @@ def rebuilt(model: nn.Module, known: dict[str, str], besides: set[str]) -> list[
     now = structure(model)
     odd = [name for name in {**known, **now} if known.get(name) != now.get(name)]
     return [name for name in odd if name not in besides or _class(now.get(name, "")) not in ("", _class(known[name]))]
+
+
+def hooked(model: nn.Module) -> frozenset[Hook]:
+    """Return what is called beside the methods of a network's classes: its forward hooks, and each ``forward`` that
+    somebody has put in the place of a class's, in terms that are a copy's, too.
+    """
+    found = {
+        (name, kind, key) for name, module in model.named_modules() for kind in _HOOKS for key in getattr(module, kind)
+    }
+    return frozenset(found | {(name, _OWN, 0) for name, module in model.named_modules() if _OWN in vars(module)})
+
+
+@contextmanager
+def unhooked(model: nn.Module, hooks: Iterable[Hook]) -> Iterator[None]:
+    """Have a network without these hooks for the length of a `with` block."""
+    before: list[tuple[dict[Any, Any], dict[Any, Any]]] = []
+    owns: list[tuple[nn.Module, Any]] = []
+    for name, kind, key in hooks:
+        module = model.get_submodule(name)
+        if kind == _OWN:
+            owns.append((module, vars(module).pop(_OWN)))
+        else:
+            held = getattr(module, kind)
+            before.append((held, dict(held)))
+            del held[key]
+    try:
+        yield
+    finally:
+        for module, own in owns:
+            vars(module)[_OWN] = own
+        for held, items in reversed(before):  # in their order, which is that of the calls
+            held.clear()
+            held.update(items)
 
 
 def wrapped_part(model: nn.Module) -> str:

@@ -65,6 +65,12 @@ def _faults(masking: Masking) -> Iterator[str]:
         untied = [name for name in target.names if parameters.get(name) is not parameters.get(target.name)]
         if untied:
             yield f"{untied[0]!r} was tied to {target.name!r}, and is not any more; tie them again"
+    lost = [name for name, scores in masking.scores().items() if bool(scores.isnan().any())]
+    if lost:
+        yield (
+            f"the scores of {lost[0]!r} and {len(lost) - 1} others hold NaN, from which no mask follows; go back to a"
+            " checkpoint, and train at a lower learning rate"
+        )
     odd = masking.inexact()
     if odd:
         yield (
@@ -88,14 +94,14 @@ def _faults(masking: Masking) -> Iterator[str]:
             " lower learning rate, and look at the images it has seen"
         )
     stored = masking.model.state_dict()
-    lost = [
+    unkept = [
         name
         for name, before in masking.before().items()
         if name in tensors and name not in stored and _moved(tensors[name], before)
     ]
-    if lost:
+    if unkept:
         yield (
-            f"{len(lost)} buffers, first {lost[0]!r}, followed the task and are in no state_dict, so nothing stores"
+            f"{len(unkept)} buffers, first {unkept[0]!r}, followed the task and are in no state_dict, so nothing stores"
             " them; register them with persistent=True before masking"
         )
     moved = changed(masking.model, masking.kept_as_they_are)

@@ -6,7 +6,7 @@ A task holds one bit per masked weight, its norm buffers and its head; the backb
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from submasking.masking.criteria import RESCALES, alpha, effective
 from submasking.masking.handle import Masking
 from submasking.masking.whole import require_whole
+from submasking.tasks.answer import require_without_hooks
 from submasking.tasks.bits import Packed, Plan
 from submasking.tasks.ground import Ground
 from submasking.tasks.heads import (
@@ -107,6 +108,7 @@ class Bank:
         file.require_ties(self.model)
         head = file.head() if file.head_kind != "cosine" else None
         masks = file.masks(pristine, sibling=sibling)
+        file.require_answer(self.model, pristine, masks)
         self.put(name, masks, state=file.state, head=head, classes=file.classes, rescale=file.rescale)
 
     def take(self, name: str, masking: Masking, *, head: nn.Module | None = None, classes: Sequence[str] = ()) -> None:
@@ -118,6 +120,7 @@ class Bank:
         """
         require_whole(masking)
         require_width(head, masking.model, {})  # with the classifier that it may have
+        require_without_hooks(masking, {})
         now, pristine, before = masking.model.state_dict(), self._ground.pristine, backbone_state(masking)
         other = [
             key
@@ -163,6 +166,11 @@ class Bank:
             raise ValueError(f"a task's name must be new, {name!r} is in the bank; remove it first")
         if rescale not in RESCALES:
             raise ValueError(f"rescale must be one of {', '.join(RESCALES)}; got {rescale!r}")
+        for what, given in (("masks", masks), ("state", {} if state is None else state)):
+            if not isinstance(given, Mapping):
+                raise ValueError(
+                    f"{what} must be tensors by name; got {type(given).__name__}; pass such as a state_dict"
+                )
         others = self._ground.others
         if second := [key for key in (*masks, *(state or {})) if key in others]:
             raise ValueError(
@@ -173,7 +181,7 @@ class Bank:
         self._require_state(dict(state or {}), masks)
         check_classes(classes)
         check_head(head, classes)
-        if head is None and classes:
+        if head is None and len(classes):
             check_outputs(self.model, dict(state or {}), classes, state)
         if not self._ground.swapped and not set(state or {}) - self._ground.buffers():
             require_width(head, self.model, {})  # of the backbone's own features
@@ -211,6 +219,19 @@ class Bank:
         absent = [key for key in state if key not in pristine]
         if absent:
             raise ValueError(f"a task sets tensors of the backbone; {absent[0]!r} is none; build it with a classifier")
+        strange = [
+            key
+            for key, value in state.items()
+            if not isinstance(value, Tensor)
+            or value.layout != torch.strided
+            or value.is_meta
+            or _kind(value) != _kind(pristine[key])
+        ]
+        if strange:
+            raise ValueError(
+                f"a task sets tensors of plain numbers, whole ones where the backbone has whole ones; {strange[0]!r} is"
+                f" {_told(state[strange[0]])}; pass such as torch.tensor(values, dtype={pristine[strange[0]].dtype})"
+            )
         both = [key for key in state if key in masks]
         if both:
             raise ValueError(f"a task either masks a tensor or sets it; it does both with {both[0]!r}; leave one out")
@@ -322,6 +343,7 @@ class Bank:
         Returns:
             For each image the logits of its task, in the order of the images.
         """
+        _listed(tasks)
         if len(tasks) != len(images):
             raise ValueError(
                 f"every image needs a task; got {len(images)} images and {len(tasks)} tasks; name one for each"
@@ -353,6 +375,7 @@ class Bank:
                 "guessing needs tasks that give logits, by a head or a classifier of the model that they train; got"
                 f" none; {there}"
             )
+        _listed(names)
         self._require_there(names)
         found = {}
         for name in names:
@@ -408,7 +431,8 @@ class Bank:
         return task.state.get(key, theta).to(theta.device, theta.dtype)
 
     def _combined(self, names: Sequence[str], how: Callable[[list[Packed]], Packed]) -> dict[str, Tensor]:
-        if not names:
+        _listed(names)
+        if not len(names):
             raise ValueError("name at least one task to combine; got none")
         return self._plan.unpack(how([self._task(name).bits for name in names]))
 
@@ -436,6 +460,23 @@ def doubt(logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
     """Entropy of the softmax of each image over that of a uniform guess among the classes, in [0, 1]."""
     log_p = logits.log_softmax(1)
     return -(log_p.exp() * log_p).sum(1) / float(np.log(max(log_p.shape[1], 2)))
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
+
+
+def _told(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    place = " on the meta device" if value.is_meta else ""
+    return f"{value.dtype}, {value.layout}{place}".replace("torch.", "")
+
+
+def _listed(tasks: object) -> None:
+    """Refuse what is no list of tasks: a text would be taken for its letters."""
+    if isinstance(tasks, str) or not isinstance(tasks, Collection):
+        raise ValueError(f"tasks must be a list of names; got {tasks!r}; put it into a list")
 
 
 def _copied(head: nn.Module | None) -> nn.Module | None:

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from submasking.masking.checks import IN_USE, require_module
+from submasking.masking.checks import IN_USE, check_apart, check_filled, require_module, strangers
 from submasking.masking.masks import is_masked
 
 LARGE, SAMPLE = 65_536, 4_096  # numbers of a tensor that is not compared whole, and about how many of it are
@@ -30,7 +30,8 @@ class Ground:
         model: the plain backbone.
 
     Raises:
-        ValueError: it is no module, is masked, or a task of another bank is in it; or that is so of a part of it.
+        ValueError: it is no module, is masked, or a task of another bank is in it; or that is so of a part of it; or
+            it holds what is no tensor, or a parameter without numbers and memory of its own.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -42,6 +43,14 @@ class Ground:
                 f"a bank is made over the plain backbone; the task {used[0]!r} of another bank is in it; release that"
                 " bank first, and of a copy make a new one after that"
             )
+        if odd := strangers(model):
+            raise ValueError(
+                f"all that a bank's model holds must be tensors; {odd[0]!r} is none, as in quantised layers; make the"
+                " bank over a model without such layers"
+            )
+        for name, parameter in model.named_parameters():
+            check_filled(name, parameter)
+        check_apart(model)
         self.model = model
         self.pristine = {name: value.clone() for name, value in model.state_dict().items()}
         self.others = aliases(model)

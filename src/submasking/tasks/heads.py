@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -44,8 +44,9 @@ def linear_head(width: int, classes: int, *, seed: int) -> nn.Linear:
 
 def check_classes(classes: Sequence[str]) -> None:
     """Raise `ValueError` unless the names of classes are texts, each another."""
-    if isinstance(classes, str):
-        raise ValueError(f"classes must be a list of names; got the text {classes!r}; put it into a list")
+    if isinstance(classes, str | Set) or not isinstance(classes, Collection):
+        what = f"the text {classes!r}" if isinstance(classes, str) else repr(classes)
+        raise ValueError(f"classes must be a list of names; got {what}; put them into a list, () for none")
     odd = [name for name in classes if not isinstance(name, str)]
     if odd:
         raise ValueError(
@@ -155,11 +156,11 @@ def _outputs(head: nn.Module) -> int | None:
     if isinstance(head, CosineHead):
         return len(head.embeddings)
     first = next((module for module in head.modules() if isinstance(module, nn.Linear)), None)
-    logits = None if first is None else _tried(head, first.weight.new_zeros(1, first.in_features))
+    logits = None if first is None else tried(head, first.weight.new_zeros(1, first.in_features))
     return None if logits is None else logits.shape[-1]
 
 
-def _tried(module: nn.Module, given: Tensor) -> Tensor | None:
+def tried(module: nn.Module, given: Tensor) -> Tensor | None:
     """What a module gives in eval mode, of which nothing is changed; None where it takes no such thing."""
     before = [(each, each.training) for each in module.modules()]
     try:
@@ -172,6 +173,13 @@ def _tried(module: nn.Module, given: Tensor) -> Tensor | None:
     return found if isinstance(found, Tensor) and found.dim() == 2 else None
 
 
+def image_size(model: nn.Module, preprocessing: Mapping[str, Any]) -> int | None:
+    """Side in pixels of the pictures that a network takes, as it is told or a network of timm says; None: not known."""
+    config = getattr(model, "pretrained_cfg", None) or {}
+    size = preprocessing.get("size") or next(iter(reversed(config.get("input_size", ()))), None)
+    return size if type(size) is int and size > 0 else None
+
+
 @torch.no_grad()
 def measured_width(model: nn.Module, preprocessing: Mapping[str, Any]) -> int | None:
     """Length of the features of one blank image, measured in eval mode; None where it cannot be told.
@@ -180,12 +188,10 @@ def measured_width(model: nn.Module, preprocessing: Mapping[str, Any]) -> int | 
         model: the network, on which nothing is changed.
         preprocessing: says the "size" of an image; a network of timm knows its own.
     """
-    config = getattr(model, "pretrained_cfg", None) or {}
-    size = preprocessing.get("size") or next(iter(reversed(config.get("input_size", ()))), None)
-    like = next(model.parameters(), None)
-    if type(size) is not int or like is None:
+    size, like = image_size(model, preprocessing), next(model.parameters(), None)
+    if size is None or like is None:
         return None
-    features = _tried(model, like.new_zeros(1, 3, size, size))
+    features = tried(model, like.new_zeros(1, 3, size, size))
     return None if features is None else int(features.shape[-1])
 
 

@@ -15,6 +15,7 @@ from submasking.masking.handle import Masking
 from submasking.masking.masks import is_masked, of
 from submasking.masking.whole import require_whole
 from submasking.tasks import container, packing, stored
+from submasking.tasks.answer import answer, require_without_hooks
 from submasking.tasks.container import Content, MaskFileError
 from submasking.tasks.fingerprint import fingerprint
 from submasking.tasks.heads import CosineHead, check_classes, check_head, check_outputs, require_width
@@ -64,13 +65,15 @@ def save(
             beside the masked part, the head is of another kind or width or has not one output for each class, or a
             value cannot be stored; a file that is there stays as it is then.
     """
+    _require_mapping("preprocessing", preprocessing)
     masking = _only(model, head)
     require_whole(masking)
     check_classes(classes)
     check_head(head, classes)
-    if head is None and classes:
+    if head is None and len(classes):
         check_outputs(masking.model, masking.trained, classes)
     require_width(head, masking.model, preprocessing or {})
+    require_without_hooks(masking, preprocessing or {})
     masks, frozen = masking.masks(), masking.frozen()
     _check_sibling(sibling, sibling_masks)
     kind, head_state, scale = _described(head)
@@ -87,6 +90,7 @@ def save(
             "options": _plain("options", options),
             "fingerprint": fingerprint({name: value for name, value in original.items() if name not in trained}),
             "parameters": fingerprint({name: original[name] for name in names if name not in trained}),
+            "answer": answer(masking.model, preprocessing or {}),
         },
         "mask": {
             "tensors": {name: [_off(value), *value.shape] for name, value in masks.items()},
@@ -152,6 +156,7 @@ def _described(head: nn.Module | None) -> tuple[str, dict[str, Tensor], float]:
 
 
 def _scored(score: Mapping[str, float] | None) -> dict[str, float]:
+    _require_mapping("score", score)
     for name, value in (score or {}).items():
         try:
             finite = math.isfinite(value)
@@ -170,7 +175,15 @@ def _text(what: str, value: Any) -> str:
     return value
 
 
+def _require_mapping(what: str, values: object) -> None:
+    if not isinstance(values, Mapping | None):
+        raise ValueError(
+            f"{what} must be values by name; got {values!r}; write it as {{'name': value}}, or leave it out"
+        )
+
+
 def _plain(what: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    _require_mapping(what, values)
     for name, value in (values or {}).items():
         _text(f"a name in {what}", name)
         try:

@@ -82,11 +82,11 @@ def _cast(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
 
 
 def _rounded(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
-    """Whether the task was saved over the same weights, after they had been through a narrower type."""
+    """Whether the task was saved over the same weights in another type, or after they had been in a narrower one."""
     tensors = {name: value for name, value in state.items() if not isinstance(value, Raw)}
     if len(tensors) < len(state):
         return ""
-    for kind in ("float16", "bfloat16"):
+    for kind in ("float64", "float16", "bfloat16"):
         cast = {name: _cast_to(kind, value) for name, value in tensors.items()}
         if task.fits(cast):
             how = f"model.to(torch.{kind})"
@@ -95,8 +95,8 @@ def _rounded(task: Task, state: Mapping[str, Tensor | Raw]) -> str:
         else:
             continue
         return (
-            f"the weights are the right ones, but those of the task were rounded to {kind} before it was saved, as by a"
-            f" cast after masking; lay it on weights that were: {how}"
+            f"the weights are the right ones, but those of the task were {kind} before it was saved, as by a cast after"
+            f" masking; lay it on weights that were, too: {how}"
         )
     return ""
 

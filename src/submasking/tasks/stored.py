@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Bits = NDArray[np.bool_]
 Beside = tuple[dict[str, Raw], dict[str, Raw], tuple[int, int]]  # state, head, and the bytes of each in the file
 MASK, STATE, HEAD = "mask", "state", "head"
+KEPT = 8  # of the 512 and more numbers that a network says of a picture, see `submasking.tasks.answer`
+LARGEST = 2048  # side of that picture in pixels: no file of a stranger makes a network see more
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,8 @@ class Stored:
     """What a mask file holds but for the numbers of its state and head.
 
     Attributes:
-        backbone: "architecture", "weights" (their id), "fingerprint", "options" of the architecture.
+        backbone: "architecture", "weights" (their id), "fingerprint", "options" of the architecture, and "answer", what
+            the task's network says of a fixed picture (`submasking.tasks.answer`), {} where that is not known.
         shapes: shape of each masked parameter by name.
         off: number of weights that are off in each.
         tied: other names of those that had several when the task was saved.
@@ -182,7 +185,7 @@ def parsed(content: Content, size: int) -> tuple[Stored, dict[str, Raw], dict[st
     backbone, stored, head = description["backbone"], description["mask"], description["head"]
     task = Stored(
         backbone={name: backbone[name] for name in ("architecture", "weights", "fingerprint", "options")}
-        | {"parameters": str(backbone.get("parameters", ""))},
+        | {"parameters": str(backbone.get("parameters", "")), "answer": dict(backbone.get("answer", {}))},
         shapes={str(name): unpacking.shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
         off={str(name): int(numbers[0]) for name, numbers in stored["tensors"].items()},
         tied={str(name): tuple(map(str, others)) for name, others in stored.get("tied", {}).items()},
@@ -234,12 +237,24 @@ def _validate(task: Stored, head: Mapping[str, Raw]) -> None:
             raise TypeError(f"{what} must be a text, got {value!r}")
     if not isinstance(task.backbone["fingerprint"], str) or not isinstance(task.backbone["options"], dict):
         raise TypeError("the backbone must have a fingerprint and options")
+    _check_answer(task.backbone["answer"])
     if task.rescale not in ("none", "variance") or task.head_kind not in ("", "linear", "cosine"):
         raise ValueError(f"rescale and head must be known kinds, got {task.rescale!r} and {task.head_kind!r}")
     if task.head_kind == "linear" and (
         set(head) - {"bias"} != {"weight"} or len(head["weight"].shape) != 2 or "float" not in head["weight"].kind
     ):
         raise ValueError(f"a linear head has a weight and perhaps a bias, got {sorted(head)}")
+
+
+def _check_answer(known: Mapping[str, Any]) -> None:
+    """Refuse what is neither nothing nor the size of a picture and some numbers, see `submasking.tasks.answer`."""
+    if not known:
+        return
+    size, numbers = known["size"], known["numbers"]
+    if type(size) is not int or not 0 < size <= LARGEST or not 0 < len(numbers) <= KEPT:
+        raise ValueError(f"an answer must have the size of its picture and some numbers: got {size!r} and {numbers!r}")
+    if not all(type(number) is float and math.isfinite(number) for number in numbers):
+        raise ValueError(f"an answer must have finite numbers: got {numbers!r}")
 
 
 def digest(masks: Mapping[str, Bits]) -> str:

@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from submasking.masking.criteria import effective
 from submasking.masking.handle import Masking
 from submasking.masking.masks import mask, of
+from submasking.tasks.answer import differs
 from submasking.tasks.container import MaskFileError
 from submasking.tasks.ground import aliases
 from submasking.tasks.heads import CosineHead, require_width
@@ -80,6 +82,7 @@ class TaskFile(Stored):
         self.require_room(state)
         self.require_features(model)
         self.require_ties(model)
+        self.require_answer(model, state, masks)
         if masking is None:  # from here on nothing can go wrong
             masking = mask(model, self._select, rescale=self.rescale)
         masking.load_masks(masks)
@@ -117,6 +120,37 @@ class TaskFile(Stored):
                     f"{apart[0]!r} was tied to {name!r} when the task was saved, and is not in this model; tie them, as"
                     " the model's constructor does"
                 )
+
+    @torch.no_grad()
+    def require_answer(
+        self, model: nn.Module, state: Mapping[str, Tensor], masks: Mapping[str, Bool[Tensor, "..."]]
+    ) -> None:
+        """Raise `MaskFileError` where the task says something else on a network than it did where it was saved.
+
+        The tensors may be the same, and an activation or a stride another; see `submasking.tasks.answer`.
+
+        Args:
+            model: the network, on which nothing is changed.
+            state: tensors of the backbone by name.
+            masks: those of the task, decoded.
+        """
+        known = self.backbone["answer"]
+        if not known:
+            return
+        masked = {
+            name: effective(state[name], on.to(state[name].device), self.rescale).to(state[name])
+            for name, on in masks.items()
+        }
+        second = aliases(model)  # which follow the first
+        tensors = {**state, **masked, **self.state}
+        apart = differs(known, model, {name: value for name, value in tensors.items() if name not in second})
+        if apart is not None:
+            raise MaskFileError(
+                "a task must say what it said where it was saved; this network has the same tensors, but its features"
+                f" of a fixed picture are {apart:.0%} of their length away: another activation, stride, pooling or the"
+                " like stands between the tensors; build it as it was when it was masked, or, to lay the masks on this"
+                " one anyway, call submasking.mask and load_masks with TaskFile.masks"
+            )
 
     def require_features(self, model: nn.Module) -> None:
         """Raise `MaskFileError` unless a linear head takes the features of a model, as far as these can be measured."""

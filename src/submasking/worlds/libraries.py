@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,8 @@ def _timm(name: str, weights: Path | None, options: dict[str, Any], instead: str
     try:
         trunk = timm.create_model(name, pretrained=weights is None, num_classes=0, **options)
     except Exception as error:  # whatever a download or a constructor raises
-        raise ValueError(_unavailable(name, error, weights, instead)) from error
+        own = options if _refused(partial(timm.create_model, name, num_classes=0), options) else {}
+        raise ValueError(_unavailable(name, error, weights, instead, own)) from error
     config = timm.data.resolve_model_data_config(trunk)
     return Backbone(trunk, 0, "", config["mean"], config["std"], int(config["input_size"][-1]))
 
@@ -190,7 +192,8 @@ def _torchvision(name: str, weights: Path | None, options: dict[str, Any], inste
     try:
         trunk = torchvision.models.get_model(name, weights="DEFAULT" if weights is None else None, **options)
     except Exception as error:  # whatever a download or a constructor raises
-        raise ValueError(_unavailable(name, error, weights, instead)) from error
+        own = options if _refused(partial(torchvision.models.get_model, name), options) else {}
+        raise ValueError(_unavailable(name, error, weights, instead, own)) from error
     if hasattr(trunk, "aux_logits"):
         trunk.aux_logits = False  # a second classifier, for training from nothing
     classifier = [each for each, module in trunk.named_modules() if isinstance(module, nn.Linear)]
@@ -287,7 +290,9 @@ def _packaged(weights: Path | None, options: dict[str, Any]) -> Backbone:
     try:
         trunk = efficientnet_lite.build(options, path)
     except TypeError as error:  # what timm says of an option
-        raise ValueError(f"{packaged.NAME} cannot be built with these options ({error}); check them") from error
+        raise ValueError(
+            f"{packaged.NAME} cannot be built with {_said(options)} ({error}); leave it out, or give another value"
+        ) from error
     trunk.reset_classifier(0)  # type: ignore[operator]
     return Backbone(trunk, 0, "", packaged.MEAN, packaged.STD, DEFAULT_SIZE, weights=path.name if path else "")
 
@@ -295,7 +300,7 @@ def _packaged(weights: Path | None, options: dict[str, Any]) -> Backbone:
 @torch.no_grad()
 def _require_trainable(trunk: nn.Module, size: int, options: dict[str, Any]) -> None:
     """Try what options have made of a network: a constructor takes many that no training can use."""
-    said = ", ".join(f"{name}={value}" for name, value in options.items())
+    said = _said(options)
     try:
         with torch.random.fork_rng(devices=[]):  # dropout draws
             made = copy.deepcopy(trunk).train()(torch.zeros(2, 3, size, size))
@@ -325,8 +330,25 @@ def _close(name: str, known: list[str]) -> str:
     return f"; did you mean {', '.join(close)}?" if close else f"; it has {len(known)} others, check the name"
 
 
-def _unavailable(name: str, error: Exception, weights: Path | None, instead: str) -> str:
-    said = " ".join(str(error).split())
+def _refused(constructor: Callable[..., Any], options: Mapping[str, Any]) -> bool:
+    """Whether it is the options that a constructor does not take, without weights: it takes none of them, but these."""
+    try:
+        constructor(**options)
+    except Exception:  # whatever a constructor raises
+        return bool(options)
+    return False
+
+
+def _unavailable(
+    name: str, error: Exception, weights: Path | None, instead: str, options: Mapping[str, Any] | None = None
+) -> str:
+    said = " ".join(str(error).split()) or type(error).__name__
+    if options:
+        return f"{name} cannot be built with {_said(options)} ({said}); leave it out, or give another value"
     if weights is None:
         return f"the pretrained weights of {name} cannot be had ({said}); {instead}"
-    return f"{name} cannot be built with these options ({said}); check them"
+    return f"{name} cannot be built ({said}); check its name"
+
+
+def _said(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options.items())
