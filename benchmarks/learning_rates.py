@@ -16,11 +16,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from itertools import pairwise
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -112,12 +114,14 @@ def search(
         elif head_lr and head_lr in (heads[0], heads[-1]):
             for factor in [1 / STEP] * (head_lr == heads[0]) + [STEP] * (head_lr == heads[-1]):
                 attempt(lr, head_lr * factor)
-        else:  # between the best and its better neighbour; where rounding leaves nothing there, the other, or a head's
+        else:  # between the best and its better neighbour; where rounding leaves nothing there, ever farther away
             place = rates.index(lr)
             neighbours = (rates[place - 1], rates[place + 1])
             known = {each: max(tried[pair] for pair in tried if pair[0] == each) for each in neighbours}
             between = [((lr * near) ** 0.5, head_lr) for near in sorted(neighbours, key=lambda each: -known[each])]
             between += [(lr, (head_lr * near) ** 0.5) for near in heads if near != head_lr]
+            gaps = sorted(pairwise(rates), key=lambda gap: abs(math.log(gap[0] * gap[1] / lr**2)))
+            between += [((low * high) ** 0.5, head_lr) for low, high in gaps]
             for pair in between:
                 if len(tried) == before:
                     attempt(*pair)

@@ -67,8 +67,8 @@ def test_the_probe_of_every_model_is_searched():
 
 
 def test_a_search_without_a_head_spends_its_budget_on_the_one_rate():
-    found = learning_rates.search(0.01, 0.0, 7, lambda rates: -abs(math.log10(rates[0])), 10.0)
-    assert len(found) == 7
+    found = learning_rates.search(0.01, 0.0, 20, lambda rates: -abs(math.log10(rates[0])), 10.0)
+    assert len(found) == 20
     assert max(found, key=lambda rates: found[rates]) == (1.0, 0.0)
     assert {head for _, head in found} == {0.0}
 
@@ -124,7 +124,7 @@ def test_a_head_s_rate_that_lies_between_others_is_left():
     found = learning_rates.search(0.1, 0.1, 20, score)
     heads = sorted({head for _, head in found})
     assert (heads[0], heads[-1]) == (0.032, 0.32)
-    assert len(found) == 20  # where rounding leaves no rate between, it goes on with the heads'
+    assert len(found) == 20  # where rounding leaves no rate between, it goes on with the heads
 
 
 def test_a_rate_at_which_training_fails_is_never_the_best():
