@@ -20,6 +20,7 @@ lean.py         the site without icons, fonts and translations that no page asks
 offline.py      MathJax from a package instead of from another host
 addresses.py    where the record behind a number is shown
 runs.py         the pages below runs/: every record, how it was made and how to repeat it
+served.py       records as the site offers them
 trust.py        how far a record may be trusted today
 live.py         the data of the live page
 compute.py      {compute-table}, {compute}: what all that work took

@@ -6,7 +6,6 @@ A page shows the runs of one model on one data set; a table of all runs leads to
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shlex
@@ -18,9 +17,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from bookext import addresses, trust
+from bookext import addresses, served, trust
 from bookext.shelf import Shelf
-from submasking.files import archive as packing
 from submasking.files import atomic
 from submasking.records import analyses, places
 from submasking.records import photographs as studies
@@ -33,7 +31,6 @@ TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True, trim_blocks=True, lstrip_blocks=True,
 )  # fmt: skip
-PACKED = 30_000  # bytes: a larger record of a study or a benchmark is offered compressed
 COLUMNS = 8  # metrics that a table has room for
 FIRST = ("top1", "knn", "sparsity")  # metrics that come first
 _STUDIES = f"{addresses.FOLDER}/photographs"  # the page of those
@@ -170,12 +167,7 @@ def curve(series: list[list[float]], width: int = 300, height: int = 90) -> dict
 
 def archive_name(record: Record) -> str:
     """File with the records of a page, beside it."""
-    return f"{record.model}-{record.dataset}.tar.gz"
-
-
-def archive(files: Iterable[Path]) -> bytes:
-    """Files as a compressed archive, the same bytes for the same files."""
-    return packing.packed(packing.Entry(file.name, file.read_bytes()) for file in files)
+    return f"{record.model}-{record.dataset}.tar.xz"
 
 
 def documents(books: Shelf) -> dict[str, list[tuple[str, Path]]]:
@@ -188,17 +180,6 @@ def documents(books: Shelf) -> dict[str, list[tuple[str, Path]]]:
         if place := addresses.place(file):
             found.setdefault(place.page, []).append((place.section, file))
     return found
-
-
-def offered(section: str, file: Path) -> str:
-    """Name of a record's file beside its page: a large one is packed, for most of it is predictions."""
-    return f"{section}.json" + (".gz" if file.stat().st_size > PACKED else "")
-
-
-def content(file: Path) -> bytes:
-    """What that file holds, the same bytes for the same record."""
-    whole = file.read_bytes()
-    return gzip.compress(whole, mtime=0) if len(whole) > PACKED else whole
 
 
 def described(file: Path) -> list[tuple[str, str]]:
@@ -244,15 +225,15 @@ def pages(app: Any) -> Iterator[Page]:
         for name, records in by_page(books).items():
             body = page(records, books, repository, app.notebooks)
             files = [books.folder / record.path for record in records]
-            atomic.write(target / f"{name.rpartition('/')[0]}/{body['archive']}", archive(files))
+            atomic.write(target / f"{name.rpartition('/')[0]}/{body['archive']}", served.together(files))
             yield rendered(name, "run.html", body)
         context = {"title": f"All runs of profile {books.profile}", "profile": books.profile, "records": books.records}
         yield rendered(addresses.table(books.profile), "all_runs.html", context | {"place": _place, "labels": labels})
     for name, sections in documents(app.shelf).items():
         for section, file in sections:
-            atomic.write(target / name / offered(section, file), content(file))
+            atomic.write(target / name / served.name(section, file), served.content(file))
         rows = [
-            (section, offered(section, file), described(file), studied(file) if name == _STUDIES else None)
+            (section, served.name(section, file), described(file), studied(file) if name == _STUDIES else None)
             for section, file in sections
         ]
         yield rendered(name, "documents.html", {"title": f"Records: {name.partition('/')[2]}", "rows": rows})
