@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import built
 import pytest
+from bookext import alphabets, offline
 
 WIDTHS = (1440, 1280, 390, 360)
 
@@ -275,6 +276,24 @@ def test_mathematics_is_drawn_and_can_be_heard(way, html, address, browser):
         stops = "(every) => every.map((one) => [one.tabIndex === 0, (WIDE)(one)])".replace("WIDE", wide)
         assert all(stop == scrolls for stop, scrolls in visit.page.locator("mjx-container").evaluate_all(stops))
         assert visit.troubles == []
+
+
+def formulas(visit):
+    """Every formula of an open page, as it is drawn."""
+    visit.page.wait_for_selector("mjx-container svg")
+    return visit.page.locator("mjx-container svg").evaluate_all("(every) => every.map((one) => one.innerHTML)")
+
+
+def test_every_formula_is_drawn_as_with_the_whole_font(html, address, browser):
+    names = [path.stem for path in html.glob("*.html") if 'class="math' in path.read_text(encoding="utf-8")]
+    assert len(names) > 5
+    whole = (offline.source().parent / alphabets.FONT).read_text(encoding="utf-8")
+    for name in names:
+        with Visit(browser, f"{address}/{name}.html") as visit:
+            small = formulas(visit)
+            visit.page.route("**/fonts/tex.js", lambda route: route.fulfill(body=whole))
+            visit.page.reload(wait_until="networkidle")
+            assert formulas(visit) == small, name
 
 
 @pytest.mark.parametrize("width", [360, 800])

@@ -1,7 +1,7 @@
 """The built site without what no page of it asks for.
 
-Of an icon library it keeps the icons that are shown, of fonts the one that is used; translations go, and maps for those
-who debug the theme.
+Of an icon library it keeps the icons that are shown, of fonts the one that is used, of MathJax the alphabets that a
+formula asks for; translations go, and maps for those who debug the theme.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from fontTools import subset
+
+from bookext import alphabets
 
 SCRIPT, STYLE = Path("scripts") / "fontawesome.js", Path("styles") / "pydata-sphinx-theme.css"
 FONTS, FONT = Path("vendor") / "fontawesome" / "webfonts", "fa-solid-900"
@@ -71,6 +73,7 @@ def trim(site: Path) -> None:
 def _finish(app: Any, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         trim(Path(app.outdir))
+        alphabets.trim(Path(app.outdir))
 
 
 def setup(app: Any) -> None:
