@@ -14,6 +14,7 @@ import pytest
 import synthetic
 from bookext import addresses, expressions, grids, runs, served, trust
 from bookext.shelf import Shelf
+from bs4 import BeautifulSoup
 from sphinx.errors import ExtensionError
 
 from submasking.experiments import grid, notebooks
@@ -210,6 +211,15 @@ def test_a_large_document_is_offered_compressed_and_whole(tmp_path):
         assert given == served.content(file)
         whole = lzma.decompress(given) if name.endswith(".xz") else given
         assert json.loads(whole) == json.loads(file.read_bytes())
+
+
+def test_the_menu_of_a_page_of_runs_has_chapters_alone():
+    chapter = '<li class="toctree-l1"><a href="../../one.html">1. One</a>{}</li>'
+    parts = '<details><summary></summary><ul><li><a href="../../two.html">Two</a></li></ul></details>'
+    notebooks = '<p class="caption">Notebooks</p><ul><li><a href="../../notebooks/a.html">A</a></li></ul>'
+    menu = '<div><p class="caption">The paper</p><ul>{}</ul>{}</div>'
+    found = runs.shorter(BeautifulSoup(menu.format(chapter.format(parts), notebooks), "html.parser"))
+    assert str(found) == menu.format(chapter.format(""), "")
 
 
 def test_settings_that_all_runs_of_a_page_have_are_shown_once(books):

@@ -251,6 +251,19 @@ def test_axe_finds_nothing_on_any_page(scheme, html, pages, address, browser):
     assert {name: several for name, several in found.items() if several} == {}
 
 
+NOTEBOOK = 150_000  # bytes of an executed notebook as page, file and plots, on average over the eighteen
+
+
+def test_the_site_is_at_most_15_megabytes(html):
+    """Without the live page's network and images, which no other page loads, and without the PDF."""
+    left_out = (html / "_static" / "live", html / "submasking.pdf")
+    files = [file for file in html.rglob("*") if file.is_file() and not set(left_out) & {file, *file.parents}]
+    contents = (built.ROOT / "_toc.yml").read_text(encoding="utf-8")
+    others = contents.count("file: notebooks/") - len(built.KEPT)
+    assert others > 10
+    assert sum(file.stat().st_size for file in files) + others * NOTEBOOK <= 15 * 10**6
+
+
 SIZES = """() => [...performance.getEntriesByType("resource"), ...performance.getEntriesByType("navigation")]
   .map((each) => [each.name, each.decodedBodySize])"""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from bs4 import BeautifulSoup
 from jinja2 import Environment, FileSystemLoader
 
 from bookext import addresses, served, trust
@@ -262,7 +263,26 @@ def _panel(app: Any, pagename: str, templatename: str, context: dict[str, Any], 
         context["body"] += TEMPLATES.get_template("panel.html").render(told | {"all_runs": table})
 
 
+def shorter(menu: BeautifulSoup) -> BeautifulSoup:
+    """A menu with the book's chapters alone, without their parts and without notebooks."""
+    for parts in menu.select("li > details, li > ul"):
+        parts.decompose()
+    for chapters in menu.select("ul"):
+        if all("/notebooks/" in link["href"] for link in chapters.select("a")):
+            chapters.find_previous_sibling("p").decompose()
+            chapters.decompose()
+    return menu
+
+
+def _menu(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Half a hundred pages of runs would each repeat the whole menu, which is longer than what many of them show."""
+    if pagename.startswith(f"{addresses.FOLDER}/"):
+        generate: Callable[..., BeautifulSoup] = context["generate_toctree_html"]
+        context["generate_toctree_html"] = lambda *given, **options: shorter(generate(*given, **options))
+
+
 def setup(app: Any) -> None:
     app.add_js_file("runs.js")
     app.connect("html-page-context", _panel)
+    app.connect("html-page-context", _menu, priority=950)  # after the theme, which brings the menu
     app.connect("html-collect-pages", pages)
