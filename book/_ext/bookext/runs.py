@@ -282,7 +282,6 @@ def _menu(app: Any, pagename: str, templatename: str, context: dict[str, Any], d
 
 
 def setup(app: Any) -> None:
-    app.add_js_file("runs.js")
     app.connect("html-page-context", _panel)
     app.connect("html-page-context", _menu, priority=950)  # after the theme, which brings the menu
     app.connect("html-collect-pages", pages)
