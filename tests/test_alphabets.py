@@ -6,6 +6,7 @@ import shutil
 import pytest
 from bookext import alphabets, offline
 
+PARTS = ("core", "input/tex-full", "output/svg")  # with the commands of all packages
 WHOLE = offline.source().parent / alphabets.FONT
 PAGE = """<!DOCTYPE html><html lang="en"><title>Formula</title>
 <script>window.MathJax = CONFIG</script><script src="_static/mathjax/startup.js"></script><p>FORMULA</p></html>"""
@@ -29,12 +30,13 @@ def font():
 
 def drawn(browser, folder, formula, font):
     """The outlines of a formula as a browser draws them with a font."""
-    for name in offline.FILES:
-        target = folder / "_static" / "mathjax" / name
+    for name in ("startup", *PARTS):
+        target = folder / "_static" / "mathjax" / f"{name}.js"
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(offline.source() / name, target)
+        shutil.copy(offline.source() / f"{name}.js", target)
+    (folder / "_static" / alphabets.FONT).parent.mkdir(parents=True)
     (folder / "_static" / alphabets.FONT).write_text(font, encoding="utf-8")
-    config = {"loader": {"load": list(offline.PARTS)}, "tex": {"macros": {"bm": [r"\boldsymbol{#1}", 1]}}}
+    config = {"loader": {"load": list(PARTS)}, "tex": {"macros": {"bm": [r"\boldsymbol{#1}", 1]}}}
     text = PAGE.replace("CONFIG", json.dumps(config)).replace("FORMULA", f"\\({formula}\\)")
     (folder / "index.html").write_text(text, encoding="utf-8")
     page = browser.new_page()

@@ -294,6 +294,7 @@ def test_mathematics_is_drawn_and_can_be_heard(way, html, address, browser):
 def formulas(visit):
     """Every formula of an open page, as it is drawn."""
     visit.page.wait_for_selector("mjx-container svg")
+    assert visit.page.locator("mjx-merror, [data-mjx-error]").count() == 0
     return visit.page.locator("mjx-container svg").evaluate_all("(every) => every.map((one) => one.innerHTML)")
 
 
