@@ -1,3 +1,4 @@
+import gzip
 import io
 import tarfile
 
@@ -16,6 +17,7 @@ def test_what_is_packed_comes_out_and_the_same_files_give_the_same_bytes(files, 
     entries = [Entry(name, content, mode) for name, content in files.items()]
     packed = archive.packed(entries, time)
     assert packed == archive.packed(iter(entries), time)
+    assert gzip.decompress(packed) == archive.joined(entries, time)
     with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
         found = [(each.name, tar.extractfile(each).read(), each.mode, each.mtime) for each in tar]
         assert {(each.uname, each.uid) for each in tar} <= {("", 0)}

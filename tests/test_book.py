@@ -153,6 +153,16 @@ def test_better_worse_and_undecided_sum_to_the_data_sets(books):
     assert "Holm over 24 comparisons" in score.hover
 
 
+def test_a_score_of_one_run_is_no_tie():
+    books = Shelf.load("tiny")
+    alone = expressions.evaluate("score rn50-clip FS LP top1", books)
+    assert alone.text == "not tested: one run"
+    assert "ties: none" in alone.hover
+    assert "not tested: cifar10, cifar100" in alone.hover
+    assert expressions.evaluate("better rn50-clip FS LP top1", books).text == alone.text
+    assert len(alone.files) > 8
+
+
 def test_few_labels_are_compared_on_the_bars_of_figure_1(books):
     assert expressions.evaluate("better rn50-swav SSM+LP LP@10 top1", books).text.endswith(" of 3")
 

@@ -37,6 +37,13 @@ def test_a_style_keeps_what_is_no_icon():
     assert lean.glyphs(style, {"2"}) == '.a{b:c}.fa-two:before,.fa-2:before{content:"\\f2"}.fa-lg{font-size:1.25em}'
 
 
+def test_a_page_loses_indents_and_blank_lines_and_its_code_does_not():
+    code = "<pre>a\n\n    b\n</pre>"
+    page = f"<p>\n   one\n\n  two <b>x</b> y</p>\n\n\n{code}\n  <script>\n  'a'\n\n</script>\n\n  <pre>c</pre>  \n"
+    assert lean.spaces(page) == f"<p>\none\ntwo <b>x</b> y</p>\n{code}\n<script>\n  'a'\n\n</script>\n<pre>c</pre>\n"
+    assert lean.spaces(lean.spaces(page)) == lean.spaces(page)
+
+
 def test_the_font_keeps_the_letters_that_a_style_names_and_no_more(tmp_path):
     shutil.copy(THEME / lean.FONTS / f"{lean.FONT}.ttf", tmp_path)
     lean.font(tmp_path, 'a::after{content:"\\f104"} b{--one:"\uf058"} c{color:"#f0c9"}')

@@ -122,6 +122,13 @@ def test_the_page_takes_its_numbers_from_the_records(kept, asked, shown):
     assert len(number.files) == (1 if "birds" in asked else 2 if "; net" in asked or "; other" in asked else 4)
 
 
+def test_one_training_is_no_tie(monkeypatch):
+    one = study(seeds=1)
+    monkeypatch.setattr(photos, "studies", lambda network="*": [one])
+    assert photos.evaluate("score; *; FS late; FFT late").text == "not tested: one run"
+    assert re.fullmatch(r"net: not tested: one run, −\d+\.\d", photos.evaluate("verdict; FS late; FFT late").text)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

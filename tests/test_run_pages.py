@@ -1,8 +1,8 @@
 """The pages below runs/: every number leads to its runs, and these say how they were made."""
 
-import gzip
 import io
 import json
+import lzma
 import re
 import shlex
 import shutil
@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from bookext import addresses, expressions, grids, runs, trust
+from bookext import addresses, expressions, grids, runs, served, trust
 from bookext.shelf import Shelf
+from bs4 import BeautifulSoup
 from sphinx.errors import ExtensionError
 
 from submasking.experiments import grid, notebooks
 from submasking.experiments.photographs import __main__ as photographs_program
 from submasking.records import places
+from submasking.records.predictions import pack
 from submasking.records.profiles import profile
 from submasking.report import tables
 
@@ -98,13 +100,38 @@ def test_what_is_no_record_has_no_place_and_a_document_has_one():
     assert addresses.of_places([study, study._replace(section="other")]) == "runs/photographs.html"
 
 
-def test_an_archive_holds_the_records_as_they_are_in_the_same_bytes(books):
+def test_an_archive_holds_the_records_of_a_page_in_the_same_bytes(books):
     files = books.files(model="rn18-timm", dataset="dtd")
-    packed = runs.archive(files)
-    assert packed == runs.archive(files)
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+    packed = served.together(files)
+    assert packed == served.together(files)
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:xz") as tar:
         found = {name: tar.extractfile(name).read() for name in tar.getnames()}
-    assert found == {file.name: file.read_bytes() for file in files}
+    assert found == {file.name: served.readable(file.read_bytes()) for file in files}
+
+
+@pytest.mark.parametrize("kind", ["tiny/rn50-swav/sun397", "photographs/mobilenetv2_035"])
+def test_a_record_is_offered_with_its_classes_written_out_and_nothing_else_changed(kind):
+    for file in sorted((ROOT / "book" / "records" / kind).glob("*.json"))[::9]:
+        whole, text = file.read_bytes(), served.readable(file.read_bytes()).decode()
+        assert '"eN' in whole.decode()  # how packed classes begin
+        assert '"eN' not in text
+        assert packed_again(json.loads(text)) == json.loads(whole)
+        assert max(map(len, text.splitlines())) < 12_000  # a list a line, no more
+
+
+def packed_again(value):
+    """A record with every list of classes packed as records have it."""
+    if not isinstance(value, dict):
+        return [packed_again(each) for each in value] if isinstance(value, list) else value
+    made = {}
+    for name, held in value.items():
+        if name == "predictions":
+            made[name] = {k: pack(v) for k, v in held.items()} if isinstance(held, dict) else pack(held)
+        elif name == "labels" and isinstance(held, list):
+            made[name] = pack(held)
+        else:
+            made[name] = packed_again(held)
+    return made
 
 
 @pytest.mark.parametrize("method", ["FS", "FS-frozen", "LP"])
@@ -175,14 +202,24 @@ def test_a_study_shows_what_came_of_each_way_and_how_to_repeat_it():
         assert set(given["ways"].split(",")) == {row[0] for row in came["rows"]}
 
 
-def test_a_large_document_is_offered_packed_and_whole(tmp_path):
-    for count, name in ((10, "one.json"), (runs.PACKED, "one.json.gz")):
+def test_a_large_document_is_offered_compressed_and_whole(tmp_path):
+    for count, name in ((10, "one.json"), (served.LARGE, "one.json.xz")):
         file = tmp_path / "record.json"
         file.write_text(json.dumps({"created": "now", "packed": "é" * count}, ensure_ascii=False), encoding="utf-8")
-        assert runs.offered("one", file) == name
-        given = runs.content(file)
-        assert given == runs.content(file)
-        assert (gzip.decompress(given) if name.endswith(".gz") else given) == file.read_bytes()
+        assert served.name("one", file) == name
+        given = served.content(file)
+        assert given == served.content(file)
+        whole = lzma.decompress(given) if name.endswith(".xz") else given
+        assert json.loads(whole) == json.loads(file.read_bytes())
+
+
+def test_the_menu_of_a_page_of_runs_has_chapters_alone():
+    chapter = '<li class="toctree-l1"><a href="../../one.html">1. One</a>{}</li>'
+    parts = '<details><summary></summary><ul><li><a href="../../two.html">Two</a></li></ul></details>'
+    notebooks = '<p class="caption">Notebooks</p><ul><li><a href="../../notebooks/a.html">A</a></li></ul>'
+    menu = '<div><p class="caption">The paper</p><ul>{}</ul>{}</div>'
+    found = runs.shorter(BeautifulSoup(menu.format(chapter.format(parts), notebooks), "html.parser"))
+    assert str(found) == menu.format(chapter.format(""), "")
 
 
 def test_settings_that_all_runs_of_a_page_have_are_shown_once(books):

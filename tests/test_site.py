@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import built
 import pytest
+from bookext import alphabets, offline
 
 WIDTHS = (1440, 1280, 390, 360)
 
@@ -250,6 +251,19 @@ def test_axe_finds_nothing_on_any_page(scheme, html, pages, address, browser):
     assert {name: several for name, several in found.items() if several} == {}
 
 
+NOTEBOOK = 150_000  # bytes of an executed notebook as page, file and plots, on average over the eighteen
+
+
+def test_the_site_is_at_most_15_megabytes(html):
+    """Without the live page's network and images, which no other page loads, and without the PDF."""
+    left_out = (html / "_static" / "live", html / "submasking.pdf")
+    files = [file for file in html.rglob("*") if file.is_file() and not set(left_out) & {file, *file.parents}]
+    contents = (built.ROOT / "_toc.yml").read_text(encoding="utf-8")
+    others = contents.count("file: notebooks/") - len(built.KEPT)
+    assert others > 10
+    assert sum(file.stat().st_size for file in files) + others * NOTEBOOK <= 15 * 10**6
+
+
 SIZES = """() => [...performance.getEntriesByType("resource"), ...performance.getEntriesByType("navigation")]
   .map((each) => [each.name, each.decodedBodySize])"""
 
@@ -275,6 +289,25 @@ def test_mathematics_is_drawn_and_can_be_heard(way, html, address, browser):
         stops = "(every) => every.map((one) => [one.tabIndex === 0, (WIDE)(one)])".replace("WIDE", wide)
         assert all(stop == scrolls for stop, scrolls in visit.page.locator("mjx-container").evaluate_all(stops))
         assert visit.troubles == []
+
+
+def formulas(visit):
+    """Every formula of an open page, as it is drawn."""
+    visit.page.wait_for_selector("mjx-container svg")
+    assert visit.page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    return visit.page.locator("mjx-container svg").evaluate_all("(every) => every.map((one) => one.innerHTML)")
+
+
+def test_every_formula_is_drawn_as_with_the_whole_font(html, address, browser):
+    names = [path.stem for path in html.glob("*.html") if 'class="math' in path.read_text(encoding="utf-8")]
+    assert len(names) > 5
+    whole = (offline.source().parent / alphabets.FONT).read_text(encoding="utf-8")
+    for name in names:
+        with Visit(browser, f"{address}/{name}.html") as visit:
+            small = formulas(visit)
+            visit.page.route("**/fonts/tex.js", lambda route: route.fulfill(body=whole))
+            visit.page.reload(wait_until="networkidle")
+            assert formulas(visit) == small, name
 
 
 @pytest.mark.parametrize("width", [360, 800])
@@ -341,6 +374,75 @@ def test_a_table_of_numbers_is_one_tab_stop_and_arrows_move_in_it(address, brows
             visit.page.keyboard.press(key)
         assert visit.page.evaluate("document.activeElement.closest('td').cellIndex") == 2
         assert visit.page.locator("#table-1 a.measured[tabindex='0']").count() == 1
+
+
+SIGN = """(one) => {
+  const style = getComputedStyle(one, "::first-line");
+  const behind = getComputedStyle(document.body).backgroundColor;
+  return [style.textDecorationLine, style.textDecorationStyle, style.textDecorationColor, behind];
+}"""
+
+
+def contrast(*colours):
+    """Of two colours as a browser computes them, by WCAG."""
+    lights = []
+    for colour in colours:
+        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        lights.append(0.05 + sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True)))
+    return max(lights) / min(lights)
+
+
+@pytest.mark.parametrize(("scheme", "touch"), [("light", False), ("dark", True)])
+def test_a_number_of_a_table_that_leads_somewhere_has_a_sign_of_it_and_no_other(scheme, touch, address, browser):
+    with Visit(browser, f"{address}/results_submasking.html", scheme=scheme, touch=touch) as visit:
+        ours, theirs = (visit.page.locator(f"table.record-table {kind}").first for kind in ("a.ours", "abbr.reported"))
+        line, style, *colours = ours.evaluate(SIGN)
+        assert (line, style) == ("underline", "dotted")
+        assert contrast(*colours) > 3
+        assert theirs.evaluate(SIGN)[0] == "none"
+        visit.page.emulate_media(media="print")
+        assert ours.evaluate(SIGN)[0] == "none"
+
+
+def test_a_number_is_copied_without_the_count_of_its_runs(address, browser):
+    with Visit(browser, f"{address}/results_submasking.html") as visit:
+        cell = visit.page.locator("#table-1 td:has(a.ours sub)").first
+        shown = cell.text_content()
+        assert re.fullmatch(r"\.\d{3}\N{THIN SPACE}\d+ ± \.\d{3}", shown), shown
+        cell.evaluate("(one) => getSelection().selectAllChildren(one)")
+        copied = visit.page.evaluate("getSelection().toString()")
+        assert copied.split() == [shown[:4], "±", shown[-4:]]
+
+
+CODE = """() => [...document.querySelectorAll("article pre")].map((pre) => {
+  const right = pre.getBoundingClientRect().right;
+  let box = pre.parentElement;
+  while (box.tagName !== "ARTICLE" && box.getBoundingClientRect().right >= right - 1) box = box.parentElement;
+  const scrolls = pre.scrollWidth > pre.clientWidth;
+  return [scrolls, getComputedStyle(pre).overflowX, pre.tabIndex === 0, box.tagName === "ARTICLE"];
+})"""
+
+
+@pytest.mark.parametrize("name", ["index", "mask_your_model", "run_the_paper", "runs/tiny/rn50-swav-dtd"])
+def test_code_that_is_wider_than_its_block_scrolls_there_and_by_the_keyboard(name, address, browser):
+    with Visit(browser, f"{address}/{name}.html", 1440) as visit:
+        for width in (1440, 390, 360):
+            visit.page.set_viewport_size({"width": width, "height": 900})
+            visit.page.evaluate("new Promise(requestAnimationFrame)")
+            found = visit.page.evaluate(CODE)
+            assert found
+            for scrolls, overflow, stop, whole in found:
+                assert whole
+                assert stop == scrolls
+                assert overflow == "auto" or not scrolls
+            if name == "index":
+                assert any(scrolls for scrolls, *_ in found) == (width < 1440)
+        if name == "index":
+            wide = visit.page.locator("article pre[tabindex]").first
+            wide.focus()
+            visit.page.keyboard.press("ArrowRight")
+            visit.page.wait_for_function("(one) => one.scrollLeft > 0", arg=wide.element_handle())
 
 
 def test_all_runs_are_filtered_by_the_address_and_sorted_by_a_head(address, browser):

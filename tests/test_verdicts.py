@@ -76,8 +76,29 @@ def test_the_sentence_counts_wins_ties_and_losses():
     text = verdicts.sentence(found, "FS", "LP")
     assert "over 3 data sets; 1 win, 1 tie, 1 loss." in text
     assert "+3.4 points" in text
-    assert verdicts.score(found, "FS", "LP") == (["a"], ["c"], ["b"])
-    assert verdicts.score(found, "LP", "FS") == (["b"], ["c"], ["a"])
+    assert verdicts.score(found, "FS", "LP")[:4] == (["a"], ["c"], ["b"], [])
+    assert verdicts.score(found, "LP", "FS")[:4] == (["b"], ["c"], ["a"], [])
+    assert str(verdicts.score(found, "FS", "LP")) == "1 / 1 / 1"
+
+
+def test_one_run_is_no_tie():
+    alone = {("a", "FS"): [0.9], ("a", "LP"): [0.1], ("b", "FS"): [0.4], ("b", "LP"): [0.4]}
+    found = verdicts.compare(frame(alone), PAIR)
+    assert str(verdicts.score(found, "FS", "LP")) == "not tested: one run"
+    assert verdicts.sentence(found, "FS", "LP").endswith("over 2 data sets; not tested: one run.")
+    text = verdicts.label_sparsity(frame(alone))
+    assert "tie" not in text
+    assert "clear difference" not in text
+    several = {("c", "FS"): [0.7, 0.701, 0.7], ("c", "LP"): [0.5, 0.5, 0.5]}
+    found = verdicts.compare(frame(alone | several), PAIR)
+    assert str(verdicts.score(found, "FS", "LP")) == "1 / 0 / 0 (2 not tested: one run)"
+    assert verdicts.score(found, "FS", "LP").untested == ["a", "b"]
+    assert verdicts.explain(found) == "t test over seeds at 5 %, Holm over 1 comparisons"
+
+
+def test_several_runs_without_a_spread_are_no_tie_either():
+    found = verdicts.compare(frame({("a", "FS"): [0.9, 0.9], ("a", "LP"): [0.1, 0.1]}), PAIR)
+    assert str(verdicts.score(found, "FS", "LP")) == "not tested: no spread"
 
 
 def test_a_comparison_finds_its_family():

@@ -17,9 +17,11 @@ rooms.py        the plan of the library
 cores.py        how many pages are read at once
 access.py       names for toggles that the theme leaves without
 lean.py         the site without icons, fonts and translations that no page asks for
+alphabets.py    MathJax's font without alphabets that no formula asks for
 offline.py      MathJax from a package instead of from another host
 addresses.py    where the record behind a number is shown
 runs.py         the pages below runs/: every record, how it was made and how to repeat it
+served.py       records as the site offers them
 trust.py        how far a record may be trusted today
 live.py         the data of the live page
 compute.py      {compute-table}, {compute}: what all that work took

@@ -7,6 +7,7 @@
     rn18-timm dtd FS top1 - rn18-timm dtd LP top1     difference in points (hundredths)
     better rn18-timm FS LP top1                on how many data sets FS is clearly better than LP ("5 of 8")
     score rn18-timm FS LP top1                 wins, ties and losses of FS against LP ("5 / 2 / 1")
+                                               where one run each is all there is: "not tested: one run"
     better rn50-swav SSM+LP LP@10 top1         the same with the bars of Figure 1
     runs | minutes | seeds                     number of records, the time that they took, seeds of the grid
     more * * FS bits_file 1                    how many runs of a method exceed a bound ("8 of 27"); * is every one
@@ -182,19 +183,16 @@ def _count(words: list[str], shelf: Shelf) -> Number:
         return _absent(" ".join(words), shelf)
     rows, pairs = verdicts.family(shelf.frame[shelf.frame.model == model], first, second, percent)
     found = verdicts.compare(rows, pairs, metric) if metric in rows else pd.DataFrame()
-    sets = (
-        dict(zip(("wins", "ties", "losses"), verdicts.score(found, first, second), strict=True)) if len(found) else {}
-    )
-    total = sum(map(len, sets.values()))
-    if not total:
+    told = verdicts.score(found, first, second) if len(found) else None
+    if told is None or not told.tested + len(told.untested):
         return _absent(" ".join(words), shelf)
-    said = "; ".join(f"{name}: {', '.join(names) or 'none'}" for name, names in sets.items())
+    sets = (("wins", told.wins), ("ties", told.ties), ("losses", told.losses), ("not tested", told.untested))
+    said = "; ".join(f"{name}: {', '.join(names) or 'none'}" for name, names in sets if names or name != "not tested")
     hover = f"{first} against {second}, {said} ({verdicts.explain(found)}); profile {shelf.profile}"
-    counts = {name: len(names) for name, names in sets.items()}
     text = {
-        "better": f"{counts['wins']} of {total}",
-        "worse": f"{counts['losses']} of {total}",
-        "score": " / ".join(map(str, counts.values())),
+        "better": told.text(f"{len(told.wins)} of {told.tested}"),
+        "worse": told.text(f"{len(told.losses)} of {told.tested}"),
+        "score": str(told),
     }
     return Number(text[word], hover, tuple(shelf.files(model=model)))
 

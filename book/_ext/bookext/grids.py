@@ -111,7 +111,7 @@ def cell_children(cell: Cell, address: str, count: str) -> list[nodes.Node]:
     value, plus, spread = cell.narrow().partition(" ± ")
     node = number_node(Number(value, cell.provenance()), "ours" if cell.origin == HERE else "reported", address)
     if count:
-        node += nodes.subscript("", count)
+        node += nodes.subscript("", f"\N{THIN SPACE}{count}")  # or a program that reads the page takes it for a digit
     if plus:
         node += nodes.inline("", f" ± {spread}", classes=["spread"])
     return [node]

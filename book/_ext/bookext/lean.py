@@ -1,7 +1,7 @@
 """The built site without what no page of it asks for.
 
-Of an icon library it keeps the icons that are shown, of fonts the one that is used; translations go, and maps for those
-who debug the theme.
+Of an icon library it keeps the icons that are shown, of fonts the one that is used, of MathJax the alphabets that a
+formula asks for; translations go, maps for those who debug the theme, and the blank lines and indents of its templates.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 from fontTools import subset
 
+from bookext import alphabets
+
 SCRIPT, STYLE = Path("scripts") / "fontawesome.js", Path("styles") / "pydata-sphinx-theme.css"
 FONTS, FONT = Path("vendor") / "fontawesome" / "webfonts", "fa-solid-900"
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells all that it does
@@ -22,6 +24,18 @@ NAME = re.compile(r"\bfa-([a-z0-9-]+)")
 # name:[width,height,["other name"],"code","path"], in the script, and .fa-name:before{content:"code"} in the style
 SHAPE = re.compile(r'"?([a-z0-9-]+)"?:\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\["[^"]*","[^"]*"\])\],?')
 GLYPH = re.compile(r'(?<=\})((?:\.fa-[a-z0-9-]+:before,?)+)\{content:"[^"]*"\}')
+# what is between these shows its spaces, or is no text
+AS_IT_IS = re.compile(r"(<(pre|script|style|textarea)\b.*?</\2>)", re.DOTALL)
+INDENT = re.compile(r"\s*\n\s*")
+
+
+def spaces(page: str) -> str:
+    """A page without indents and blank lines, which a browser shows as one space; code keeps its own."""
+    rest, parts = 0, []
+    for kept in AS_IT_IS.finditer(page):
+        parts += [INDENT.sub("\n", page[rest : kept.start()]), kept[0]]
+        rest = kept.end()
+    return "".join([*parts, INDENT.sub("\n", page[rest:])])
 
 
 def icons(site: Path) -> set[str]:
@@ -63,6 +77,8 @@ def trim(site: Path) -> None:
         font(static / FONTS, "".join(file.read_text(encoding="utf-8") for file in static.rglob("*.css")))
     style = (static / STYLE).read_text(encoding="utf-8")
     (static / STYLE).write_text(SOURCE.sub(r'url(\1.woff) format("woff")', style), encoding="utf-8")
+    for file in site.rglob("*.html"):
+        file.write_text(spaces(file.read_text(encoding="utf-8")), encoding="utf-8")
     for file in static.rglob("*.map"):
         file.unlink()
     shutil.rmtree(static / "locales", ignore_errors=True)  # gone already where nothing was due
@@ -71,6 +87,7 @@ def trim(site: Path) -> None:
 def _finish(app: Any, error: Exception | None) -> None:
     if error is None and app.builder.format == "html":
         trim(Path(app.outdir))
+        alphabets.trim(Path(app.outdir))
 
 
 def setup(app: Any) -> None:

@@ -1,7 +1,8 @@
 """MathJax out of the package sphinx-mathjax-offline, so that a page asks no other host for anything.
 
 Its parts are taken one by one: a whole build has a menu at each formula besides, a stop for the keyboard, whose entries
-ask for files that no page has. Formulas keep their MathML for those who listen.
+ask for files that no page has. Formulas keep their MathML for those who listen. Of TeX there are the commands of LaTeX
+and of AMS; one of another package is drawn as an error, for which the tests look: add its extension to `PARTS`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from sphinx.errors import ExtensionError
 from sphinx.util.fileutil import copy_asset
 
 START = "startup"
-# every TeX extension is inside input/tex-full, none is loaded later
-PARTS = ("core", "input/tex-full", "output/svg", "a11y/assistive-mml")
-FILES = tuple(f"{part}.js" for part in (START, *PARTS, "output/svg/fonts/tex"))
+EXTENSIONS = ("ams",)
+PARTS = ("core", "input/tex-base", *(f"[tex]/{name}" for name in EXTENSIONS), "output/svg", "a11y/assistive-mml")
+FILES = tuple(f"{part.replace('[tex]', 'input/tex/extensions')}.js" for part in (START, *PARTS, "output/svg/fonts/tex"))
 
 
 def source() -> Path:
@@ -29,7 +30,8 @@ def source() -> Path:
 
 def _configure(app: Any, config: Any) -> None:
     config.mathjax_path = f"mathjax/{START}.js"
-    config.mathjax3_config = {**(config.mathjax3_config or {}), "loader": {"load": list(PARTS)}}
+    chosen = {"loader": {"load": list(PARTS)}, "tex": {"packages": {"[+]": list(EXTENSIONS)}}}
+    config.mathjax3_config = {**(config.mathjax3_config or {}), **chosen}
 
 
 def _copy(app: Any, error: Exception | None) -> None:

@@ -38,7 +38,7 @@ from bookext.roles import NumberRole, link, number_node, up, web
 from bookext.settings import plain
 from submasking.records import photographs as records
 from submasking.records import places
-from submasking.report import figures, photo_figures, photo_numbers, photographs
+from submasking.report import figures, photo_figures, photo_numbers, photographs, verdicts
 from submasking.report.photographs import Study
 from submasking.report.tables import MISSING
 
@@ -135,13 +135,12 @@ def _compared(first: str, second: str, network: str = "*") -> pd.DataFrame:
 def _score(words: Words) -> tuple[str, str]:
     network, first, second = words
     found = _compared(first, second, network)
-    better, worse = ((found.clear & (sign * found.value > 0)) for sign in (1, -1))
-    named = {
-        said: [f"{row.name_} ({row.model})" for row in found[chosen].rename(columns={"name": "name_"}).itertuples()]
-        for said, chosen in (("wins", better), ("ties", ~(better | worse)), ("losses", worse))
-    }
-    hover = "; ".join(f"{said}: {', '.join(names) or 'none'}" for said, names in named.items())
-    return " / ".join(str(len(names)) for names in named.values()), f"{first} against {second}, {hover}"
+    names = [f"{name} ({model})" for name, model in zip(found["name"], found["model"], strict=True)]
+    told = verdicts.counted(found, names)
+    sets = {"wins": told.wins, "ties": told.ties, "losses": told.losses}
+    sets |= {"not tested": told.untested} if told.untested else {}
+    hover = "; ".join(f"{said}: {', '.join(chosen) or 'none'}" for said, chosen in sets.items())
+    return str(told), f"{first} against {second}, {hover}"
 
 
 def _verdict(words: Words) -> tuple[str, str]:
@@ -150,8 +149,10 @@ def _verdict(words: Words) -> tuple[str, str]:
     for network in dict.fromkeys(study["model"] for study in _with(words)):
         value, low, high = photographs.percent(photographs.together(_with(words, network), first, second))
         place = "ahead" if low > 0 else "behind" if high < 0 else "not told apart"
-        gain = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
-        parts.append(f"{photo_figures.SHORT.get(network, network)}: {place}, {gain}")
+        if np.isnan(low):
+            place = "not tested: one run"
+        gain = f"{value:+.1f}" + ("" if np.isnan(low) else f" [{low:+.1f}, {high:+.1f}]")
+        parts.append(f"{photo_figures.SHORT.get(network, network)}: {place}, {gain.replace('-', '−')}")
     return "; ".join(parts), f"{first} minus {second} in points, {_where(_with(words))}"
 
 

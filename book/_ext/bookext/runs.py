@@ -6,21 +6,20 @@ A page shows the runs of one model on one data set; a table of all runs leads to
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from bs4 import BeautifulSoup
 from jinja2 import Environment, FileSystemLoader
 
-from bookext import addresses, trust
+from bookext import addresses, served, trust
 from bookext.shelf import Shelf
-from submasking.files import archive as packing
 from submasking.files import atomic
 from submasking.records import analyses, places
 from submasking.records import photographs as studies
@@ -33,7 +32,6 @@ TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True, trim_blocks=True, lstrip_blocks=True,
 )  # fmt: skip
-PACKED = 30_000  # bytes: a larger record of a study or a benchmark is offered compressed
 COLUMNS = 8  # metrics that a table has room for
 FIRST = ("top1", "knn", "sparsity")  # metrics that come first
 _STUDIES = f"{addresses.FOLDER}/photographs"  # the page of those
@@ -170,12 +168,7 @@ def curve(series: list[list[float]], width: int = 300, height: int = 90) -> dict
 
 def archive_name(record: Record) -> str:
     """File with the records of a page, beside it."""
-    return f"{record.model}-{record.dataset}.tar.gz"
-
-
-def archive(files: Iterable[Path]) -> bytes:
-    """Files as a compressed archive, the same bytes for the same files."""
-    return packing.packed(packing.Entry(file.name, file.read_bytes()) for file in files)
+    return f"{record.model}-{record.dataset}.tar.xz"
 
 
 def documents(books: Shelf) -> dict[str, list[tuple[str, Path]]]:
@@ -188,17 +181,6 @@ def documents(books: Shelf) -> dict[str, list[tuple[str, Path]]]:
         if place := addresses.place(file):
             found.setdefault(place.page, []).append((place.section, file))
     return found
-
-
-def offered(section: str, file: Path) -> str:
-    """Name of a record's file beside its page: a large one is packed, for most of it is predictions."""
-    return f"{section}.json" + (".gz" if file.stat().st_size > PACKED else "")
-
-
-def content(file: Path) -> bytes:
-    """What that file holds, the same bytes for the same record."""
-    whole = file.read_bytes()
-    return gzip.compress(whole, mtime=0) if len(whole) > PACKED else whole
 
 
 def described(file: Path) -> list[tuple[str, str]]:
@@ -244,15 +226,15 @@ def pages(app: Any) -> Iterator[Page]:
         for name, records in by_page(books).items():
             body = page(records, books, repository, app.notebooks)
             files = [books.folder / record.path for record in records]
-            atomic.write(target / f"{name.rpartition('/')[0]}/{body['archive']}", archive(files))
+            atomic.write(target / f"{name.rpartition('/')[0]}/{body['archive']}", served.together(files))
             yield rendered(name, "run.html", body)
         context = {"title": f"All runs of profile {books.profile}", "profile": books.profile, "records": books.records}
         yield rendered(addresses.table(books.profile), "all_runs.html", context | {"place": _place, "labels": labels})
     for name, sections in documents(app.shelf).items():
         for section, file in sections:
-            atomic.write(target / name / offered(section, file), content(file))
+            atomic.write(target / name / served.name(section, file), served.content(file))
         rows = [
-            (section, offered(section, file), described(file), studied(file) if name == _STUDIES else None)
+            (section, served.name(section, file), described(file), studied(file) if name == _STUDIES else None)
             for section, file in sections
         ]
         yield rendered(name, "documents.html", {"title": f"Records: {name.partition('/')[2]}", "rows": rows})
@@ -281,7 +263,25 @@ def _panel(app: Any, pagename: str, templatename: str, context: dict[str, Any], 
         context["body"] += TEMPLATES.get_template("panel.html").render(told | {"all_runs": table})
 
 
+def shorter(menu: BeautifulSoup) -> BeautifulSoup:
+    """A menu with the book's chapters alone, without their parts and without notebooks."""
+    for parts in menu.select("li > details, li > ul"):
+        parts.decompose()
+    for chapters in menu.select("ul"):
+        if all("/notebooks/" in link["href"] for link in chapters.select("a")):
+            chapters.find_previous_sibling("p").decompose()
+            chapters.decompose()
+    return menu
+
+
+def _menu(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Half a hundred pages of runs would each repeat the whole menu, which is longer than what many of them show."""
+    if pagename.startswith(f"{addresses.FOLDER}/"):
+        generate: Callable[..., BeautifulSoup] = context["generate_toctree_html"]
+        context["generate_toctree_html"] = lambda *given, **options: shorter(generate(*given, **options))
+
+
 def setup(app: Any) -> None:
-    app.add_js_file("runs.js")
     app.connect("html-page-context", _panel)
+    app.connect("html-page-context", _menu, priority=950)  # after the theme, which brings the menu
     app.connect("html-collect-pages", pages)

@@ -1,4 +1,4 @@
-"""Files as one compressed archive: the same files give the same bytes, whenever and by whomever they are packed."""
+"""Files as one archive: the same files give the same bytes, whenever and by whomever they are packed."""
 
 from __future__ import annotations
 
@@ -29,12 +29,21 @@ def packed(entries: Iterable[Entry], time: int = 0) -> bytes:
     """
     whole = io.BytesIO()
     # without a name and a time of its own, which gzip would put in front
-    with (
-        gzip.GzipFile(filename="", fileobj=whole, mode="wb", mtime=0) as stream,
-        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar,
-    ):
+    with gzip.GzipFile(filename="", fileobj=whole, mode="wb", mtime=0) as stream:
+        _write(entries, time, stream)
+    return whole.getvalue()
+
+
+def joined(entries: Iterable[Entry], time: int = 0) -> bytes:
+    """The same archive, not compressed."""
+    whole = io.BytesIO()
+    _write(entries, time, whole)
+    return whole.getvalue()
+
+
+def _write(entries: Iterable[Entry], time: int, stream: gzip.GzipFile | io.BytesIO) -> None:
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for entry in entries:
             told = tarfile.TarInfo(entry.name)
             told.size, told.mode, told.mtime = len(entry.content), entry.mode, time
             tar.addfile(told, io.BytesIO(entry.content))
-    return whole.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -92,14 +93,52 @@ def intervals(frame: pd.DataFrame, metric: str = "top1") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "method", *Estimate.__dataclass_fields__])
 
 
-def score(found: pd.DataFrame, first: str, second: str) -> tuple[list[str], list[str], list[str]]:
-    """Data sets on which `first` is clearly better than `second`, not told apart, clearly worse."""
+class Score(NamedTuple):
+    """Data sets on which one method is clearly better than another, not told apart, clearly worse, and not tested.
+
+    Not tested is a difference of which no spread is known, as of one run each: it is no tie.
+    """
+
+    wins: list[str]
+    ties: list[str]
+    losses: list[str]
+    untested: list[str]
+    why: str = ""
+
+    @property
+    def tested(self) -> int:
+        """On how many data sets the two were tested."""
+        return len(self.wins + self.ties + self.losses)
+
+    def text(self, shown: str) -> str:
+        """What was counted, `shown`, with what it leaves out; that nothing was tested where that is so."""
+        if not self.tested:
+            return f"not tested: {self.why}"
+        return shown + (f" ({len(self.untested)} not tested: {self.why})" if self.untested else "")
+
+    def __str__(self) -> str:
+        return self.text(" / ".join(str(len(names)) for names in self[:3]))
+
+
+def counted(rows: pd.DataFrame, names: Sequence[str]) -> Score:
+    """Wins, ties and losses among comparisons.
+
+    Args:
+        rows: columns "value", "p", "clear" and "seeds", as `compare` makes them.
+        names: of the rows.
+    """
+    known, won = rows.p.notna(), rows.value > 0
+    chosen = (rows.clear & won, known & ~rows.clear, rows.clear & ~won, ~known)
+    wins, ties, losses, untested = ([name for name, asked in zip(names, one, strict=True) if asked] for one in chosen)
+    return Score(wins, ties, losses, untested, "no spread" if (rows.seeds[~known] > 1).any() else "one run")
+
+
+def score(found: pd.DataFrame, first: str, second: str) -> Score:
+    """What `compare` found of `first` against `second`, in whichever order the pair has there."""
     asked = found[(found["first"] == first) & (found["second"] == second)]
     turned = found[(found["first"] == second) & (found["second"] == first)]
-    gain = pd.concat([asked.assign(sign=1), turned.assign(sign=-1)])
-    gain["sign"] *= gain.clear * gain.value.apply(lambda value: (value > 0) - (value < 0))
-    better, tied, worse = (list(gain.dataset[gain.sign == sign]) for sign in (1, 0, -1))
-    return better, tied, worse
+    rows = pd.concat([asked, turned.assign(value=-turned.value)])
+    return counted(rows, list(rows.dataset))
 
 
 def family(frame: pd.DataFrame, first: str, second: str, percent: float = 100.0) -> tuple[pd.DataFrame, Pairs]:
@@ -128,12 +167,11 @@ def sentence(found: pd.DataFrame, first: str, second: str) -> str:
     rows = found[(found["first"] == first) & (found["second"] == second)]
     if rows.empty:
         return ""
-    better, tied, worse = map(len, score(found, first, second))
-    return (
-        f"{first} against {second}: {100 * rows.value.mean():+.1f} points on average over "
-        f"{_count(len(rows), 'data set')}; {_count(better, 'win')}, {_count(tied, 'tie')}, "
-        f"{_count(worse, 'loss', 'losses')}."
-    )
+    told = score(found, first, second)
+    better, tied, worse = map(len, told[:3])
+    said = told.text(f"{_count(better, 'win')}, {_count(tied, 'tie')}, {_count(worse, 'loss', 'losses')}")
+    gain = f"{100 * rows.value.mean():+.1f} points on average over {_count(len(rows), 'data set')}"
+    return f"{first} against {second}: {gain}; {said}."
 
 
 def methods(frame: pd.DataFrame) -> str:
@@ -176,10 +214,10 @@ def label_bars(frame: pd.DataFrame, percent: float) -> pd.DataFrame:
 
 def explain(*found: pd.DataFrame) -> str:
     """What clear means for these comparisons, each a family of its own."""
-    rows = pd.concat(found)
-    sizes = " and ".join(map(str, dict.fromkeys(len(one) for one in found if len(one))))
-    bases = " or ".join(rows.basis[rows.basis != statistics.NOTHING].unique()) or statistics.NOTHING
-    return f"t test over {bases} at 5 %, Holm over {sizes} comparisons"
+    tested = [one.dropna(subset=["p"]) for one in found]
+    sizes = " and ".join(map(str, dict.fromkeys(len(one) for one in tested if len(one))))
+    bases = " or ".join(pd.concat(tested).basis.unique())
+    return f"t test over {bases} at 5 %, Holm over {sizes} comparisons" if sizes else statistics.NOTHING
 
 
 def _of(frame: pd.DataFrame, dataset: str, method: str, metric: str) -> pd.DataFrame:
@@ -188,7 +226,11 @@ def _of(frame: pd.DataFrame, dataset: str, method: str, metric: str) -> pd.DataF
 
 def _note(frame: pd.DataFrame, *found: pd.DataFrame) -> str:
     seeds, profile = frame.seed.nunique(), frame.profile.iloc[0]
-    rule = f" A win or a loss is a clear difference: {explain(*found)}." if any(len(one) for one in found) else ""
+    rule = (
+        f" A win or a loss is a clear difference: {explain(*found)}."
+        if any(one.p.notna().any() for one in found)
+        else ""
+    )
     other = profile not in PROFILES or PROFILES[profile].protocol is None
     bound = " Nothing here speaks of the paper's own models and data." if other else ""
     return f"({_count(len(frame), 'run')} with {_count(seeds, 'seed')} of profile {profile}.{rule}{bound})"
