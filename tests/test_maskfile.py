@@ -102,7 +102,7 @@ def test_everything_said_of_a_task_is_there_again(saved):
     assert task.provenance == {"dataset": "none", "seed": 0}
     assert task.backbone == {
         "architecture": "small", "weights": "seed 0", "options": {}, "fingerprint": fingerprint(small().state_dict()),
-        "parameters": fingerprint(dict(small().named_parameters())), "answer": answer(masking.model, {"size": 9}),
+        "parameters": fingerprint(dict(small().named_parameters())), "said": answer(masking, {"size": 9}),
     }  # fmt: skip
     assert task.off == {name: int((~value).sum()) for name, value in masking.masks().items()}
     assert task.sizes()["file_bytes"] == path.stat().st_size > sum(task.sizes().values()) - path.stat().st_size

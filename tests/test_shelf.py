@@ -63,7 +63,7 @@ def test_nothing_is_read_before_it_is_asked_for_and_damage_leaves_the_model_as_i
 
 def test_what_cannot_be_a_shelf_is_refused(folder, tmp_path):
     bank = Bank(fuzz.network())
-    with pytest.raises(ValueError, match="held must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="held must be a whole number, at least 1, got 0"):
         Shelf(bank, folder, held=0)
     with pytest.raises(ValueError, match="has none; save tasks there first"):
         Shelf(bank, tmp_path)

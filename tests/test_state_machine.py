@@ -57,6 +57,12 @@ class Masked(RuleBasedStateMachine):
         images = torch.randn(6, 3, 6, 6, generator=random).to(kind)
         optimizers = self.masking.optimizers(lr=lr)
         nn.functional.cross_entropy(self.model.train()(images), torch.arange(6) % 3).backward()
+        if "edit" in self.spoilt:
+            with pytest.raises(ValueError, match="masked weights must be the backbone's; others were written into '0"):
+                optimizers[0].step()
+            self.model.zero_grad()
+            self.model.eval()
+            return
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -84,13 +90,13 @@ class Masked(RuleBasedStateMachine):
     def edit_masked_weights(self):
         with torch.no_grad():
             self.model[0].weight.add_(1.0)
-        self.spoilt.add("weights")
+        self.spoilt |= {"weights", "edit"}
 
     @precondition(lambda self: not self.over)
     @rule()
     def write_masked_weights_anew(self):
         self.masking.apply()
-        self.spoilt.discard("weights")
+        self.spoilt -= {"weights", "edit"}
 
     @precondition(lambda self: not self.over)
     @rule()

@@ -27,6 +27,9 @@ def run(given: argparse.Namespace) -> int:
     from papermill.exceptions import PapermillExecutionError
 
     known = notebooks.known_parameters(given.notebook)
+    names = [name for name, _ in given.parameters]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"each parameter must be given once; {twice[0]!r} is there twice; leave one out")
     parameters = {
         name: text if notebooks.TYPES.get(known.get(name, ("str",))[0]) is str else value(text)
         for name, text in given.parameters

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from submasking.files import identity
 from submasking.records.places import REPOSITORY, results_folder
+from submasking.records.profiles import profile
 
 FOLDER = REPOSITORY / "notebooks"
 # text that may be a whole number, such as seeds; in quotes, and written like this, papermill knows the parameter
 NUMBERS = "Union[int, str]"
 TYPES = {"str": str, NUMBERS: str, "int": int, "float": float, "bool": bool}
+_PLAIN = re.compile(r"[^\w.-]+")  # what no file's name has, of what stands for a model
 START_SECONDS = 600  # until a kernel must have answered: papermill's 60 are too few where a grid shares busy cores
 
 
@@ -119,10 +122,12 @@ def output_path(name: str, given: Mapping[str, Any]) -> Path:
     """
     known = known_parameters(name)
     values = check(known, given)
-    stem = f"{name}-{values['model']}" if "model" in values else name
+    model = str(values.get("model", ""))
+    stem = f"{name}-{_PLAIN.sub('_', model)}" if "model" in values else name
     own = {key: value for key, value in values.items() if key not in ("profile", "model") and value != known[key][1]}
+    own |= {"model": model} if _PLAIN.search(model) else {}
     stem += f"-{identity.short(own)}" if own else ""
-    return results_folder(values.get("profile", "images")) / "notebooks" / f"{stem}.ipynb"
+    return results_folder(profile(values.get("profile", "images")).name) / "notebooks" / f"{stem}.ipynb"
 
 
 def execute(
@@ -133,7 +138,7 @@ def execute(
     `engine` is one that papermill knows; its own, with a kernel for the notebook, where none is named.
 
     Raises:
-        ValueError: unknown notebook, unknown or ill-typed parameter; nothing is started then.
+        ValueError: unknown notebook, profile or parameter, or an ill-typed one; nothing is started or written then.
         papermill.PapermillExecutionError: a cell failed; the notebook up to there is kept at `output`.
     """
     import papermill

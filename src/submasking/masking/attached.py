@@ -45,7 +45,7 @@ def _before_step(
     masking.require_masked()
     _check_holds(masking, optimizer)
     for target in masking.targets:
-        masking.require_unpruned(target.name, masking.parameter(target.name))
+        masking.require_ours(target.name, masking.parameter(target.name))
     outside.update({name: torch.isposinf(scores) for name, scores in masking.scores().items()})
     strays.learns(masking)
     masking.watch.look(masking.model)

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, is_inference_mode_enabled, nn
 from torch.nn.parameter import is_lazy
 
@@ -29,8 +30,13 @@ def require_module(model: object) -> None:
 def check_model(model: nn.Module) -> None:
     """Raise ``ValueError`` unless this is a module, not wrapped for several processes, outside inference mode."""
     require_module(model)
-    for module in model.modules():
+    for name, module in model.named_modules():
         kind = type(module).__name__
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"a model must be masked before it is scripted or traced; {name or 'it'!r} is a TorchScript program;"
+                " mask the module that it was made of, and script that after bake"
+            )
         if kind in _WRAPPERS:
             raise ValueError(
                 f"a model must be masked before it is wrapped; got {kind}, under which parameters have other names, or"

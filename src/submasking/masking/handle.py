@@ -11,10 +11,11 @@ from submasking.masking import past
 from submasking.masking.attached import attach
 from submasking.masking.criteria import Criterion, effective
 from submasking.masking.in_backward import MaskSGDInBackward
+from submasking.masking.modes import forget
 from submasking.masking.norms import let_train
 from submasking.masking.optimizer import MaskSGD
 from submasking.masking.shares import Shares
-from submasking.masking.state import FROZEN, SCORES, MaskState, Target, owner_of
+from submasking.masking.state import FROZEN, ROUNDED, SCORES, MaskState, Target, owner_of
 from submasking.masking.structure import hooked, structure
 
 HANDLE = "_submasking"
@@ -23,7 +24,6 @@ _EDITED = (
     "another optimizer, an average of models or an edit has been there; call masking.apply() to write the masked"
     " weights anew"
 )
-ROUNDED = 2**-6  # relative: two roundings to bfloat16, of weights that were cast and cast back
 
 
 class Masking(MaskState):
@@ -115,6 +115,12 @@ class Masking(MaskState):
         Raises:
             ValueError: as `optimizer`, if a number is out of range, or if `also` holds masked parameters.
         """
+        if not isinstance(also, nn.Module | None):
+            raise ValueError(
+                f"also must be a module, such as a head; got {type(also).__name__}; pass nn.ModuleList(...)"
+            )
+        if isinstance(trained_lr, str) or isinstance(weight_decay, str):
+            raise ValueError(f"trained_lr and weight_decay must be numbers; got {trained_lr!r} and {weight_decay!r}")
         largest = torch.finfo(torch.float32).max
         if not (0 <= trained_lr <= largest and 0 <= weight_decay <= largest):
             raise ValueError(
@@ -267,7 +273,8 @@ class Masking(MaskState):
         if self.rescale == "none":
             return torch.equal(there, wanted)
         # a cast rounds theta / alpha, not theta
-        return torch.allclose(there, wanted, rtol=4 * torch.finfo(frozen.dtype).eps, atol=0.0)
+        eps = max(torch.finfo(frozen.dtype).eps, torch.finfo(torch.float32).eps)  # of the type that it was divided in
+        return torch.allclose(there, wanted, rtol=4 * eps, atol=0.0)
 
     @torch.no_grad()
     def unbake(self) -> nn.Module:
@@ -304,6 +311,7 @@ class Masking(MaskState):
             self._make_plain()
         for name, value in original.items():
             now[name].copy_(value)
+        forget(self.model)
         self.unbaked = True
         return self.model
 
@@ -329,9 +337,11 @@ class Masking(MaskState):
 
         Raises:
             ValueError: weights that are loaded beside their scores are not what these make, as in an average of models,
-                or under another criterion; nothing is changed then.
+                or under another criterion; or those that are loaded without are the backbone's under a mask, which
+                would lose what is off; nothing is changed then.
         """
         self._refuse_others(state, prefix)
+        self._refuse_baked(state, prefix)
         self._remember_loaded(state, prefix)
         for target in self.targets:
             theirs = [prefix + name for name in target.names if prefix + name in state]
@@ -363,9 +373,31 @@ class Masking(MaskState):
                     " strict=False, mask as the saved model was masked, or leave its weights out to keep the masks"
                 )
 
+    def _refuse_baked(self, state: dict[str, Any], prefix: str) -> None:
+        """Weights without scores become the frozen ones; so they must not be these under a mask already."""
+        off = 0
+        for target in self.targets:
+            weight, frozen = state.get(prefix + target.name), self.tensors(target.name)[0]
+            if any(prefix + target.name + suffix in state for suffix in (FROZEN, SCORES)) or weight is None:
+                return
+            if weight.is_meta or weight.shape != frozen.shape:
+                return
+            gone = (weight == 0) & (frozen.to(weight) != 0)
+            if not torch.equal(torch.where(gone, frozen.to(weight), weight), frozen.to(weight)):
+                return  # another backbone's
+            off += int(gone.sum())
+        if off:
+            raise ValueError(
+                f"what is loaded without scores must be a backbone; this is the one that is here with {off} weights"
+                " switched off, as bake leaves it; load it into a plain model, or masks with load_masks"
+            )
+
     def _remember_loaded(self, state: dict[str, Any], prefix: str) -> None:
-        """A plain checkpoint is the backbone's; of a masked one that does not say, what was before stays."""
+        """A plain checkpoint is the backbone's; of a masked one that does not say, what was before stays, and of a part
+        without any masked weight, such as a classifier and statistics.
+        """
         plain = not any(key.startswith(prefix) and key.endswith(SCORES) for key in state)
+        plain = plain and any(prefix + name in state for target in self.targets for name in target.names)
         saved = self.model.state_dict().keys()
         for name, value in self.before().items():
             place = prefix + past.place(name)

@@ -64,6 +64,7 @@ class MaskSGDInBackward(MaskSGD):
                 " of them"
             )
         check_finite([(name, parameter)])
+        self.masking.require_ours(name, parameter)
         self._take(name, parameter)
         parameter.grad = None
         self._done.add(name)

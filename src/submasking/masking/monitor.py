@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from submasking.masking.criteria import Threshold, mask_gradient
 from submasking.masking.handle import Masking
@@ -132,13 +132,15 @@ def find_lr(
     flip_rate: float = 1e-3,
     steps: int = 10,
     momentum: float = 0.9,
+    also: nn.Module | None = None,
 ) -> float:
     """Find the learning rate at which this share of the weights flips per step, from the masks as they are now.
 
     The masks rest while ``steps`` gradients are gathered with momentum. At learning rate 1 the scores would have
     moved by D, so weight i flips once the rate passes (S_i - mu) / D_i; the answer is the rate that ``flip_rate *
-    steps`` of the weights have passed. Scores, weights and norm statistics are as before afterwards. The weights that
-    would have flipped do not answer back, so it is an estimate, the better the smaller ``flip_rate * steps``.
+    steps`` of the weights have passed. Scores, weights, norm statistics and gradients are as before afterwards. The
+    weights that would have flipped do not answer back, so it is an estimate, the better the smaller ``flip_rate *
+    steps``.
 
     Args:
         masking: handle of a masked model with a `Threshold`.
@@ -146,6 +148,8 @@ def find_lr(
         flip_rate: wanted share of the maskable weights per step, positive; ``flip_rate * steps`` is below 1.
         steps: gradients to gather, at least 1.
         momentum: that of the optimizer to come, in [0, 1).
+        also: a module outside the model that ``backward`` leaves gradients in, such as a head on its features: they are
+            put back, too, where else they would be a part of its first step.
 
     Returns:
         The learning rate.
@@ -161,7 +165,15 @@ def find_lr(
     if not 0.0 <= momentum < 1.0:
         raise ValueError(f"momentum must be in [0, 1); got {momentum}; the paper uses 0.9")
     masking.require_masked()
-    travelled = _travelled(masking, backward, steps, momentum)
+    parameters = [*masking.model.parameters(), *(() if also is None else also.parameters())]
+    before = [(parameter, parameter.grad) for parameter in parameters]
+    for parameter in parameters:  # which stay as they are, whatever is done to those of the search
+        parameter.grad = None
+    try:
+        travelled = _travelled(masking, backward, steps, momentum)
+    finally:
+        for parameter, gradient in before:
+            parameter.grad = gradient
     needed = []
     for name, scores in masking.scores().items():
         rate = (scores - masking.criterion.mu) / travelled[name]
@@ -199,7 +211,6 @@ def _travelled(
                     velocity.mul_(momentum).add_(mask_gradient(gradient, frozen, mask, masking.rescale))
                 travelled[name].add_(velocity)
     finally:
-        masking.model.zero_grad()
         for name, buffer in masking.model.named_buffers():
             buffer.copy_(buffers[name])
         masking.apply()  # an optimizer in backward has moved the weights before it was noticed

@@ -89,6 +89,11 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> None:
             layer.reset_running_stats()
             layer.training, layer.momentum = True, None
         for batch in batches:
+            if isinstance(batch, list | tuple) and len(batch) == 2 and not torch.is_floating_point(batch[1]):
+                raise ValueError(
+                    f"a batch must be what the model is called with; got a {type(batch).__name__} of images and labels;"
+                    " pass such as (images for images, labels in loader)"
+                )
             model(batch)
             seen += 1
     except BaseException:

@@ -92,17 +92,34 @@ class MaskSGD(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        lr = float(self.param_groups[0]["lr"])
+        if not 0.0 <= lr <= _LARGEST:  # of a schedule
+            raise ValueError(f"lr must be finite, not negative; got {lr}; look at the schedule that has set it")
         strays.learns(self.masking)
         self.masking.watch.look(self.masking.model)
         live = self._live(self.param_groups[0]["params"])
         self.masking.watch.require_gradients(self._received(live))
         check_finite(live)
         for name, parameter in live:
+            self.masking.require_ours(name, parameter)
+        for name, parameter in live:
             self._take(name, parameter)
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what `state_dict` gave; the momentum keeps its precision, also where the weights are in bfloat16."""
+        """Load what `state_dict` gave; the momentum keeps its precision, also where the weights are in bfloat16.
+
+        Raises:
+            ValueError: it is that of other masked parameters, or of another number of them; nothing is changed then.
+        """
+        for index, target in enumerate(self.masking.targets):
+            held = state_dict["state"].get(index, {}).get(_VELOCITY)
+            shape = self.masking.parameter(target.name).shape
+            if held is not None and held.shape != shape:
+                raise ValueError(
+                    f"an optimizer's state must be of the same masked parameters; that of {target.name!r}, number"
+                    f" {index}, is {tuple(held.shape)} for {tuple(shape)}; mask with the selection that it is from"
+                )
         super().load_state_dict(state_dict)
         for index, parameter in enumerate(self.param_groups[0]["params"]):
             if index in state_dict["state"]:
@@ -112,13 +129,13 @@ class MaskSGD(torch.optim.Optimizer):
     def _take(self, name: str, parameter: Tensor) -> None:
         """Do the step of one tensor."""
         (group,) = self.param_groups
-        self.masking.require_unpruned(name, parameter)
         frozen, scores = self.masking.tensors(name)
         state = self.state[parameter]
         if _VELOCITY not in state:
             state[_VELOCITY] = torch.zeros_like(scores)
         tensors = (parameter, cast(Tensor, dense_gradient(parameter)), frozen, scores, state[_VELOCITY])
         self._update(*tensors, group["lr"], group["momentum"], self.masking.criterion, self.masking.rescale)
+        self.masking.wrote(name, parameter)
 
     def _received(self, live: list[tuple[str, Tensor]]) -> int:
         """Return how many masked parameters had a gradient for this step."""

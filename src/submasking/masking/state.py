@@ -8,10 +8,13 @@ from torch import Tensor, nn
 
 from submasking.masking.checks import SHARDED
 from submasking.masking.criteria import Criterion, effective, write_effective
+from submasking.masking.modes import forget
 from submasking.masking.watch import Watch
 
 FROZEN, SCORES = "_frozen", "_scores"
 _WIDTH = torch.float32.itemsize
+ROUNDED = 2**-6  # relative: two roundings to bfloat16, of weights that were cast and cast back
+NEAR = 2**-12  # of the largest: what is left of adding something and taking it off again, as two steps of SAM do
 
 
 class Target(NamedTuple):
@@ -44,7 +47,7 @@ class MaskState:
         self.init = ""  # name of the start that the scores were learned from, "" where it is not known
         self.watch = Watch(trained)
         self._kept: dict[str, tuple[Tensor, Tensor]] | None = None
-        self._places = {target.name: self.parameter(target.name).data_ptr() for target in targets}
+        self._places = {target.name: _state(self.parameter(target.name)) for target in targets}
 
     @property
     def baked(self) -> bool:
@@ -129,32 +132,49 @@ class MaskState:
             frozen, scores = self.tensors(target.name)
             parameter = self.parameter(target.name)
             write_effective(parameter, frozen, scores, self.criterion, self.rescale)
-            self._places[target.name] = parameter.data_ptr()
+            self.wrote(target.name, parameter)
+        forget(self.model)
+
+    def wrote(self, name: str, parameter: Tensor) -> None:
+        """Remember where a masked parameter is and how often it was written: what differs at the next step others did.
+
+        Args:
+            name: of a masked parameter.
+            parameter: it, as it is now.
+        """
+        self._places[name] = _state(parameter)
 
     @torch.no_grad()
-    def require_unpruned(self, name: str, parameter: Tensor) -> None:
-        """Raise ``ValueError`` where other numbers were put in a masked weight's place, and some that are on are 0.
+    def require_ours(self, name: str, parameter: Tensor) -> None:
+        """Raise ``ValueError`` where others have put numbers into a masked parameter, which the next step would undo.
 
-        That is what pruning does, and the next step would undo it. Moves, casts and copies put the same numbers
-        elsewhere. Where none were put, nothing is read but an address: what is written into the weights themselves goes
-        unnoticed until a task is saved.
+        That is what pruning does, and a load past the model's own `load_state_dict`. Moves, casts and copies put the
+        same numbers elsewhere, or rounded ones. Where nobody has written, nothing is read but an address and a count;
+        what is written through ``.data`` is not counted, and goes unnoticed until a task is saved.
 
         Args:
             name: of a masked parameter.
             parameter: it, before a step.
         """
-        place = parameter.data_ptr()
-        if self._places.get(name) == place:
+        state = _state(parameter)
+        if self._places.get(name) == state:
             return
         frozen, scores = self.tensors(name)
-        off = (parameter == 0) & (effective(frozen, self.criterion(scores), self.rescale) != 0)
+        wanted = effective(frozen, self.criterion(scores), self.rescale).to(parameter)
+        off = (parameter == 0) & (wanted != 0)
         if bool(off.any()):
             raise ValueError(
                 f"masks alone may switch weights off; {int(off.sum())} of {name!r} that are on were set to 0 since, as"
                 " by prune.remove, and a step would bring them back; prune the model before it is masked, or after"
                 " bake; or call masking.apply() to bring them back now"
             )
-        self._places[name] = place
+        if not torch.allclose(parameter, wanted, rtol=ROUNDED, atol=NEAR * _largest(wanted), equal_nan=True):
+            raise ValueError(
+                f"masked weights must be the backbone's; others were written into {name!r} since, which a step would"
+                " undo; load weights with the masked model's own load_state_dict, or before it is masked; or call"
+                " masking.apply() to write the masked ones anew"
+            )
+        self._places[name] = state
 
     def _counts(self) -> dict[str, tuple[int, int]]:
         counts = {}
@@ -177,6 +197,14 @@ class MaskState:
             f"a masked parameter must stay where it was; {name!r} is gone; undo that (as with prune.remove or"
             f" remove_parametrizations); {after} parametrize, prune, fuse or replace modules"
         )
+
+
+def _largest(tensor: Tensor) -> float:
+    return float(tensor.abs().nan_to_num(0.0, 0.0).max()) if tensor.numel() else 0.0
+
+
+def _state(parameter: Tensor) -> tuple[int, int]:
+    return parameter.data_ptr(), parameter._version
 
 
 def owner_of(model: nn.Module, name: str) -> tuple[nn.Module, str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -14,7 +14,17 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 _NOTHING = (nn.Identity, _DropoutNd)
 _DROPPED = re.compile("drop", re.IGNORECASE)
 _HOOKS, _OWN = ("_forward_pre_hooks", "_forward_hooks"), "forward"
-Hook = tuple[str, str, int]  # name of a module, attribute that holds it, what torch knows it by
+_AROUND = "_original_forward"  # what accelerate calls the one that it wraps
+
+
+class Hook(NamedTuple):
+    """Name of a module, the attribute that holds the hook, what torch knows it by."""
+
+    module: str
+    kind: str
+    key: int
+
+
 _INSIDE = ("_checkpoint_wrapped_module", "_orig_mod")  # what torch's wrappers call the module that they hold
 
 
@@ -40,14 +50,26 @@ def rebuilt(model: nn.Module, known: dict[str, str], besides: set[str]) -> list[
     return [name for name in odd if name not in besides or _class(now.get(name, "")) not in ("", _class(known[name]))]
 
 
-def hooked(model: nn.Module) -> frozenset[Hook]:
+def hooked(model: nn.Module, *, all_own: bool = False) -> frozenset[Hook]:
     """Return what is called beside the methods of a network's classes: its forward hooks, and each ``forward`` that
     somebody has put in the place of a class's, in terms that are a copy's, too.
+
+    Args:
+        model: the network.
+        all_own: also a ``forward`` around the module's own that computes in another type, as `accelerate` puts there.
     """
     found = {
-        (name, kind, key) for name, module in model.named_modules() for kind in _HOOKS for key in getattr(module, kind)
+        Hook(name, kind, key)
+        for name, module in model.named_modules()
+        for kind in _HOOKS
+        for key in getattr(module, kind)
     }
-    return frozenset(found | {(name, _OWN, 0) for name, module in model.named_modules() if _OWN in vars(module)})
+    own = [
+        Hook(name, _OWN, 0)
+        for name, module in model.named_modules()
+        if _OWN in vars(module) and (all_own or not hasattr(module, _AROUND))
+    ]
+    return frozenset(found | set(own))
 
 
 @contextmanager
@@ -71,6 +93,17 @@ def unhooked(model: nn.Module, hooks: Iterable[Hook]) -> Iterator[None]:
         for held, items in reversed(before):  # in their order, which is that of the calls
             held.clear()
             held.update(items)
+
+
+def aliases(model: nn.Module) -> dict[str, str]:
+    """Return the first name of each tensor that has several, as of a module in two places, by each of the others."""
+    first: dict[int, str] = {}
+    found = {}
+    for named in (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)):
+        for name, tensor in named:
+            if (known := first.setdefault(id(tensor), name)) != name:
+                found[name] = known
+    return found
 
 
 def wrapped_part(model: nn.Module) -> str:

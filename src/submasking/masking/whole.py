@@ -22,6 +22,15 @@ _SINCE_BAKED = (
 )
 
 
+def require_handle(masking: object) -> None:
+    """Raise `ValueError` unless this is the handle of a masked model."""
+    if not isinstance(masking, Masking):
+        raise ValueError(
+            f"the handle of a masked model is needed; got {type(masking).__name__}; pass what submasking.mask gave, or"
+            " submasking.of(model)"
+        )
+
+
 @torch.no_grad()
 def require_whole(masking: Masking) -> None:
     """Check that frozen weights, masks, and what is stored beside them make the model that is there.

@@ -6,6 +6,7 @@ A task holds one bit per masked weight, its norm buffers and its head; the backb
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 
 from submasking.masking.criteria import RESCALES, alpha, effective
 from submasking.masking.handle import Masking
-from submasking.masking.whole import require_whole
-from submasking.tasks.answer import require_without_hooks
+from submasking.masking.modes import evaluated, forget
+from submasking.masking.whole import require_handle, require_whole
+from submasking.tasks.answer import answer, require_same
 from submasking.tasks.bits import Packed, Plan
 from submasking.tasks.ground import Ground
 from submasking.tasks.heads import (
@@ -68,6 +70,9 @@ class Bank:
     edited through ``.data``, which torch keeps no count of, a sample of its numbers has to show it: an edit of a few of
     them may stay.
 
+    Threads take turns: one asks for `logits` while the others wait, since there is one model. Who calls the model
+    themselves do so within `using`, which holds it for the length of the block.
+
     Args:
         model: the plain backbone. The bank writes masked weights into it; `release` gives the original back.
 
@@ -81,6 +86,7 @@ class Bank:
         self.tasks: dict[str, Task] = {}
         self.current: str | None = None
         self._ground = Ground(model)
+        self._lock = Turns()
         self._plan = Plan({})
         self._rescale = "none"
         self._touched: set[str] = set()  # what any task sets beside masked weights
@@ -100,6 +106,11 @@ class Bank:
             MaskFileError: the file belongs to another backbone, is damaged, or coded against another sibling.
             ValueError: see `put`.
         """
+        if not isinstance(task, TaskFile | str | Path):
+            raise ValueError(
+                f"a task is added as a file; got {type(task).__name__}; pass a path, or what load gives, and a masked"
+                " model's handle to take()"
+            )
         file = task if isinstance(task, TaskFile) else load(task)
         pristine = self._ground.pristine
         file.require(pristine)
@@ -108,7 +119,7 @@ class Bank:
         file.require_ties(self.model)
         head = file.head() if file.head_kind != "cosine" else None
         masks = file.masks(pristine, sibling=sibling)
-        file.require_answer(self.model, pristine, masks)
+        file.require_said(self.model, pristine, masks)
         self.put(name, masks, state=file.state, head=head, classes=file.classes, rescale=file.rescale)
 
     def take(self, name: str, masking: Masking, *, head: nn.Module | None = None, classes: Sequence[str] = ()) -> None:
@@ -118,9 +129,9 @@ class Bank:
             ValueError: it is a copy of another backbone, not what its masks say (`submasking.masking.whole`), the head
                 does not take its features, or as for `put`.
         """
+        require_handle(masking)
         require_whole(masking)
         require_width(head, masking.model, {})  # with the classifier that it may have
-        require_without_hooks(masking, {})
         now, pristine, before = masking.model.state_dict(), self._ground.pristine, backbone_state(masking)
         other = [
             key
@@ -133,6 +144,7 @@ class Bank:
                 " make a bank over that backbone"
             )
         state = {key: now[key].clone() for key in masking.before() if key in now and key in pristine}
+        require_same(answer(masking, {}), self.model, pristine, masking.masks(), state, masking.rescale)
         self.put(name, masking.masks(), state=state, head=head, classes=classes, rescale=masking.rescale)
 
     def put(
@@ -277,21 +289,23 @@ class Bank:
         Raises:
             ValueError: see the class; the model is as before then.
         """
-        task, now = self._task(name), self._follow()
-        fitted = self._ground.fitted
-        for key in self._plan.shapes:
-            self._plan.write(key, task.bits, fitted[key], now[key])
-            torch.autograd.graph.increment_version(now[key])  # a backward of before must not take the new weights
-        if self._rescale == "variance":
-            for key, on in self._plan.unpack(task.bits).items():
-                now[key].div_(alpha(on).to(now[key].device))
-        drifting = self._ground.buffers() - self._ground.others.keys()  # statistics, in train mode
-        for key in self._touched | drifting:
-            self._ground.put(key, task.state.get(key, fitted[key]), now[key])
-        self._ground.wrote()
-        self.current = name
-        self._ground.note(name)
-        return self.model
+        with self._lock:
+            task, now = self._task(name), self._follow()
+            fitted = self._ground.fitted
+            for key in self._plan.shapes:
+                self._plan.write(key, task.bits, fitted[key], now[key])
+                torch.autograd.graph.increment_version(now[key])  # a backward of before must not take the new weights
+            if self._rescale == "variance":
+                for key, on in self._plan.unpack(task.bits).items():
+                    now[key].div_(alpha(on).to(now[key].device))
+            drifting = self._ground.buffers() - self._ground.others.keys()  # statistics, in train mode
+            for key in self._touched | drifting:
+                self._ground.put(key, task.state.get(key, fitted[key]), now[key])
+            self._ground.wrote()
+            self.current = name
+            self._ground.note(name)
+            forget(self.model)
+            return self.model
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -301,10 +315,12 @@ class Bank:
         Raises:
             ValueError: the model was masked, or has lost a tensor; it is as before then.
         """
-        self._ground.restore()
-        self.current = None
-        self._ground.note(None)
-        return self.model
+        with self._lock:
+            self._ground.restore()
+            self.current = None
+            self._ground.note(None)
+            forget(self.model)
+            return self.model
 
     @contextmanager
     def using(self, name: str) -> Iterator[nn.Module]:
@@ -313,23 +329,34 @@ class Bank:
         Raises:
             ValueError: see `use`; the block is not entered, and the model is as before then.
         """
-        before = self.current
-        model = self.use(name)
-        try:
-            yield model
-        finally:
-            if before is not None and before in self.tasks:
-                if self.current != before:
-                    self.use(before)
-            elif self.current is not None:  # what was released in the block may have been masked or trained since
-                self.release()
+        with self._lock:
+            before = self.current
+            model = self.use(name)
+            try:
+                yield model
+            finally:
+                if before is not None and before in self.tasks:
+                    if self.current != before:
+                        self.use(before)
+                elif self.current is not None:  # what was released in the block may have been masked or trained since
+                    self.release()
 
     @torch.no_grad()
     def logits(self, name: str, images: Float[Tensor, "n ..."]) -> Float[Tensor, "n out"]:
-        """What a task says of a batch: its head's logits, or features where it has no head."""
+        """What a task says of a batch, in eval mode: its head's logits, or features where it has no head.
+
+        Raises:
+            ValueError: there is no such task, the network gives no tensor, its head takes other features, or as for
+                `use`.
+        """
         head = self._task(name).head
-        with self.using(name) as model:
+        with self.using(name) as model, evaluated(model):
             features = model(images)
+            if not isinstance(features, Tensor):
+                raise ValueError(
+                    f"a bank's network must give a tensor, of features or logits; it gives a {type(features).__name__};"
+                    " make the bank over a module that takes the tensor out of it"
+                )
             check_width(head, features.shape[-1])
             return features if head is None else logits_of(head, features)
 
@@ -367,6 +394,10 @@ class Bank:
 
         Returns:
             Candidates with their mean relative entropy in [0, 1], the likeliest first.
+
+        Raises:
+            ValueError: there is no candidate or no image, one is unknown, or says a single logit, of which it is always
+                sure, or numbers that are not finite.
         """
         names = self._answering() if tasks is None else tasks
         if not names:
@@ -378,8 +409,17 @@ class Bank:
         _listed(names)
         self._require_there(names)
         found = {}
+        if not len(images):
+            raise ValueError("guessing needs images; got an empty batch; pass one at least")
         for name in names:
-            found[name] = float(doubt(self.logits(name, images)).mean())
+            logits = self.logits(name, images)
+            if logits.dim() != 2 or logits.shape[1] < 2 or not bool(logits.isfinite().all()):
+                what = "nan or inf" if logits.dim() == 2 and logits.shape[1] > 1 else f"shape {tuple(logits.shape)}"
+                raise ValueError(
+                    f"a candidate must say finite logits, two an image at least, or it is always sure; {name!r} gives"
+                    f" {what}; leave it out with tasks=, or look at the images"
+                )
+            found[name] = float(doubt(logits).mean())
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
     def union(self, names: Sequence[str]) -> dict[str, Bool[Tensor, "..."]]:
@@ -454,6 +494,22 @@ class Bank:
             there = ", ".join(list(self.tasks)[:10]) or "none"
             raise ValueError(f"the task must be in the bank, {name!r} is not; there are: {there}")
         return self.tasks[name]
+
+
+class Turns:
+    """A lock that the same thread may take several times; a copy, or what is pickled, has one of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *unused: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[Turns], tuple[()]]:
+        return Turns, ()
 
 
 def doubt(logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from submasking.masking.checks import IN_USE, check_apart, check_filled, require_module, strangers
 from submasking.masking.masks import is_masked
+from submasking.masking.structure import aliases
 
 LARGE, SAMPLE = 65_536, 4_096  # numbers of a tensor that is not compared whole, and about how many of it are
 
@@ -208,17 +209,6 @@ class Ground:
             f"a bank's model must keep its weights; {name!r} was loaded, trained or edited since; release() gives the"
             f" backbone back that the tasks belong to{others}"
         )
-
-
-def aliases(model: nn.Module) -> dict[str, str]:
-    """Return the first name of each tensor that has several, as of a module in two places, by each of the others."""
-    first: dict[int, str] = {}
-    found = {}
-    for named in (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)):
-        for name, tensor in named:
-            if (known := first.setdefault(id(tensor), name)) != name:
-                found[name] = known
-    return found
 
 
 def _alike(first: Tensor, second: Tensor) -> bool:

@@ -13,6 +13,10 @@ from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
 from submasking.masking.classifier import last_layers
+from submasking.masking.modes import evaluated
+from submasking.masking.past import BEFORE
+from submasking.masking.state import FROZEN, SCORES
+from submasking.masking.structure import aliases
 
 
 class CosineHead(nn.Module):
@@ -44,6 +48,11 @@ def linear_head(width: int, classes: int, *, seed: int) -> nn.Linear:
 
 def check_classes(classes: Sequence[str]) -> None:
     """Raise `ValueError` unless the names of classes are texts, each another."""
+    if isinstance(classes, Mapping):
+        raise ValueError(
+            "classes must be a list of names in the order of the outputs; got a dict; pass such as"
+            " sorted(class_to_idx, key=class_to_idx.get)"
+        )
     if isinstance(classes, str | Set) or not isinstance(classes, Collection):
         what = f"the text {classes!r}" if isinstance(classes, str) else repr(classes)
         raise ValueError(f"classes must be a list of names; got {what}; put them into a list, () for none")
@@ -160,23 +169,37 @@ def _outputs(head: nn.Module) -> int | None:
     return None if logits is None else logits.shape[-1]
 
 
-def tried(module: nn.Module, given: Tensor) -> Tensor | None:
-    """What a module gives in eval mode, of which nothing is changed; None where it takes no such thing."""
-    before = [(each, each.training) for each in module.modules()]
-    try:
-        found = module.eval()(given)
-    except Exception:  # whatever a network says of what it was not made for
-        return None
-    finally:
-        for each, training in before:
-            each.training = training
+def tried(module: nn.Module, given: Tensor, tensors: Mapping[str, Tensor] | None = None) -> Tensor | None:
+    """What a module gives in eval mode, of which nothing is changed; None where it takes no such thing.
+
+    Args:
+        module: it, which is called as it is but for its hooks' own doings.
+        given: what it is called with.
+        tensors: parameters and buffers by name that it has meanwhile.
+    """
+    second = aliases(module)  # which follow the first
+    used = {name: value for name, value in (tensors or {}).items() if name not in second}
+    # some networks move their statistics in eval mode, too: these are copies that do
+    moved = {
+        name: used.get(name, buffer).clone()
+        for name, buffer in module.named_buffers()
+        if not name.endswith((FROZEN, SCORES, BEFORE))
+    }
+    with evaluated(module):
+        try:
+            found = functional_call(module, used | moved, (given,))
+        except Exception:  # whatever a network says of what it was not made for
+            return None
     return found if isinstance(found, Tensor) and found.dim() == 2 else None
 
 
 def image_size(model: nn.Module, preprocessing: Mapping[str, Any]) -> int | None:
     """Side in pixels of the pictures that a network takes, as it is told or a network of timm says; None: not known."""
-    config = getattr(model, "pretrained_cfg", None) or {}
-    size = preprocessing.get("size") or next(iter(reversed(config.get("input_size", ()))), None)
+    size = preprocessing.get("size")
+    if not size:
+        config = getattr(model, "pretrained_cfg", None)
+        known = config.get("input_size") if isinstance(config, Mapping) else getattr(config, "input_size", None)
+        size = known[-1] if isinstance(known, list | tuple) and known else None
     return size if type(size) is int and size > 0 else None
 
 

@@ -20,14 +20,21 @@ def export(path: str | Path, folder: str | Path) -> Path:
 
     Raises:
         MaskFileError: the file is damaged or foreign.
-        ValueError: the folder is a file, or holds a README.md that is no model card of ours; it stays as it was then.
+        ValueError: the folder is a file, or holds a README.md that is no model card of ours, or another task without
+            any; it stays as it was then.
     """
     task, folder = maskfile.load(path), Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"a task is shared as a folder; {folder} is a file; name a new folder")
     if (folder / CARD).exists() and not (folder / CARD).read_bytes().startswith(FRONT.encode()):
         raise ValueError(f"a model card must not replace other text; {folder / CARD} is no card; name a new folder")
-    atomic.write(folder / FILE, Path(path).read_bytes())
+    whole = Path(path).read_bytes()
+    if (folder / FILE).exists() and not (folder / CARD).exists() and (folder / FILE).read_bytes() != whole:
+        raise ValueError(
+            f"a folder of a task must be new, or hold one that was shared before; {folder / FILE} is another and has no"
+            f" {CARD} beside it; name a new folder"
+        )
+    atomic.write(folder / FILE, whole)
     atomic.write(folder / CARD, card(task))
     return folder
 

@@ -11,11 +11,12 @@ from typing import Any
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from submasking.masking.checks import require_module
 from submasking.masking.handle import Masking
 from submasking.masking.masks import is_masked, of
 from submasking.masking.whole import require_whole
 from submasking.tasks import container, packing, stored
-from submasking.tasks.answer import answer, require_without_hooks
+from submasking.tasks.answer import answer
 from submasking.tasks.container import Content, MaskFileError
 from submasking.tasks.fingerprint import fingerprint
 from submasking.tasks.heads import CosineHead, check_classes, check_head, check_outputs, require_width
@@ -73,7 +74,6 @@ def save(
     if head is None and len(classes):
         check_outputs(masking.model, masking.trained, classes)
     require_width(head, masking.model, preprocessing or {})
-    require_without_hooks(masking, preprocessing or {})
     masks, frozen = masking.masks(), masking.frozen()
     _check_sibling(sibling, sibling_masks)
     kind, head_state, scale = _described(head)
@@ -90,7 +90,7 @@ def save(
             "options": _plain("options", options),
             "fingerprint": fingerprint({name: value for name, value in original.items() if name not in trained}),
             "parameters": fingerprint({name: original[name] for name in names if name not in trained}),
-            "answer": answer(masking.model, preprocessing or {}),
+            "said": answer(masking, preprocessing or {}),
         },
         "mask": {
             "tensors": {name: [_off(value), *value.shape] for name, value in masks.items()},
@@ -160,7 +160,7 @@ def _scored(score: Mapping[str, float] | None) -> dict[str, float]:
     for name, value in (score or {}).items():
         try:
             finite = math.isfinite(value)
-        except TypeError:
+        except (TypeError, OverflowError):
             finite = False
         if not finite:
             raise ValueError(
@@ -199,6 +199,7 @@ def _only(model: nn.Module | Masking, head: nn.Module | None) -> Masking:
     """The handle of the one masked model in a module that has nothing to learn beside it."""
     if isinstance(model, Masking):
         return model
+    require_module(model)
     masking = of(model)
     inside = [module for module in model.modules() if is_masked(module)]
     if len(inside) > 1:

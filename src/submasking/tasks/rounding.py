@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from submasking.masking.handle import Masking
-from submasking.masking.whole import require_whole
+from submasking.masking.whole import require_handle, require_whole
 from submasking.tasks.taskfile import own_state
 
 MOST = 20  # bits: float32 has 24, and more than it has cannot be asked for
@@ -70,6 +70,7 @@ def round_off(
     """
     if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= MOST:
         raise ValueError(f"bits must be a whole number from 1 to {MOST}; got {bits!r}; 10 suits most tasks")
+    require_handle(masking)
     require_whole(masking)
     if keep is None:
         return _rounded(masking, head, bits)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Bits = NDArray[np.bool_]
 Beside = tuple[dict[str, Raw], dict[str, Raw], tuple[int, int]]  # state, head, and the bytes of each in the file
 MASK, STATE, HEAD = "mask", "state", "head"
-KEPT = 8  # of the 512 and more numbers that a network says of a picture, see `submasking.tasks.answer`
+KEPT = 8  # sums of the features that a network has of a picture, see `submasking.tasks.answer`
 LARGEST = 2048  # side of that picture in pixels: no file of a stranger makes a network see more
 
 
@@ -33,7 +33,7 @@ class Stored:
     """What a mask file holds but for the numbers of its state and head.
 
     Attributes:
-        backbone: "architecture", "weights" (their id), "fingerprint", "options" of the architecture, and "answer", what
+        backbone: "architecture", "weights" (their id), "fingerprint", "options" of the architecture, and "said", what
             the task's network says of a fixed picture (`submasking.tasks.answer`), {} where that is not known.
         shapes: shape of each masked parameter by name.
         off: number of weights that are off in each.
@@ -185,7 +185,7 @@ def parsed(content: Content, size: int) -> tuple[Stored, dict[str, Raw], dict[st
     backbone, stored, head = description["backbone"], description["mask"], description["head"]
     task = Stored(
         backbone={name: backbone[name] for name in ("architecture", "weights", "fingerprint", "options")}
-        | {"parameters": str(backbone.get("parameters", "")), "answer": dict(backbone.get("answer", {}))},
+        | {"parameters": str(backbone.get("parameters", "")), "said": dict(backbone.get("said", {}))},
         shapes={str(name): unpacking.shape(numbers[1:]) for name, numbers in stored["tensors"].items()},
         off={str(name): int(numbers[0]) for name, numbers in stored["tensors"].items()},
         tied={str(name): tuple(map(str, others)) for name, others in stored.get("tied", {}).items()},
@@ -237,7 +237,7 @@ def _validate(task: Stored, head: Mapping[str, Raw]) -> None:
             raise TypeError(f"{what} must be a text, got {value!r}")
     if not isinstance(task.backbone["fingerprint"], str) or not isinstance(task.backbone["options"], dict):
         raise TypeError("the backbone must have a fingerprint and options")
-    _check_answer(task.backbone["answer"])
+    _check_answer(task.backbone["said"])
     if task.rescale not in ("none", "variance") or task.head_kind not in ("", "linear", "cosine"):
         raise ValueError(f"rescale and head must be known kinds, got {task.rescale!r} and {task.head_kind!r}")
     if task.head_kind == "linear" and (

@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from submasking.masking.criteria import effective
+from submasking.masking.checks import require_module
 from submasking.masking.handle import Masking
 from submasking.masking.masks import mask, of
-from submasking.tasks.answer import differs
+from submasking.masking.modes import forget
+from submasking.masking.structure import aliases
+from submasking.tasks.answer import require_same
 from submasking.tasks.container import MaskFileError
-from submasking.tasks.ground import aliases
 from submasking.tasks.heads import CosineHead, require_width
 from submasking.tasks.stored import Bits, Stored, digest
 
@@ -49,11 +50,11 @@ class TaskFile(Stored):
         return {name: torch.from_numpy(bits).logical_not() for name, bits in off.items()}
 
     @torch.no_grad()
-    def apply(self, model: nn.Module, *, sibling: Mapping[str, Bool[Tensor, "..."]] | None = None) -> Masking:
+    def apply(self, model: nn.Module | Masking, *, sibling: Mapping[str, Bool[Tensor, "..."]] | None = None) -> Masking:
         """Lay the task on its backbone, in place: masks, norm buffers and trained parameters; the head is `head`.
 
         Args:
-            model: the backbone, plain or masked by a task of the same selection.
+            model: the backbone, plain or masked by a task of the same selection, or the handle of that.
             sibling: see `masks`.
 
         Returns:
@@ -63,6 +64,8 @@ class TaskFile(Stored):
             MaskFileError: it is another backbone, other parameters of it are masked, or a part of the task does not
                 fit; the model is as before then.
         """
+        model = model.model if isinstance(model, Masking) else model
+        require_module(model)
         masking = _handle(model)
         state = backbone_state(masking) if masking else dict(model.state_dict())
         self.require(state)
@@ -82,7 +85,7 @@ class TaskFile(Stored):
         self.require_room(state)
         self.require_features(model)
         self.require_ties(model)
-        self.require_answer(model, state, masks)
+        self.require_said(model, state, masks)
         if masking is None:  # from here on nothing can go wrong
             masking = mask(model, self._select, rescale=self.rescale)
         masking.load_masks(masks)
@@ -90,6 +93,7 @@ class TaskFile(Stored):
         for name, value in (masking.before() | self.state).items():  # nothing of an earlier task stays
             if name in now:
                 now[name].copy_(value)
+        forget(model)
         return masking
 
     def require_room(self, state: Mapping[str, Tensor], *, any_shape: Container[str] = ()) -> None:
@@ -121,11 +125,10 @@ class TaskFile(Stored):
                     " the model's constructor does"
                 )
 
-    @torch.no_grad()
-    def require_answer(
+    def require_said(
         self, model: nn.Module, state: Mapping[str, Tensor], masks: Mapping[str, Bool[Tensor, "..."]]
     ) -> None:
-        """Raise `MaskFileError` where the task says something else on a network than it did where it was saved.
+        """Raise `MaskFileError` where the task says something else on a network than where it was saved.
 
         The tensors may be the same, and an activation or a stride another; see `submasking.tasks.answer`.
 
@@ -134,23 +137,10 @@ class TaskFile(Stored):
             state: tensors of the backbone by name.
             masks: those of the task, decoded.
         """
-        known = self.backbone["answer"]
-        if not known:
-            return
-        masked = {
-            name: effective(state[name], on.to(state[name].device), self.rescale).to(state[name])
-            for name, on in masks.items()
-        }
-        second = aliases(model)  # which follow the first
-        tensors = {**state, **masked, **self.state}
-        apart = differs(known, model, {name: value for name, value in tensors.items() if name not in second})
-        if apart is not None:
-            raise MaskFileError(
-                "a task must say what it said where it was saved; this network has the same tensors, but its features"
-                f" of a fixed picture are {apart:.0%} of their length away: another activation, stride, pooling or the"
-                " like stands between the tensors; build it as it was when it was masked, or, to lay the masks on this"
-                " one anyway, call submasking.mask and load_masks with TaskFile.masks"
-            )
+        try:
+            require_same(self.backbone["said"], model, state, masks, self.state, self.rescale)
+        except ValueError as error:
+            raise MaskFileError(str(error)) from None
 
     def require_features(self, model: nn.Module) -> None:
         """Raise `MaskFileError` unless a linear head takes the features of a model, as far as these can be measured."""
