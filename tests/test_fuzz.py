@@ -26,4 +26,4 @@ def test_a_lie_under_a_right_checksum_is_never_more_than_another_task(rows):
 def test_a_reader_that_does_not_look_would_be_caught(monkeypatch):
     monkeypatch.setattr(fuzz.container, "fingerprint", lambda tensors: "00" * 32)
     with pytest.raises(AssertionError, match="was read as another task"):
-        fuzz.measure(400, seed=2)
+        fuzz.measure(400, seed=0)

@@ -166,7 +166,7 @@ class MaskState:
             raise ValueError(
                 f"masks alone may switch weights off; {int(off.sum())} of {name!r} that are on were set to 0 since, as"
                 " by prune.remove, and a step would bring them back; prune the model before it is masked, or after"
-                " bake; or call masking.apply() to bring them back now"
+                " bake; or call masking.apply() to bring them back now, as after a cast that has rounded scores alike"
             )
         if not torch.allclose(parameter, wanted, rtol=ROUNDED, atol=NEAR * _largest(wanted), equal_nan=True):
             raise ValueError(

@@ -61,7 +61,7 @@ class Shelf:
             self.bank.add(name, self.files[name])
         elif self.bank.tasks[name] is not self._used.get(name):
             raise ValueError(
-                f"a task's name must be one task's; {name!r} came into the bank past this shelf; remove it from the"
+                f"a task's name must be one task's; {name!r} came into the bank past this shelf; take it out of the"
                 " bank, or rename it or the file"
             )
         self._used.pop(name, None)
