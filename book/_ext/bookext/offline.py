@@ -2,7 +2,7 @@
 
 Its parts are taken one by one: a whole build has a menu at each formula besides, a stop for the keyboard, whose entries
 ask for files that no page has. Formulas keep their MathML for those who listen. Of TeX there are the commands of LaTeX
-and of AMS; one of another package is drawn as an error, for which the tests look: add its extension to `PARTS`.
+and of AMS; one of another package is drawn as an error, for which the tests look: add its extension to `EXTENSIONS`.
 """
 
 from __future__ import annotations
