@@ -42,7 +42,8 @@ class Search(NamedTuple):
     """One search: a method for one model and one share of the labels, and where it begins.
 
     The rate of the head is that of projection and prototypes where there are no labels. A linear probe (LP) has no
-    rates: its weight decay is searched in place of the first, and there is no other (0).
+    rates: its weight decay is searched in place of the first, and there is no other (0). A control that trains nothing
+    but a head (FS-none) has that rate in place of the first.
     """
 
     method: str
@@ -76,6 +77,8 @@ _BEGIN_RIVALS = {"norms": 0.1, "biases": 0.032, "LoRA": 0.032, "one-bit LoRA": 0
 RIVALS = tuple(
     Search(way, model, 100.0, lr, 0.1) for model in ("rn18-timm", "vitb32-clip") for way, lr in _BEGIN_RIVALS.items()
 )
+CONTROLS = tuple(Search("FS-none", model, labels, 0.0032, 0.0) for model, labels in
+                 (*((model, 100.0) for model in profiles.TINY.control_models), ("rn50-swav", 10.0)))  # fmt: skip
 PROBES = tuple(Search("LP", model, labels, 0.01, 0.0) for model, labels in PROBED)
 SEARCHES = (
     *(Search(method, "rn50-swav", 100.0, lr, 0.1) for method, lr in _BEGIN.items()),
@@ -89,7 +92,7 @@ SEARCHES = (
         for method, lr in _BEGIN_LAST.items()
     ),
 )
-EVERY = (*SEARCHES, *PROBES, *RIVALS)
+EVERY = (*SEARCHES, *PROBES, *RIVALS, *CONTROLS)
 
 
 def search(
@@ -139,6 +142,10 @@ def trial(chosen: Search, rates: Rates, dataset: str, profile: profiles.Profile 
     given: dict[str, Any] = {"lr": rates[0], "head_lr": rates[1]}
     if chosen.method == "LP":
         changed: dict[str, Any] = {"decays": {chosen.model: rates[0]}}
+    elif chosen.method == "FS-none":
+        plan = dataclasses.replace(profile.method(chosen.method, chosen.model, chosen.labels), head_lr=rates[0])
+        changed = {"methods": {chosen.method: plan}}
+        given |= {"epochs": plan.epochs}
     else:
         plan = dataclasses.replace(profile.method(chosen.method, chosen.model, chosen.labels), **given)
         changed = {"methods": {chosen.method: plan}}

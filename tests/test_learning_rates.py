@@ -54,6 +54,27 @@ def test_a_probe_s_search_had_the_budget_of_the_others_and_its_best_lies_at_no_e
     assert max(decay for (decay, _), score in scores.items() if score == best) < decays[-1]
 
 
+CONTROLS = [each for each in learning_rates.CONTROLS if any(entry["method"] == "FS-none" for entry in TRIALS)]
+
+
+@pytest.mark.parametrize("chosen", CONTROLS, ids=lambda each: f"{each.model} {each.labels:g}")
+def test_the_head_of_a_control_was_searched_with_the_budget_of_the_others_and_its_best_lies_at_no_edge(chosen):
+    scores = tried(chosen)
+    assert len(scores) == learning_rates.BUDGET[chosen.labels]
+    heads = sorted(head for head, _ in scores)
+    plan = profiles.TINY.method("FS-none", chosen.model, chosen.labels)
+    assert scores[plan.head_lr, 0.0] == max(scores.values())
+    assert heads[0] < plan.head_lr < heads[-1]
+    if chosen.labels == 100:
+        assert profiles.TINY.method("FS-random", chosen.model) == plan
+
+
+def test_every_control_that_trains_a_head_alone_is_searched():
+    found = {(each.model, each.labels) for each in learning_rates.CONTROLS}
+    few = [(grid.UNLABELLED_MODEL, 10.0)] if "FS-none" in profiles.TINY.few_labels else []
+    assert found == {*((model, 100.0) for model in profiles.TINY.control_models), *few}
+
+
 def test_every_rival_is_searched_on_every_network_where_it_is_compared():
     models = grid.ANALYSES["equal_storage"].models
     assert {(each.method, each.model) for each in learning_rates.RIVALS} == set(product(rivals.RIVALS, models))
@@ -252,6 +273,7 @@ def test_searches_are_chosen_by_method_and_model():
         *learning_rates.SEARCHES,
         *learning_rates.PROBES,
         *learning_rates.RIVALS,
+        *learning_rates.CONTROLS,
     ]
 
 

@@ -71,6 +71,14 @@ def test_there_is_a_panel_for_each_model_and_share_of_the_labels(record, searche
     assert sorted(titles) == sorted(wanted)
 
 
+def test_controls_have_a_table_of_their_own(record):
+    path = record(searched([*SOME, *learning_rates.CONTROLS]))
+    rows = page.controls(path)
+    assert len(rows) == 1 + len(learning_rates.CONTROLS)
+    assert ("rn18-timm", "100 %", "0.0288", "0.210", "0.110", "3", "0.0032", "0.0288") in rows
+    assert len(page.table(path)) == 1 + len(SOME)
+
+
 def test_a_head_s_rate_at_an_end_is_told(record):
     entries = searched(SOME)
     assert page.texts(record(entries))["heads"].startswith("No head's rate that won is the lowest")

@@ -20,6 +20,7 @@ from submasking.report import tuning
 
 RECORD = places.committed_folder("tiny") / "learning_rates.json"
 HEADS = ("model", "labels", "method", "rate", "head's rate", "accuracy", "second best", "pairs tried")
+CONTROL_HEADS = ("model", "labels", "head's rate", "accuracy", "second best", "tried", "from", "to")
 PROBE_HEADS = ("model", "labels", "decay", "accuracy", "with the paper's", "tried", "from", "to")
 
 
@@ -43,6 +44,18 @@ def probes(path: Path) -> list[tuple[str, ...]]:
     for row in _winners(frame):
         same = _same(frame, row).set_index("lr").score
         scores = (f"{row.score:.3f}", f"{same[DECAY]:.3f}")
+        tried = (str(len(same)), f"{min(same.index):g}", f"{max(same.index):g}")
+        rows.append((row.model, _share(row.labels), f"{row.lr:g}", *scores, *tried))
+    return rows
+
+
+def controls(path: Path) -> list[tuple[str, ...]]:
+    """The rate of the head that won for the run without masks of each model, which trains nothing else."""
+    frame = tuning.trials(path, "controls")
+    rows: list[tuple[str, ...]] = [CONTROL_HEADS]
+    for row in _winners(frame):
+        same = _same(frame, row).set_index("lr").score
+        scores = (f"{row.score:.3f}", f"{same.nlargest(2).iloc[-1]:.3f}")
         tried = (str(len(same)), f"{min(same.index):g}", f"{max(same.index):g}")
         rows.append((row.model, _share(row.labels), f"{row.lr:g}", *scores, *tried))
     return rows
@@ -129,13 +142,15 @@ def _share(labels: float) -> str:
 
 
 class TuningTable(SphinxDirective):
-    """What won, for each method, model and share of the labels; `{tuning-table} probes` of the probes, or `rivals`."""
+    """What won, for each method, model and share of the labels; `{tuning-table} probes`, or `controls`, or `rivals`."""
 
     optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(RECORD))
-        rows = probes(RECORD) if self.arguments == ["probes"] else table(RECORD, *self.arguments)
+        alone = {"probes": probes, "controls": controls}  # with one rate each
+        kind = "".join(self.arguments)
+        rows = alone[kind](RECORD) if kind in alone else table(RECORD, *self.arguments)
         before = nodes.raw("", "\\begingroup\\footnotesize", format="latex")
         return [
             before,

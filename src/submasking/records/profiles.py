@@ -40,6 +40,7 @@ class Optimisation:
 
 
 CONTROLS = ("FS-magnitude", "FS-none", "FS-random", "FS-frozen")  # after FS, whose density the random masks have
+ALIKE = {"FS-random": ("FS-none",)}  # controls that train the same: a head
 # what a variant of a method changes in its settings
 VARIANTS: dict[str, dict[str, Any]] = {
     "magnitude": {"init": "magnitude"},
@@ -171,7 +172,7 @@ class Profile:
     def method(self, method: str, model: str, labels: float = 100.0) -> Optimisation:
         """Settings of `method` for `model` and a share of the labels; ValueError names the methods that train."""
         base, _, variant = method.partition("-")
-        for name in (method, base):
+        for name in (method, *ALIKE.get(method, ()), base):
             for key in (f"{name}@{labels:g} {model}", f"{name}@{labels:g}", f"{name} {model}", name):
                 if key in self.methods:
                     return replace(self.methods[key], **VARIANTS.get(variant, {}))
@@ -212,6 +213,11 @@ _SMALL = {
     "SSM": Optimisation(lr=280.0, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
     "SSM-squared": Optimisation(lr=2.6, epochs=12, warmup=0.25, head_lr=0.6, head_weight_decay=1e-6),
     "SSFT": Optimisation(lr=0.28, epochs=12, weight_decay=1e-6, warmup=0.25, head_lr=0.6),
+    # of controls that train a head alone
+    "FS-none": Optimisation(lr=0.0, epochs=6, warmup=0.25, head_lr=0.087),
+    "FS-none rn18-timm": Optimisation(lr=0.0, epochs=6, warmup=0.25, head_lr=0.038),
+    "FS-none vitb32-clip": Optimisation(lr=0.0, epochs=6, head_lr=0.071),
+    "FS-none@10": Optimisation(lr=0.0, epochs=6, warmup=0.25, head_lr=0.018),
     # rivals of masks, see `submasking.experiments.analyses.rivals`
     "norms": Optimisation(lr=0.87, epochs=6, warmup=0.25, head_lr=0.032),
     "norms vitb32-clip": Optimisation(lr=1.0, epochs=6, warmup=0.25, head_lr=0.1),

@@ -24,9 +24,9 @@ def judged_by(method: str) -> str:
 
 
 def kind_of(method: str) -> str:
-    """What a method of the record is: "methods", "rivals" or "probes"."""
-    if method == "LP":
-        return "probes"
+    """What a method of the record is: "methods", "rivals", "probes" or "controls"."""
+    if method in ("LP", "FS-none"):
+        return "probes" if method == "LP" else "controls"
     return "methods" if method in METHODS else "rivals"
 
 
@@ -35,8 +35,8 @@ def trials(path: Path, kind: str = "methods") -> pd.DataFrame:
 
     Args:
         path: the record of `benchmarks/learning_rates.py`.
-        kind: "methods" of the grid, "rivals" that are compared at equal storage, or "probes", linear ones, which have
-            a weight decay as "lr" and no head.
+        kind: "methods" of the grid, "rivals" that are compared at equal storage, "probes", linear ones, which have a
+            weight decay as "lr" and no head, or "controls", which have a head's rate as that.
 
     Raises:
         ValueError: the file is no record of trials.
