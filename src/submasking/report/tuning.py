@@ -97,6 +97,7 @@ def _panel(axes: Axes, part: pd.DataFrame) -> dict[str, Any]:
         )  # fmt: skip
         won = rows.nlargest(1, "score")
         axes.plot(won.lr, won.score, marker="o", markersize=10, fillstyle="none", color=COLOURS[base])
+    axes.margins(y=0.12)  # room for a ring around the best of all
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     return handles
