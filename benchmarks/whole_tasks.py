@@ -3,7 +3,7 @@
 There is one for each model and data set, of the method FS and the first seed. Each is laid on its backbone and rounded
 (`submasking.round_off` as it comes); where a test image is given another class then, it is rounded again with as many
 bits as keep them all. What is saved must be what the model holds. `whole_photographs` does so with mask files and
-folders of photographs that it is given.
+folders of photographs that it is given, and begins with fewer bits.
 """
 
 import copy
@@ -36,6 +36,7 @@ from submasking.worlds.folder import load as folder_of
 
 Found = dict[str, Any]
 FILE = "FS-labels100-seed0.safetensors"
+FEWER = 8  # bits to begin with on photographs, as for `submasking mask --bits`
 
 
 def measure(profile: str = PROFILE) -> list[Found]:
@@ -62,7 +63,8 @@ def photographs(pairs: Sequence[str]) -> list[Found]:
                 task = maskfile.load(file)
                 backbone = backbone_of(task, Path(weights) if weights else None)
                 test = folder_of(Path(images), "test", backbone.size, say=lambda _: None)
-                found[Path(images).resolve().name] = [weigh(task, backbone, test, Path(place) / "task")]
+                once = weigh(task, backbone, test, Path(place) / "task", bits=FEWER)
+                found[Path(images).resolve().name] = [once]
             except (OSError, ValueError) as error:
                 raise NoTaskError(f"--tasks must be FILE=FOLDER[=WEIGHTS]; {pair!r} gave: {error}") from error
     return [_row(*each) for each in (*found.items(), ("all", [one for files in found.values() for one in files]))]
@@ -106,7 +108,7 @@ def _one(profile: str, model: str, path: Path, again: Path) -> Found:
 
 
 @torch.no_grad()
-def weigh(task: TaskFile, backbone: Backbone, test: ImageSet, again: Path) -> Found:
+def weigh(task: TaskFile, backbone: Backbone, test: ImageSet, again: Path, *, bits: int = 10) -> Found:
     """What a task takes as it is, coded and rounded, and which test images are given another class then.
 
     Args:
@@ -114,6 +116,7 @@ def weigh(task: TaskFile, backbone: Backbone, test: ImageSet, again: Path) -> Fo
         backbone: its own, which is changed.
         test: the images.
         again: where it is saved anew.
+        bits: with how many it is rounded first, see `submasking.round_off`.
 
     Raises:
         ValueError: it has no head.
@@ -126,12 +129,12 @@ def weigh(task: TaskFile, backbone: Backbone, test: ImageSet, again: Path) -> Fo
         return head(features(backbone.trunk, test, backbone.normalise))
 
     exact, before = _numbers(masking, head), logits()
-    bits, after = round_off(masking, head).bits, logits()
+    used, after = round_off(masking, head, bits=bits).bits, logits()
     changed = int((before.argmax(1) != after.argmax(1)).sum())
     if changed:
         task.apply(backbone.trunk)
         head.load_state_dict(task.head_state)
-        bits, after = round_off(masking, head, keep=lambda: logits().argmax(1)).bits, logits()
+        used, after = round_off(masking, head, bits=bits, keep=lambda: logits().argmax(1)).bits, logits()
     saved = _saved(again, task, masking, head)
     sizes = saved.sizes()
     rest = saved.size - sizes["buffers_bytes"] - sizes["head_bytes"]
@@ -144,7 +147,7 @@ def weigh(task: TaskFile, backbone: Backbone, test: ImageSet, again: Path) -> Fo
         "plain": rest + sizes["buffers_raw_bytes"] + sizes["head_raw_bytes"],
         "exact": rest + exact,
         "rounded": saved.size,
-        "bits": bits,
+        "bits": used,
     }
 
 
