@@ -514,3 +514,25 @@ def test_a_task_is_laid_on_by_the_handle_as_well(tmp_path):
     handle = mask(Net(), "weights")
     assert file.apply(handle) is handle
     assert torch.equal(handle.model.eval()(IMAGES), masking.model.eval()(IMAGES))
+
+
+def test_norms_that_were_emptied_are_no_task(tmp_path):
+    model = Net().train()
+    model(IMAGES)
+    masking = mask(model, "weights", norms="freeze")
+    torch.optim.swa_utils.update_bn([IMAGES], model)
+    with pytest.raises(ValueError, match="1 norms, first 'norm.running_var', have statistics of 0 and 1"):
+        maskfile.save(tmp_path / "task", masking)
+    recalibrate(model, [IMAGES])
+    maskfile.save(tmp_path / "task", masking)
+    fresh = Net()  # whose statistics are of 0 and 1 from the start
+    maskfile.save(tmp_path / "task", mask(fresh, "weights", norms="freeze"))
+
+
+def test_scores_that_were_loaded_have_another_start_than_the_model_was_masked_with(tmp_path):
+    first = Net()
+    mask(first, "weights", init="squared")
+    second = Net()
+    masking = mask(second, "weights")
+    second.load_state_dict(first.state_dict())
+    assert maskfile.save(tmp_path / "task", masking).init == ""

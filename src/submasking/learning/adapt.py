@@ -194,6 +194,7 @@ def adapt(
     trunk.train()
     if split is not None:
         split.hold()
+    begun = "" if masking is None else masking.init  # which a checkpoint does not say
     history = fit(
         made.step_loss,
         made.loader,
@@ -230,6 +231,8 @@ def adapt(
         label=label,
         progress=progress,
     )
+    if masking is not None:
+        masking.init = begun
     return Adapted(trunk, None if method in SELF_SUPERVISED else made.on_top, masking, history)
 
 

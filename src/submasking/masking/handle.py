@@ -343,6 +343,8 @@ class Masking(MaskState):
         self._refuse_others(state, prefix)
         self._refuse_baked(state, prefix)
         self._remember_loaded(state, prefix)
+        if any(prefix + target.name + SCORES in state for target in self.targets):
+            self.init = ""  # whoever resumes a training of their own knows it, and says so
         for target in self.targets:
             theirs = [prefix + name for name in target.names if prefix + name in state]
             frozen_name, scores_name = prefix + target.name + FROZEN, prefix + target.name + SCORES

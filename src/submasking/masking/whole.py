@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -103,6 +103,19 @@ def _faults(masking: Masking) -> Iterator[str]:
             " lower learning rate, and look at the images it has seen"
         )
     stored = masking.model.state_dict()
+    reset = [
+        name
+        for name, before in masking.before().items()
+        if name.endswith("running_var")
+        and name in tensors
+        and _emptied(name, tensors)
+        and not bool((before == 1).all())
+    ]
+    if reset:
+        yield (
+            f"{len(reset)} norms, first {reset[0]!r}, have statistics of 0 and 1, as after a reset that nothing followed:"
+            " update_bn passes by norms that are held; call submasking.recalibrate instead, or load what they were"
+        )
     unkept = [
         name
         for name, before in masking.before().items()
@@ -119,6 +132,11 @@ def _faults(masking: Masking) -> Iterator[str]:
             f"{len(moved)} frozen parameters, first {moved[0]!r}, were changed or taken away since the model was"
             " masked; undo that, or select them as 'train' before, and they are stored with the task"
         )
+
+
+def _emptied(name: str, tensors: Mapping[str, Tensor]) -> bool:
+    mean = tensors.get(name.replace("running_var", "running_mean"))
+    return bool((tensors[name] == 1).all()) and mean is not None and not bool(mean.any())
 
 
 def _moved(now: Tensor, before: Tensor) -> bool:
