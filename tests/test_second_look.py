@@ -521,7 +521,7 @@ def test_norms_that_were_emptied_are_no_task(tmp_path):
     model(IMAGES)
     masking = mask(model, "weights", norms="freeze")
     torch.optim.swa_utils.update_bn([IMAGES], model)
-    with pytest.raises(ValueError, match="1 norms, first 'norm.running_var', have statistics of 0 and 1"):
+    with pytest.raises(ValueError, match=r"1 norms, first 'norm\.running_var', have statistics of 0 and 1"):
         maskfile.save(tmp_path / "task", masking)
     recalibrate(model, [IMAGES])
     maskfile.save(tmp_path / "task", masking)

@@ -106,10 +106,7 @@ def _faults(masking: Masking) -> Iterator[str]:
     reset = [
         name
         for name, before in masking.before().items()
-        if name.endswith("running_var")
-        and name in tensors
-        and _emptied(name, tensors)
-        and not bool((before == 1).all())
+        if name.endswith("running_var") and _emptied(name, tensors) and not bool((before == 1).all())
     ]
     if reset:
         yield (
@@ -135,8 +132,8 @@ def _faults(masking: Masking) -> Iterator[str]:
 
 
 def _emptied(name: str, tensors: Mapping[str, Tensor]) -> bool:
-    mean = tensors.get(name.replace("running_var", "running_mean"))
-    return bool((tensors[name] == 1).all()) and mean is not None and not bool(mean.any())
+    variance, mean = tensors.get(name), tensors.get(name.replace("running_var", "running_mean"))
+    return variance is not None and mean is not None and bool((variance == 1).all()) and not bool(mean.any())
 
 
 def _moved(now: Tensor, before: Tensor) -> bool:
