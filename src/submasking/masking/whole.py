@@ -110,8 +110,9 @@ def _faults(masking: Masking) -> Iterator[str]:
     ]
     if reset:
         yield (
-            f"{len(reset)} norms, first {reset[0]!r}, have statistics of 0 and 1, as after a reset that nothing followed:"
-            " update_bn passes by norms that are held; call submasking.recalibrate instead, or load what they were"
+            f"{len(reset)} norms, first {reset[0]!r}, have statistics of 0 and 1, as after a reset that nothing"
+            " followed: update_bn passes by norms that are held; call submasking.recalibrate instead, or load what they"
+            " were"
         )
     unkept = [
         name
