@@ -73,7 +73,7 @@ def test_there_is_a_panel_for_each_model_and_share_of_the_labels(record, searche
 
 def test_controls_have_a_table_of_their_own(record):
     path = record(searched([*SOME, *learning_rates.CONTROLS]))
-    rows = page.controls(path)
+    rows = page.alone(path, "controls")
     assert len(rows) == 1 + len(learning_rates.CONTROLS)
     assert ("rn18-timm", "100 %", "0.0288", "0.203", "0.110", "3", "0.0032", "0.0288") in rows
     assert len(page.table(path)) == 1 + len(SOME)

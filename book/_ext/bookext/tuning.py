@@ -20,8 +20,10 @@ from submasking.report import tuning
 
 RECORD = places.committed_folder("tiny") / "learning_rates.json"
 HEADS = ("model", "labels", "method", "rate", "head's rate", "accuracy", "second best", "pairs tried")
-CONTROL_HEADS = ("model", "labels", "head's rate", "accuracy", "second best", "tried", "from", "to")
-PROBE_HEADS = ("model", "labels", "decay", "accuracy", "with the paper's", "tried", "from", "to")
+ALONE = {
+    "probes": ("model", "labels", "decay", "accuracy", "with the paper's", "tried", "from", "to"),
+    "controls": ("model", "labels", "head's rate", "accuracy", "second best", "tried", "from", "to"),
+}
 
 
 def table(path: Path, kind: str = "methods") -> list[tuple[str, ...]]:
@@ -37,27 +39,17 @@ def table(path: Path, kind: str = "methods") -> list[tuple[str, ...]]:
     return rows
 
 
-def probes(path: Path) -> list[tuple[str, ...]]:
-    """The weight decay that won for the probe of each model, beside the paper's."""
-    frame = tuning.trials(path, "probes")
-    rows: list[tuple[str, ...]] = [PROBE_HEADS]
+def alone(path: Path, kind: str) -> list[tuple[str, ...]]:
+    """What won for those with one number each: the weight decay of each model's "probes", beside the paper's, or the
+    head's rate of the "controls", runs without masks that train nothing else, beside the second best.
+    """
+    frame = tuning.trials(path, kind)
+    rows: list[tuple[str, ...]] = [ALONE[kind]]
     for row in _winners(frame):
         same = _same(frame, row).set_index("lr").score
-        scores = (f"{row.score:.3f}", f"{same[DECAY]:.3f}")
+        beside = same[DECAY] if kind == "probes" else same.nlargest(2).iloc[-1]
         tried = (str(len(same)), f"{min(same.index):g}", f"{max(same.index):g}")
-        rows.append((row.model, _share(row.labels), f"{row.lr:g}", *scores, *tried))
-    return rows
-
-
-def controls(path: Path) -> list[tuple[str, ...]]:
-    """The rate of the head that won for the run without masks of each model, which trains nothing else."""
-    frame = tuning.trials(path, "controls")
-    rows: list[tuple[str, ...]] = [CONTROL_HEADS]
-    for row in _winners(frame):
-        same = _same(frame, row).set_index("lr").score
-        scores = (f"{row.score:.3f}", f"{same.nlargest(2).iloc[-1]:.3f}")
-        tried = (str(len(same)), f"{min(same.index):g}", f"{max(same.index):g}")
-        rows.append((row.model, _share(row.labels), f"{row.lr:g}", *scores, *tried))
+        rows.append((row.model, _share(row.labels), f"{row.lr:g}", f"{row.score:.3f}", f"{beside:.3f}", *tried))
     return rows
 
 
@@ -148,9 +140,8 @@ class TuningTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(RECORD))
-        alone = {"probes": probes, "controls": controls}  # with one rate each
-        kind = "".join(self.arguments)
-        rows = alone[kind](RECORD) if kind in alone else table(RECORD, *self.arguments)
+        kind = self.arguments[0] if self.arguments else "methods"
+        rows = alone(RECORD, kind) if kind in ALONE else table(RECORD, kind)
         before = nodes.raw("", "\\begingroup\\footnotesize", format="latex")
         return [
             before,

@@ -47,7 +47,7 @@ class MaskState:
         self.init = ""  # name of the start that the scores were learned from, "" where it is not known
         self.watch = Watch(trained)
         self._kept: dict[str, tuple[Tensor, Tensor]] | None = None
-        self._places = {target.name: _state(self.parameter(target.name)) for target in targets}
+        self._places = {target.name: writes(self.parameter(target.name)) for target in targets}
 
     @property
     def baked(self) -> bool:
@@ -142,7 +142,7 @@ class MaskState:
             name: of a masked parameter.
             parameter: it, as it is now.
         """
-        self._places[name] = _state(parameter)
+        self._places[name] = writes(parameter)
 
     @torch.no_grad()
     def require_ours(self, name: str, parameter: Tensor) -> None:
@@ -156,7 +156,7 @@ class MaskState:
             name: of a masked parameter.
             parameter: it, before a step.
         """
-        state = _state(parameter)
+        state = writes(parameter)
         if self._places.get(name) == state:
             return
         frozen, scores = self.tensors(name)
@@ -203,7 +203,8 @@ def _largest(tensor: Tensor) -> float:
     return float(tensor.abs().nan_to_num(0.0, 0.0).max()) if tensor.numel() else 0.0
 
 
-def _state(parameter: Tensor) -> tuple[int, int]:
+def writes(parameter: Tensor) -> tuple[int, int]:
+    """Return where a tensor is and how often it was written, which differs once others have been there."""
     return parameter.data_ptr(), parameter._version
 
 

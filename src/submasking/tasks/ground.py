@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from submasking.masking.checks import IN_USE, check_apart, check_filled, require_module, strangers
 from submasking.masking.masks import is_masked
+from submasking.masking.state import writes
 from submasking.masking.structure import aliases
 
 LARGE, SAMPLE = 65_536, 4_096  # numbers of a tensor that is not compared whole, and about how many of it are
@@ -161,7 +162,7 @@ class Ground:
 
     def wrote(self) -> None:
         """Remember the state of the model's parameters: what differs at the next look no bank has written."""
-        _WRITTEN[self.model] = {name: _state(parameter) for name, parameter in self.model.named_parameters()}
+        _WRITTEN[self.model] = {name: writes(parameter) for name, parameter in self.model.named_parameters()}
 
     def put(self, name: str, value: Tensor, there: Tensor) -> None:
         """Set one tensor; a parameter of another shape, such as a classifier's, takes the place of the model's."""
@@ -189,7 +190,7 @@ class Ground:
         for name, there in now.items():
             if name not in self.pristine:
                 continue
-            touched = _WRITTEN.get(self.model, {}).get(name) != _state(there)
+            touched = _WRITTEN.get(self.model, {}).get(name) != writes(there)
             if name in self._swapped:
                 if touched and not torch.equal(there, expected(name)):
                     raise self._changed(name)
@@ -225,7 +226,3 @@ def _same(first: Tensor, second: Tensor) -> bool:
 
 def _layout(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.dtype, tensor.device, tensor.stride()
-
-
-def _state(tensor: Tensor) -> tuple[int, int]:
-    return tensor.data_ptr(), tensor._version
