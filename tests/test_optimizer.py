@@ -228,10 +228,13 @@ def test_gradients_that_are_not_finite_are_refused_before_anything_changes():
     assert all((scores == 1).all() for scores in masking.scores().values())
 
 
-@given(st.integers(0, 20), st.sampled_from([math.nan, math.inf, -math.inf]), st.booleans())
-def test_a_gradient_that_is_not_finite_in_any_tensor_changes_nothing(which, value, attached):
+@given(
+    st.integers(0, 20), st.sampled_from([math.nan, math.inf, -math.inf]), st.booleans(),
+    st.sampled_from(["none", "variance"]),
+)  # fmt: skip
+def test_a_gradient_that_is_not_finite_in_any_tensor_changes_nothing(which, value, attached, rescale):
     model = network()
-    masking = mask(model, "weights")
+    masking = mask(model, "weights", rescale=rescale)
     optimizer = masking.attach(torch.optim.SGD(masking.scores().values(), lr=9.0)) if attached else masking.optimizer()
     (model(torch.ones(2, 3, 5, 5, dtype=torch.float64)) ** 2).sum().backward()
     name = list(masking.scores())[which % len(masking.targets)]
@@ -240,6 +243,56 @@ def test_a_gradient_that_is_not_finite_in_any_tensor_changes_nothing(which, valu
         optimizer.step()
     assert all((scores == 1).all() for scores in masking.scores().values())
     assert not masking.inexact()
+
+
+BETWEEN = {
+    "nothing": lambda masking, model: None,
+    "scores by hand": lambda masking, model: (next(iter(masking.scores().values()))[0].sub_(9.0), masking.apply()),
+    "other scores": lambda masking, model: masking.load_masks({n: m.flip(0) for n, m in masking.masks().items()}),
+    "load": lambda masking, model: model.load_state_dict(copy.deepcopy(model.state_dict())),
+    "cast": lambda masking, model: model.double().float(),
+}
+
+
+@given(st.lists(st.sampled_from(list(BETWEEN)), max_size=4), st.sampled_from([Threshold(0.1), TopK(0.6)]))
+def test_what_weights_were_divided_by_is_known_from_the_last_step_or_looked_up(between, criterion):
+    """The optimizer that remembers it gives the bits of one that looks it up at each step."""
+    found = []
+    for forgets in (False, True):
+        model = network(torch.float32)
+        masking = mask(model, "weights", criterion, rescale="variance")
+        optimizer = masking.optimizer(lr=0.5)
+        for name in ["nothing", *between, "nothing"]:
+            with torch.no_grad():
+                BETWEEN[name](masking, model)
+            if forgets:
+                optimizer._alphas.clear()
+            learn(model, optimizer, 2, torch.float32)
+        found.append([*masking.scores().values(), *model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    assert len(optimizer._alphas) == 2
+
+
+def test_a_compiler_that_breaks_within_a_step_leaves_the_step_as_it_is(monkeypatch):
+    """What was summed up for a compiled step is not taken for what a plain one needs."""
+    calls = []
+
+    def broken(*arguments):
+        if calls:
+            raise RuntimeError("no compiler any more")
+        calls.append(update(*arguments))
+
+    found = []
+    for compiled in (False, True):
+        model = network(torch.float32)
+        masking = mask(model, "weights", rescale="variance")
+        monkeypatch.setattr("submasking.masking.optimizer._compiled", lambda: broken)
+        optimizer = masking.optimizer(lr=1.0, compiled=compiled)
+        with warnings.catch_warnings(action="ignore"):
+            learn(model, optimizer, 1, torch.float32)
+        assert (len(calls), optimizer.compiled) == (compiled, False)
+        found.append(torch.cat([scores.flatten() for scores in masking.scores().values()]))
+    torch.testing.assert_close(*found)
 
 
 def test_scores_that_are_none_are_no_task(tmp_path):

@@ -104,7 +104,9 @@ class TopK:
 
     def _counts(self, scores: Tensor) -> tuple[int, int]:
         """Return how many scores there are, and how many of them are outside a partial mask."""
-        return scores.numel(), counted(plain(scores) == math.inf)
+        array = plain(scores)
+        few = isinstance(array, np.ndarray) and array.size and array.max() < math.inf  # faster than a comparison
+        return scores.numel(), 0 if few else counted(array == math.inf)
 
     def _cut(self, scores: Tensor) -> tuple[Tensor | None, int]:
         """Return the smallest score that is still on, None for all; and how many scores that equal it are off."""
@@ -230,8 +232,12 @@ def write_effective(
     scores: Float[Tensor, "*shape"],
     criterion: Criterion,
     rescale: str,
-) -> None:
-    """Write the effective weight of these scores into the parameter, as `effective` has it."""
+) -> Float[Tensor, ""] | None:
+    """Write the effective weight of these scores into the parameter, as `effective` has it.
+
+    Returns:
+        What the parameter was divided by; None where it was not, or where that is not known without looking.
+    """
     found = None
     if isinstance(criterion, (Threshold, TopK)) and frozen.dtype == scores.dtype == parameter.dtype:
         found = criterion.above(scores)
@@ -241,13 +247,15 @@ def write_effective(
         torch.ops.aten.threshold_backward.grad_input(frozen, scores, cut, grad_input=parameter)
         if others:
             plain(parameter)[others] = 0.0
-        if rescale != "none":
-            parameter.div_(spread(scores, criterion))
-    else:
-        in_place = frozen.dtype == parameter.dtype and isinstance(plain(parameter), np.ndarray)
-        kept = _effective(frozen, criterion(scores), rescale, parameter if in_place else None)
-        if kept is not parameter:
-            parameter.copy_(kept)
+        if rescale == "none":
+            return None
+        parameter.div_(by := spread(scores, criterion))
+        return by
+    in_place = frozen.dtype == parameter.dtype and isinstance(plain(parameter), np.ndarray)
+    kept = _effective(frozen, criterion(scores), rescale, parameter if in_place else None)
+    if kept is not parameter:
+        parameter.copy_(kept)
+    return None
 
 
 def mask_gradient(

@@ -63,9 +63,10 @@ class MaskSGDInBackward(MaskSGD):
                 f"a gradient must be there for its hook; another optimizer in backward took that of {name!r}; use one"
                 " of them"
             )
-        check_finite([(name, parameter)])
+        inner = self._inner(name, parameter)
+        check_finite([(name, parameter)], [inner])
         self.masking.require_ours(name, parameter)
-        self._take(name, parameter)
+        self._take(name, parameter, inner)
         parameter.grad = None
         self._done.add(name)
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import zip_longest
 from typing import Any, cast
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from submasking.masking import strays
 from submasking.masking.criteria import Criterion, Threshold, mask_gradient, spread, write_effective
-from submasking.masking.state import MaskState
+from submasking.masking.state import MaskState, writes
 
 _VELOCITY = "momentum_buffer"
 _LARGEST = torch.finfo(torch.float32).max
@@ -56,10 +57,11 @@ class MaskSGD(torch.optim.Optimizer):
         self.masking = masking
         parameters = [masking.parameter(target.name) for target in masking.targets]
         self.compiled = compiled and isinstance(masking.criterion, Threshold)
+        self._alphas: dict[str, tuple[tuple[int, int], Tensor | None]] = {}  # by name: when it was written, with what
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "masking": self.masking, "compiled": self.compiled}
+        return {**super().__getstate__(), "masking": self.masking, "compiled": self.compiled, "_alphas": {}}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Take the group of masked parameters, and no other.
@@ -99,11 +101,12 @@ class MaskSGD(torch.optim.Optimizer):
         self.masking.watch.look(self.masking.model)
         live = self._live(self.param_groups[0]["params"])
         self.masking.watch.require_gradients(self._received(live))
-        check_finite(live)
+        inners = [self._inner(name, parameter) for name, parameter in live]
+        check_finite(live, inners)
         for name, parameter in live:
             self.masking.require_ours(name, parameter)
-        for name, parameter in live:
-            self._take(name, parameter)
+        for (name, parameter), inner in zip(live, inners, strict=True):
+            self._take(name, parameter, inner)
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -126,15 +129,34 @@ class MaskSGD(torch.optim.Optimizer):
                 scores = self.masking.tensors(self.masking.targets[index].name)[1]
                 self.state[parameter][_VELOCITY] = state_dict["state"][index][_VELOCITY].to(scores, copy=True)
 
-    def _take(self, name: str, parameter: Tensor) -> None:
-        """Do the step of one tensor."""
+    def _inner(self, name: str, parameter: Tensor) -> Tensor | None:
+        """Return the inner product of gradient and parameter, where a step of this tensor is done with it, else None.
+
+        The parameter is theta * M / alpha, so that this gives the sum over the mask without one. It is read on the CPU
+        alone, where that waits for nothing, and in one dtype.
+        """
+        gradient = cast(Tensor, dense_gradient(parameter))
+        tensors = (gradient, parameter, self.masking.tensors(name)[1])
+        one = parameter.device.type == "cpu" and len({tensor.dtype for tensor in tensors}) == 1
+        if self.masking.rescale == "none" or self.compiled or not one:
+            return None
+        return torch.dot(*(tensor.flatten() for tensor in _flattened(tensors[:2])))
+
+    def _take(self, name: str, parameter: Tensor, inner: Tensor | None) -> None:
+        """Do the step of one tensor, with what `_inner` has given of it."""
         (group,) = self.param_groups
         frozen, scores = self.masking.tensors(name)
         state = self.state[parameter]
         if _VELOCITY not in state:
             state[_VELOCITY] = torch.zeros_like(scores)
         tensors = (parameter, cast(Tensor, dense_gradient(parameter)), frozen, scores, state[_VELOCITY])
-        self._update(*tensors, group["lr"], group["momentum"], self.masking.criterion, self.masking.rescale)
+        settings = (group["lr"], group["momentum"], self.masking.criterion, self.masking.rescale)
+        if inner is None:
+            self._update(*tensors, *settings)
+        else:
+            when, alpha = self._alphas.get(name, (None, None))
+            alpha = update(*tensors, *settings, inner, alpha if when == writes(parameter) else None)
+            self._alphas[name] = (writes(parameter), alpha)
         self.masking.wrote(name, parameter)
 
     def _received(self, live: list[tuple[str, Tensor]]) -> int:
@@ -154,7 +176,8 @@ class MaskSGD(torch.optim.Optimizer):
 
     def _update(self, *arguments: Any) -> None:
         if not self.compiled:
-            return update(*arguments)
+            update(*arguments)
+            return
         *tensors, lr, momentum, criterion, rescale = arguments
         try:
             _compiled()(*_flattened(tensors), torch.as_tensor(lr), momentum, criterion, rescale)
@@ -162,7 +185,8 @@ class MaskSGD(torch.optim.Optimizer):
             self.compiled = False
             reason = str(error).partition("\n")[0]
             warnings.warn(f"masks are updated without a compiler, which gave: {reason}", stacklevel=5)
-            return update(*arguments)
+            update(*arguments)
+            return
         torch.autograd.graph.increment_version(tensors[0])  # written through a view that autograd does not know
 
 
@@ -176,30 +200,28 @@ def update(
     momentum: float,
     criterion: Criterion,
     rescale: str,
-) -> None:
-    """Do one step for one tensor: writes velocity, scores and parameter in place."""
+    inner: Float[Tensor, ""] | None = None,
+    alpha: Float[Tensor, ""] | None = None,
+) -> Float[Tensor, ""] | None:
+    """Do one step for one tensor: writes velocity, scores and parameter in place.
+
+    Where weights are rescaled and the ``inner`` product of gradient and parameter is known, it saves a pass; so does
+    ``alpha``, what the parameter was divided by, which is returned for the next step, or None where it is not known.
+    """
     velocity.mul_(momentum)
     if rescale == "none":
         velocity.addcmul_(gradient, frozen)
-    elif _in_one_type(parameter, gradient, scores) and not torch.compiler.is_compiling():
-        before = spread(scores, criterion)
-        # the parameter is theta * M / alpha: with the gradient it gives the sum over the mask without one
-        through = torch.dot(*(t.flatten() for t in _flattened([gradient, parameter]))) / (
-            2 * parameter.numel() * before**2
-        )
-        velocity.addcmul_(gradient, frozen, value=1 / float(before)).sub_(through)
+    elif inner is not None:
+        alpha = spread(scores, criterion) if alpha is None else alpha
+        through = inner / (2 * parameter.numel() * alpha**2)
+        velocity.addcmul_(gradient, frozen, value=1 / float(alpha)).sub_(through)
     else:
         velocity.add_(mask_gradient(gradient, frozen, criterion(scores), rescale))
     if isinstance(lr, Tensor):  # a number would be compiled in, anew for every step of a schedule
         scores.sub_(velocity * lr)
     else:
         scores.add_(velocity, alpha=-lr)
-    write_effective(parameter, frozen, scores, criterion, rescale)
-
-
-def _in_one_type(*tensors: Tensor) -> bool:
-    """Whether these lie on the CPU, where reading a number back waits for nothing, and have one dtype."""
-    return tensors[0].device.type == "cpu" and len({tensor.dtype for tensor in tensors}) == 1
+    return write_effective(parameter, frozen, scores, criterion, rescale)
 
 
 def dense_gradient(parameter: Tensor) -> Tensor | None:
@@ -208,18 +230,27 @@ def dense_gradient(parameter: Tensor) -> Tensor | None:
     return gradient.to_dense() if gradient is not None and gradient.is_sparse else gradient
 
 
-def check_finite(named: Sequence[tuple[str, Tensor]]) -> None:
-    """Raise ``ValueError`` if the gradient of one of these parameters holds NaN or infinity."""
-    totals = [parameter.grad.sum(dtype=torch.float32) for _, parameter in named if parameter.grad is not None]
-    # one number to read, for which a GPU is waited for once
-    if totals and bool(torch.stack([total.to(totals[0].device) for total in totals]).isfinite().all()):
+def check_finite(named: Sequence[tuple[str, Tensor]], known: Sequence[Tensor | None] = ()) -> None:
+    """Raise ``ValueError`` if the gradient of one of these parameters holds NaN or infinity.
+
+    Args:
+        named: name and parameter; one without a gradient is passed over.
+        known: of each a number that is finite only if its gradient is; None, as at the end, where there is none.
+    """
+    sums = {
+        name: parameter.grad.sum(dtype=torch.float32) if number is None else number
+        for (name, parameter), number in zip_longest(named, known)
+        if parameter.grad is not None
+    }
+    finite = [number.isfinite() for number in sums.values()]
+    # one answer to read, for which a GPU is waited for once
+    if not finite or bool(torch.stack([one.to(finite[0].device) for one in finite]).all()):
         return
-    for name, parameter in named:
-        if parameter.grad is not None and not bool(parameter.grad.sum(dtype=torch.float32).isfinite()):
-            raise ValueError(
-                f"gradients must be finite; that of {name!r} holds NaN or infinity; look at the loss and at lr,"
-                " or let a GradScaler skip such steps"
-            )
+    name = next(name for name, one in zip(sums, finite, strict=True) if not one)
+    raise ValueError(
+        f"gradients must be finite; that of {name!r} holds NaN or infinity; look at the loss and at lr,"
+        " or let a GradScaler skip such steps"
+    )
 
 
 def _flattened(tensors: Iterable[Tensor]) -> list[Tensor]:
@@ -233,5 +264,5 @@ def _flattened(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 
 @cache
-def _compiled() -> Callable[..., None]:
+def _compiled() -> Callable[..., Any]:
     return torch.compile(update, dynamic=True)
