@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import stat
+from pathlib import Path
 
 import pytest
 import torch
@@ -105,3 +106,17 @@ def test_a_disk_that_fills_while_a_file_is_written_is_said_with_the_file(tmp_pat
     with pytest.raises(OSError, match=f"{error.strerror}: '{path}'"), atomic.replacing(path):
         raise error
     assert path.read_text() == "before"
+
+
+@pytest.mark.parametrize("given", ["~/task.mask", "~somebody/tasks/task.mask"])
+def test_a_home_folder_that_no_shell_has_written_out_is_no_new_folder(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OSError, match="home folder is written ~ for a shell alone; write it out"):
+        atomic.write(Path(given), "text")
+    with pytest.raises(ValueError, match=r"~ for a shell alone; write it out.*choose another place"):
+        atomic.require_writable(Path(given))
+    assert not list(tmp_path.iterdir())
+    for name in ("~", "~backup"):  # files may be called so, and folders that are there
+        atomic.write(Path(name), "text")
+    (tmp_path / "~kept").mkdir()
+    atomic.write(Path("~kept/task.mask"), "text")

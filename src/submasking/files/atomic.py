@@ -15,6 +15,7 @@ from pathlib import Path
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of an OSError after which no other file can be written either
 FOLDER = "must be a file to write, but is a folder"
 NO_FILE = "must be a file to write, but is a device or a pipe, which a file would replace"
+NO_HOME = "must be a path as it is; a home folder is written ~ for a shell alone; write it out, as Path.expanduser does"
 ABANDONED = 3600.0  # seconds after which nobody writes to a file any more: none takes minutes
 _PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
@@ -30,8 +31,10 @@ def replacing(path: Path) -> Iterator[Path]:
         path: the file to be.
 
     Raises:
-        OSError: the folder cannot be made or written to, or what is there is no file: a folder, or as /dev/null.
+        OSError: the folder cannot be made or written to, or what is there is no file: a folder, or as /dev/null; or
+            the path begins with ~, and no folder here is called so.
     """
+    _require_no_home(path)
     if path.is_symlink():
         path = Path(os.path.realpath(path))
     if path.is_dir():
@@ -69,6 +72,7 @@ def require_writable(path: Path) -> None:
         ValueError: the path is a folder, or nothing can be written there.
     """
     try:
+        _require_no_home(path)
         if path.is_dir():
             raise ValueError(f"{path} {FOLDER}; name a file in it")
         if _is_device(path):
@@ -78,6 +82,11 @@ def require_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise ValueError(f"{path} must be a file that can be written ({error}); choose another place") from error
+
+
+def _require_no_home(path: Path) -> None:
+    if path.parts[:1] and path.parts[0].startswith("~") and len(path.parts) > 1 and not Path(path.parts[0]).exists():
+        raise OSError(errno.EINVAL, NO_HOME, str(path))
 
 
 def _is_device(path: Path) -> bool:

@@ -108,3 +108,15 @@ def check_plain(model: nn.Module, name: str) -> None:
             " pruning computes a weight from; remove that first (remove_parametrizations, remove_weight_norm,"
             " prune.remove) or freeze the parameter"
         )
+
+
+def check_free(model: nn.Module, name: str, suffixes: tuple[str, ...]) -> None:
+    """Raise ``ValueError`` where the model has something of its own under a name that masking a parameter takes."""
+    path, _, attribute = name.rpartition(".")
+    taken = [attribute + suffix for suffix in suffixes if hasattr(model.get_submodule(path), attribute + suffix)]
+    if taken:
+        raise ValueError(
+            f"the names beside a masked parameter must be free; {name!r} is kept with {attribute}{suffixes[0]} and"
+            f" {attribute}{suffixes[1]}, and its module has {taken[0]!r} of its own; rename that, or freeze the"
+            " parameter"
+        )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from submasking.masking import past, strays
-from submasking.masking.checks import check_apart, check_filled, check_model, check_plain
+from submasking.masking.checks import check_apart, check_filled, check_free, check_model, check_plain
 from submasking.masking.criteria import Criterion, Threshold, check_rescale
 from submasking.masking.handle import HANDLE, Masking
 from submasking.masking.norms import keep_in_eval
@@ -96,6 +96,7 @@ def mask(
         )
     for target in targets:
         check_plain(model, target.name)
+        check_free(model, target.name, (FROZEN, SCORES))
     if isinstance(criterion, Threshold):
         require_above(criterion.mu, init)
     starts = {
@@ -159,8 +160,12 @@ def is_masked(module: nn.Module) -> bool:
 
 
 def _orphaned(model: nn.Module) -> bool:
-    """Whether there are scores, as in a part of a masked model or in a copy of one."""
-    return any(name + SCORES in module._buffers for module in model.modules() for name in module._parameters)
+    """Whether there are scores and frozen weights, as in a part of a masked model or in a copy of one."""
+    return any(
+        {name + SCORES, name + FROZEN} <= module._buffers.keys()
+        for module in model.modules()
+        for name in module._parameters
+    )
 
 
 def _start(weight: Tensor, name: str, init: str | float | Init, seed: int, part: Any) -> tuple[Tensor, Tensor]:

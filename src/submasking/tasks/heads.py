@@ -180,10 +180,11 @@ def tried(module: nn.Module, given: Tensor, tensors: Mapping[str, Tensor] | None
     second = aliases(module)  # which follow the first
     used = {name: value for name, value in (tensors or {}).items() if name not in second}
     # some networks move their statistics in eval mode, too: these are copies that do
+    masked = {name + suffix for name, _ in module.named_parameters() for suffix in (FROZEN, SCORES)}
     moved = {
         name: used.get(name, buffer).clone()
         for name, buffer in module.named_buffers()
-        if not name.endswith((FROZEN, SCORES, BEFORE))
+        if name not in masked and not name.endswith(BEFORE)
     }
     with evaluated(module):
         try:
