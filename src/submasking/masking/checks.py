@@ -47,13 +47,15 @@ def check_model(model: nn.Module) -> None:
                 f"a model must hold its own weights before masking; those of the task {module.__dict__[IN_USE]!r} of a"
                 " bank are in it; call bank.release() first, and of a copy make a new one after that"
             )
+    if torch.get_default_device().type == "meta":
+        raise ValueError("a model must be masked outside torch.device('meta'); got one inside; leave the block first")
     if is_inference_mode_enabled():
         raise ValueError("a model must be masked outside torch.inference_mode; got one inside; leave the block first")
     odd = strangers(model)
     if odd:
         raise ValueError(
-            f"all that a model holds must be tensors; {odd[0]!r} is none, as in quantised layers; mask the model before"
-            " it is quantised, or without such layers"
+            f"all that a model holds must be tensors; {odd[0]!r} of its state_dict is none, as of quantised layers or a"
+            " get_extra_state; mask the model before it is quantised, or without such layers"
         )
 
 
@@ -107,6 +109,15 @@ def check_plain(model: nn.Module, name: str) -> None:
             f"a masked parameter must be the weight itself; {name!r} is what a parametrization, a weight norm or a"
             " pruning computes a weight from; remove that first (remove_parametrizations, remove_weight_norm,"
             " prune.remove) or freeze the parameter"
+        )
+
+
+def check_numbers(name: str, parameter: nn.Parameter) -> None:
+    """Raise ``ValueError`` for a parameter with NaN or infinity, of which a mask of 0 makes no 0."""
+    if not bool(parameter.detach().isfinite().all()):
+        raise ValueError(
+            f"a masked parameter must hold finite numbers; {name!r} holds NaN or infinity; load its weights anew, or"
+            " freeze it"
         )
 
 

@@ -128,7 +128,9 @@ class Masking(MaskState):
                 " are usual"
             )
         masks = self.optimizer(lr, momentum, **options)
-        trained = [self.parameter(name) for name in self.trained] + list(() if also is None else also.parameters())
+        there = dict(self.model.named_parameters(remove_duplicate=False))  # a classifier may have been taken off
+        trained = [there[name] for name in self.trained if name in there]
+        trained += () if also is None else also.parameters()
         masked = {id(self.parameter(target.name)) for target in self.targets}
         if any(id(parameter) in masked for parameter in trained):
             raise ValueError(

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from submasking.masking import past, strays
-from submasking.masking.checks import check_apart, check_filled, check_free, check_model, check_plain
+from submasking.masking.checks import (
+    check_apart,
+    check_filled,
+    check_free,
+    check_model,
+    check_numbers,
+    check_plain,
+    require_module,
+)
 from submasking.masking.criteria import Criterion, Threshold, check_rescale
 from submasking.masking.handle import HANDLE, Masking
 from submasking.masking.norms import keep_in_eval
@@ -67,7 +75,7 @@ def mask(
     criterion = Threshold() if criterion is None else criterion
     check_rescale(rescale)
     check_model(model)
-    if not callable(criterion):
+    if not callable(criterion) or isinstance(criterion, type):
         raise ValueError(f"a criterion must be a callable scores -> mask; got {criterion!r}; try TopK(0.5)")
     if any(is_masked(module) for module in model.modules()):
         raise ValueError("a model can be masked once; this one, or a part of it, already is; bake or unbake it first")
@@ -96,6 +104,7 @@ def mask(
         )
     for target in targets:
         check_plain(model, target.name)
+        check_numbers(target.name, unique[target.name])
         check_free(model, target.name, (FROZEN, SCORES))
     if isinstance(criterion, Threshold):
         require_above(criterion.mu, init)
@@ -134,15 +143,18 @@ def mask(
     return masking
 
 
-def of(model: nn.Module) -> Masking:
+def of(model: nn.Module | Masking) -> Masking:
     """Return the handle of a masked model, of a copy of one, or of a module that contains one.
 
     Args:
-        model: a module; the first masked one found in it counts.
+        model: a module; the first masked one found in it counts. A handle is its own.
 
     Raises:
         ValueError: if it holds no masked model.
     """
+    if isinstance(model, Masking):
+        return model
+    require_module(model)
     for module in model.modules():
         if HANDLE in module.__dict__:
             return module.__dict__[HANDLE]

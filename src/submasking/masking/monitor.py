@@ -53,7 +53,8 @@ class Monitor:
         writer: a TensorBoard ``SummaryWriter``, or anything with its ``add_scalar`` and ``add_histogram``; optional.
 
     Raises:
-        ValueError: if ``every`` is out of range; at a step that is read, if any gradient is not finite.
+        ValueError: if ``every`` is out of range, or the optimizer is not one of these masks; at a step that is read, if
+            any gradient is not finite.
     """
 
     def __init__(
@@ -62,6 +63,13 @@ class Monitor:
         if every != int(every) or every < 1:
             raise ValueError(
                 f"every must be a whole number of steps, at least 1; got {every}; 50 keeps the cost below 1 % of a step"
+            )
+        learns = [*masking.scores().values(), *(masking.parameter(target.name) for target in masking.targets)]
+        stepped = {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}
+        if not any(id(tensor) in stepped for tensor in learns):
+            raise ValueError(
+                f"a monitor must read the steps of an optimizer of the masks; this {type(optimizer).__name__} holds"
+                " neither masked weights nor scores; pass the first of masking.optimizers(...), or an attached one"
             )
         self.masking, self.every, self.writer = masking, every, writer
         self.readings: list[Reading] = []
@@ -144,7 +152,8 @@ def find_lr(
 
     Args:
         masking: handle of a masked model with a `Threshold`.
-        backward: computes a loss on a fresh batch and calls its ``backward()``.
+        backward: computes a loss on a fresh batch and calls its ``backward()``, of the loss itself: one that a
+            ``GradScaler`` has scaled has gradients, and so a rate, that are off by its factor.
         flip_rate: wanted share of the maskable weights per step, positive; ``flip_rate * steps`` is below 1.
         steps: gradients to gather, at least 1.
         momentum: that of the optimizer to come, in [0, 1).

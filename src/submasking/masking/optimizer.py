@@ -1,7 +1,7 @@
 """The optimizer of the scores: SGD with momentum and the masking itself, after backward (draft, equation 3)."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import zip_longest
 from typing import Any, cast
@@ -16,6 +16,7 @@ from submasking.masking.state import MaskState, writes
 
 _VELOCITY = "momentum_buffer"
 _LARGEST = torch.finfo(torch.float32).max
+_NOT_DONE = ("weight_decay", "dampening", "nesterov", "maximize")  # which torch.optim.SGD does on demand
 _TOO_FAST = 5.0  # far above any rate of fine-tuning, below those that suit the constant start
 
 
@@ -94,9 +95,9 @@ class MaskSGD(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        lr = float(self.param_groups[0]["lr"])
-        if not 0.0 <= lr <= _LARGEST:  # of a schedule
-            raise ValueError(f"lr must be finite, not negative; got {lr}; look at the schedule that has set it")
+        _require_plain(self.param_groups[0])
+        if torch.is_inference_mode_enabled():
+            raise ValueError("a step must be taken outside torch.inference_mode; got one inside; leave the block first")
         strays.learns(self.masking)
         self.masking.watch.look(self.masking.model)
         live = self._live(self.param_groups[0]["params"])
@@ -113,8 +114,17 @@ class MaskSGD(torch.optim.Optimizer):
         """Load what `state_dict` gave; the momentum keeps its precision, also where the weights are in bfloat16.
 
         Raises:
-            ValueError: it is that of other masked parameters, or of another number of them; nothing is changed then.
+            ValueError: it is that of other masked parameters, or of another number of them, or of an optimizer that
+                does something else, such as weight decay; nothing is changed then.
         """
+        for group in state_dict["param_groups"]:
+            _require_plain(group)
+        kinds = {name for entry in state_dict["state"].values() for name in entry}
+        if kinds - {_VELOCITY}:
+            raise ValueError(
+                f"an optimizer's state must be that of SGD with momentum; got one with {', '.join(sorted(kinds))}; load"
+                " it into such an optimizer, attached to the masks"
+            )
         for index, target in enumerate(self.masking.targets):
             held = state_dict["state"].get(index, {}).get(_VELOCITY)
             shape = self.masking.parameter(target.name).shape
@@ -125,9 +135,11 @@ class MaskSGD(torch.optim.Optimizer):
                 )
         super().load_state_dict(state_dict)
         for index, parameter in enumerate(self.param_groups[0]["params"]):
-            if index in state_dict["state"]:
+            held = state_dict["state"].get(index, {}).get(_VELOCITY)
+            self.state.pop(parameter, None)
+            if held is not None:  # of SGD without momentum, there is none
                 scores = self.masking.tensors(self.masking.targets[index].name)[1]
-                self.state[parameter][_VELOCITY] = state_dict["state"][index][_VELOCITY].to(scores, copy=True)
+                self.state[parameter][_VELOCITY] = held.to(scores, copy=True)
 
     def _inner(self, name: str, parameter: Tensor) -> Tensor | None:
         """Return the inner product of gradient and parameter, where a step of this tensor is done with it, else None.
@@ -222,6 +234,20 @@ def update(
     else:
         scores.add_(velocity, alpha=-lr)
     return write_effective(parameter, frozen, scores, criterion, rescale)
+
+
+def _require_plain(group: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for settings of a group that are not done, as a schedule or a loaded state has left them."""
+    if not 0.0 <= (lr := float(group["lr"])) <= _LARGEST:
+        raise ValueError(f"lr must be finite, not negative; got {lr}; look at the schedule that has set it")
+    if not 0.0 <= (momentum := float(group.get("momentum", -1.0))) < 1.0:
+        raise ValueError(f"momentum must be in [0, 1); got {momentum}; look at the schedule that has set it")
+    more = [f"{name}={group[name]!r}" for name in _NOT_DONE if group.get(name)]
+    if more:
+        raise ValueError(
+            f"masks are updated by SGD with momentum and nothing else; got {', '.join(more)}; attach an optimizer that"
+            " does this, such as masking.attach(SGD(masking.scores().values(), lr=50, weight_decay=1e-4))"
+        )
 
 
 def dense_gradient(parameter: Tensor) -> Tensor | None:

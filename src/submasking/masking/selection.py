@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from submasking.masking.auto import auto
-from submasking.masking.criteria import TopK
+from submasking.masking.criteria import Threshold, TopK
 from submasking.masking.decision import ACTIONS, Decision, OfModel, Select, group_of
 from submasking.masking.scores import generator
 
@@ -65,6 +65,8 @@ def called(select: str | Select) -> Select:
     Raises:
         ValueError: for an unknown name.
     """
+    if isinstance(select, (Threshold, TopK)) or (isinstance(select, type) and not issubclass(select, OfModel)):
+        raise ValueError(f"select must say which parameters are masked; got {select!r}; pass it as criterion=")
     if callable(select):
         return select
     if select not in tuple(PRESETS):

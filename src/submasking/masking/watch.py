@@ -36,14 +36,25 @@ class Watch:
         self.names = names
         self.step = 0
         self.told = False
+        self._all = names
+        self._known: dict[str, int] = {}
         self._seen: dict[str, _Seen] = {}
 
     def look(self, model: nn.Module) -> None:
-        """Look once, at the start of a step of the masks; after `LAST` steps, or a warning, this does nothing.
+        """Look once, at the start of a step of the masks.
+
+        After `LAST` steps, or a warning, it only looks whether a trained parameter is another one than before, such as
+        that of a new classifier, which optimizers of the old one do not move; then all begins anew for this one.
 
         Args:
             model: the masked one, after backward.
         """
+        found = {name: id(parameter) for name in self._all if (parameter := _parameter(model, name)) is not None}
+        new = tuple(name for name in found if self._known.get(name, found[name]) != found[name])
+        self._known = found
+        if new:
+            self.names, self.step = tuple(dict.fromkeys((*self.names, *new))), 0
+            self._seen = {}
         if not self.names:
             return
         self.step += 1
@@ -96,6 +107,14 @@ class Watch:
         return bool((seen.values == _sample(parameter)).all()) and bool(
             (seen.gradient != _sample(parameter.grad)).any()
         )
+
+
+def _parameter(model: nn.Module, name: str) -> nn.Parameter | None:
+    path, _, attribute = name.rpartition(".")
+    try:
+        return model.get_submodule(path)._parameters.get(attribute)
+    except AttributeError:
+        return None
 
 
 def _sample(tensor: Tensor) -> Tensor:

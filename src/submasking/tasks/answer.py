@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from submasking.masking.criteria import effective
 from submasking.masking.handle import Masking
 from submasking.masking.structure import Hook, hooked, unhooked
-from submasking.tasks.heads import image_size, tried
+from submasking.tasks.heads import ASSUMED, image_size, tried
 from submasking.tasks.stored import KEPT, LARGEST
 
 # how far apart features may be, as a share of their length, of weights of 32 bits and more and of fewer: bfloat16 was
@@ -35,7 +35,7 @@ def answer(masking: Masking, preprocessing: Mapping[str, Any]) -> dict[str, Any]
 
     Args:
         masking: its handle; on the network nothing is changed.
-        preprocessing: says the "size" of an image; a network of timm knows its own.
+        preprocessing: says the "size" of an image; a network of timm knows its own; else one is assumed.
 
     Returns:
         The "size" of the picture in pixels and "numbers", sums of all features with signs; nothing of a network that
@@ -48,14 +48,14 @@ def answer(masking: Masking, preprocessing: Mapping[str, Any]) -> dict[str, Any]
         UserWarning: where there are such hooks, and it cannot be told what they do.
     """
     model = masking.model
-    size, added = image_size(model, preprocessing), hooked(model) - masking.hooked
-    size = None if size is None or size > LARGEST else size
+    size, added = image_size(model, preprocessing) or ASSUMED[0], hooked(model) - masking.hooked
+    large = size > LARGEST
     with unhooked(model, added):
-        found, again = (None if size is None else _seen(model, size) for _ in range(2))
+        found, again = (None if large else _seen(model, size) for _ in range(2))
     same = found is not None and again is not None and _close(found, again, model)
     if added:
-        _require_same(model, added, found if same else None, None if size is None else _seen(model, size))
-    if size is None or found is None or not same:
+        _require_same(model, added, found if same else None, None if large else _seen(model, size))
+    if found is None or not same:
         return {}
     return {"size": size, "numbers": [float(f"{number:.4g}") for number in found.tolist()]}
 

@@ -18,6 +18,8 @@ from submasking.masking.past import BEFORE
 from submasking.masking.state import FROZEN, SCORES
 from submasking.masking.structure import aliases
 
+ASSUMED = (64, 96)  # sides in pixels of images, to a network of which nobody says what it takes
+
 
 class CosineHead(nn.Module):
     """CLIP's classifier: exp(logit_scale) * cosine of image features and fixed text embeddings of the classes.
@@ -195,13 +197,17 @@ def tried(module: nn.Module, given: Tensor, tensors: Mapping[str, Tensor] | None
 
 
 def image_size(model: nn.Module, preprocessing: Mapping[str, Any]) -> int | None:
-    """Side in pixels of the pictures that a network takes, as it is told or a network of timm says; None: not known."""
-    size = preprocessing.get("size")
-    if not size:
-        config = getattr(model, "pretrained_cfg", None)
-        known = config.get("input_size") if isinstance(config, Mapping) else getattr(config, "input_size", None)
-        size = known[-1] if isinstance(known, list | tuple) and known else None
-    return size if type(size) is int and size > 0 else None
+    """Side in pixels of the square pictures that a network takes; None: not known.
+
+    Args:
+        model: a network of timm says it itself.
+        preprocessing: as "size" or "input_size": a number, or the last two of a list.
+    """
+    config = getattr(model, "pretrained_cfg", None)
+    config = config if isinstance(config, Mapping) else {"input_size": getattr(config, "input_size", None)}
+    told = preprocessing.get("size") or preprocessing.get("input_size") or config.get("input_size")
+    size = told if isinstance(told, list | tuple) and told else [told]
+    return size[-1] if type(size[-1]) is int and size[-1] > 0 and size[-1] == size[-2:][0] else None
 
 
 @torch.no_grad()
@@ -210,30 +216,34 @@ def measured_width(model: nn.Module, preprocessing: Mapping[str, Any]) -> int | 
 
     Args:
         model: the network, on which nothing is changed.
-        preprocessing: says the "size" of an image; a network of timm knows its own.
+        preprocessing: says the "size" of an image; a network of timm knows its own. Where nobody says it, images of two
+            sizes must have features of the same length.
     """
     size, like = image_size(model, preprocessing), next(model.parameters(), None)
-    if size is None or like is None:
+    if like is None:
         return None
-    features = tried(model, like.new_zeros(1, 3, size, size))
-    return None if features is None else int(features.shape[-1])
+    found = [tried(model, like.new_zeros(1, 3, side, side)) for side in (ASSUMED if size is None else (size,))]
+    widths = {None if features is None else int(features.shape[-1]) for features in found}
+    return widths.pop() if len(widths) == 1 else None
 
 
 def require_width(head: nn.Module | None, model: nn.Module, preprocessing: Mapping[str, Any]) -> None:
-    """Raise `ValueError` unless a head takes the features of a network, as far as they can be measured."""
-    width = None if head is None else measured_width(model, preprocessing)
-    if width is None:
+    """Raise `ValueError` unless a head stands on a network, not in it, and takes its features.
+
+    These are measured, as far as they can be.
+    """
+    if head is None:
         return
-    try:
+    held = {id(parameter) for parameter in head.parameters()}
+    own = next((name for name, parameter in model.named_parameters() if id(parameter) in held), "")
+    if own:
+        raise ValueError(
+            f"a head must stand on its backbone, not in it; this has the model's own {own!r}; leave head= out: it is"
+            " stored with the model; or pass a copy (copy.deepcopy) where the model's forward passes it by"
+        )
+    width = measured_width(model, preprocessing)
+    if width is not None:
         check_width(head, width)
-    except ValueError:
-        own = next((name for name, module in model.named_modules() if module is head), "")
-        if own:
-            raise ValueError(
-                f"a head must stand on its backbone, not in it; this is the model's own {own!r}; leave head= out: it is"
-                " stored with the model"
-            ) from None
-        raise
 
 
 def check_width(head: nn.Module | None, width: int) -> None:

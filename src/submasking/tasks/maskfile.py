@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
 from submasking.masking.checks import require_module
 from submasking.masking.handle import Masking
 from submasking.masking.masks import is_masked, of
+from submasking.masking.modes import evaluated
+from submasking.masking.state import ROUNDED
 from submasking.masking.whole import require_whole
 from submasking.tasks import container, packing, stored
 from submasking.tasks.answer import answer
@@ -145,14 +150,36 @@ def _described(head: nn.Module | None) -> tuple[str, dict[str, Tensor], float]:
     if head is None:
         return "", {}, 0.0
     if isinstance(head, CosineHead):
+        _require_plain(head, CosineHead, head.embeddings.shape[1])
         return "cosine", {}, head.scale
     if isinstance(head, nn.Linear) and set(head.state_dict()) <= {"weight", "bias"}:
+        _require_plain(head, nn.Linear, head.in_features)
         return "linear", dict(head.state_dict()), 0.0
     raise ValueError(
         f"a head must be a plain nn.Linear or a CosineHead, got {type(head).__name__}"
         f" with {', '.join(head.state_dict()) or 'nothing'}; remove a weight norm, or make it part of the model,"
         ' selected as "train", and it is stored with the task'
     )
+
+
+@torch.no_grad()
+def _require_plain(head: nn.Module, kind: type[nn.Module], width: int) -> None:
+    """Refuse a head that computes something else than what its kind does with its tensors, which is what is stored."""
+    tensor = next(chain(head.parameters(), head.buffers()))
+    noise = torch.randn(8, width, generator=torch.Generator().manual_seed(0)).to(tensor)
+    with evaluated(head):
+        try:
+            found = head(noise)
+        except Exception:  # whatever somebody else's forward says of features
+            found = None
+    wanted = kind.forward(head, noise)
+    near = ROUNDED * float(wanted.abs().max())
+    if not isinstance(found, Tensor) or found.shape != wanted.shape or not torch.allclose(found, wanted, atol=near):
+        raise ValueError(
+            f"a head must be a plain nn.Linear or a CosineHead; this {type(head).__name__} computes something else of"
+            " its tensors, by a forward of its own or by hooks, which no file holds; make it part of the model,"
+            ' selected as "train"'
+        )
 
 
 def _scored(score: Mapping[str, float] | None) -> dict[str, float]:
@@ -188,11 +215,19 @@ def _plain(what: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
         _text(f"a name in {what}", name)
         try:
             json.dumps(value, allow_nan=False, sort_keys=True)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(
-                f"{what} must be what JSON can hold; {name!r} is {value!r} ({error}); make it text, or a finite number"
+                f"{what} must be what JSON can hold; {name!r} is {_shown(value)} ({error}); make it text, or a finite"
+                " number"
             ) from None
     return dict(values or {})
+
+
+def _shown(value: Any) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # a whole number with more digits than Python writes
+        return f"a {type(value).__name__}"
 
 
 def _only(model: nn.Module | Masking, head: nn.Module | None) -> Masking:
@@ -204,12 +239,14 @@ def _only(model: nn.Module | Masking, head: nn.Module | None) -> Masking:
     inside = [module for module in model.modules() if is_masked(module)]
     if len(inside) > 1:
         raise ValueError(f"a mask file holds one masked model; this module has {len(inside)}; save each by its handle")
-    held = {id(parameter) for part in (masking.model, head) if part is not None for parameter in part.parameters()}
-    beside = [name for name, parameter in model.named_parameters() if id(parameter) not in held]
+    parts = [part for part in (masking.model, head) if part is not None]
+    held = {id(tensor) for part in parts for tensor in chain(part.parameters(), part.buffers())}
+    saved = model.state_dict(keep_vars=True)  # what a buffer holds that is not in it, the constructor gives
+    beside = [name for name, tensor in saved.items() if id(tensor) not in held]
     if beside:
         raise ValueError(
-            f"what is saved must be all that the task needs; {len(beside)} parameters, first {beside[0]!r}, are outside"
-            " the masked model; pass its handle, and a classifier as head="
+            f"what is saved must be all that the task needs; {len(beside)} parameters or buffers, first {beside[0]!r},"
+            " are outside the masked model; pass its handle, and a classifier as head="
         )
     return masking
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from jaxtyping import Float
@@ -68,7 +69,7 @@ def round_off(
         ValueError: bits is out of range, the model is not what its masks say (`submasking.masking.whole`), or no number
             of bits keeps what must be kept; nothing is changed then.
     """
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= MOST:
+    if isinstance(bits, bool) or not isinstance(bits, Integral) or not 1 <= (bits := int(bits)) <= MOST:
         raise ValueError(f"bits must be a whole number from 1 to {MOST}; got {bits!r}; 10 suits most tasks")
     require_handle(masking)
     require_whole(masking)

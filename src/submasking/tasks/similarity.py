@@ -74,8 +74,17 @@ def similarity(
         weights: the frozen weights; then a stratum is a sixteenth of a tensor by magnitude, else a tensor.
 
     Raises:
-        ValueError: the masks cover other tensors.
+        ValueError: the masks cover other tensors, or other shapes, or are none.
     """
+    for name in first.keys() & second.keys():
+        like = [first[name], second[name], *([] if weights is None or name not in weights else [weights[name]])]
+        if any(mask.dtype.is_floating_point or mask.dtype.is_complex for mask in like[:2]):
+            raise ValueError(f"masks must be bool; that of {name!r} is not; pass such as masking.masks()")
+        if len({tuple(tensor.shape) for tensor in like}) > 1 or (weights is not None and name not in weights):
+            raise ValueError(
+                f"masks must cover the same tensors; those of {name!r} have other shapes, or no weights; compare masks"
+                " of one selection of one network"
+            )
     return overlap(
         {name: ~_array(mask) for name, mask in first.items()},
         {name: ~_array(mask) for name, mask in second.items()},

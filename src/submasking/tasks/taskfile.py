@@ -53,6 +53,9 @@ class TaskFile(Stored):
     def apply(self, model: nn.Module | Masking, *, sibling: Mapping[str, Bool[Tensor, "..."]] | None = None) -> Masking:
         """Lay the task on its backbone, in place: masks, norm buffers and trained parameters; the head is `head`.
 
+        How scores and norm statistics go on is no part of a task: to train it further, mask the backbone as it was
+        masked (``norms="freeze"`` and the like), and lay the task on that.
+
         Args:
             model: the backbone, plain or masked by a task of the same selection, or the handle of that.
             sibling: see `masks`.
