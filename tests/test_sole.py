@@ -205,3 +205,35 @@ def test_a_file_that_goes_while_a_grid_starts_stops_nothing(tmp_path, monkeypatc
     sole.hold_grid(tmp_path)
     assert len(sole._held) == 1
     sole._held.pop().close()
+
+
+def test_a_file_is_made_by_one_process_at_a_time_and_a_killed_one_lets_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(sole.tempfile, "gettempdir", lambda: str(tmp_path / "locks"))
+    (tmp_path / "link").symlink_to(tmp_path)
+    code = "import sys, time; from submasking.experiments import sole; from pathlib import Path\n"
+    code += "sole.tempfile.gettempdir = lambda: sys.argv[2]\n"
+    code += "with sole.holding_file(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "task"), str(tmp_path / "locks")],
+        stdout=subprocess.PIPE, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    try:
+        assert other.stdout.readline() == "held\n"
+        for path in (tmp_path / "task", tmp_path / "link" / "task"):
+            with pytest.raises(ValueError, match=f"one process at a time; process {other.pid} is at work on .*task"):
+                sole.holding_file(path).__enter__()
+        with sole.holding_file(tmp_path / "another"):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+    with sole.holding_file(tmp_path / "task"):
+        pass
+
+
+def test_where_there_is_no_room_for_locks_work_goes_on(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sole.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
+    with sole.holding_file(tmp_path / "task"):
+        pass

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from submasking.commands import inspect
 from submasking.commands.options import add_bits, add_device, add_json, add_weights, pair, require_place
 from submasking.experiments.run import SPLITS
+from submasking.experiments.sole import holding_file
 from submasking.files import identity
 from submasking.learning.adapt import Adapted, adapt
 from submasking.learning.backbone import Backbone
@@ -93,6 +94,11 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Train, write the mask file, print a report."""
     _require_place(given)
+    with holding_file(given.out):
+        return _run(given)
+
+
+def _run(given: argparse.Namespace) -> int:
     if given.size is not None and given.size < 1:
         raise ValueError(f"--size must be at least 1, got {given.size}; leave it out for the network's own")
     _require_numbers(given)

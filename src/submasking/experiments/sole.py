@@ -1,4 +1,4 @@
-"""One grid of a profile at a time, and one job a GPU, held by locks that go with the process that has them.
+"""One grid of a profile at a time, one job a GPU, one training a file, by locks that go with the process that has them.
 
 Snakemake's own lock is a file that stays behind a kill and then stops the next grid; these do not. All jobs of a grid
 share theirs, on as many machines as there are.
@@ -7,12 +7,14 @@ share theirs, on as many machines as there are.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -78,12 +80,42 @@ def hold_gpu() -> None:
     gpus = [] if os.environ.get("SUBMASKING_DEVICE") else _gpus()
     for name in gpus if len(gpus) > 1 else ():
         # a folder of the machine, not of the results: several machines may share those
-        file = _opened(Path(tempfile.gettempdir()) / f"submasking-gpus-{os.getuid()}", name.replace("/", "-"))
+        file = _opened(_of_machine("gpus"), name.replace("/", "-"))
         if _alone(file):
             _held.append(file)
             os.environ["CUDA_VISIBLE_DEVICES"] = name
             return
         file.close()
+
+
+@contextmanager
+def holding_file(path: Path) -> Iterator[None]:
+    """Be the one process of this machine that makes a file, for the length of a `with` block.
+
+    Raises:
+        ValueError: another one is about to; the block is not entered then.
+    """
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    try:
+        file = _opened(_of_machine("files"), name)
+    except OSError:  # there is no room for locks, which is no reason not to work
+        yield
+        return
+    with file:
+        if not _alone(file):
+            file.seek(0)
+            raise ValueError(
+                f"a file must be made by one process at a time; process {file.read().strip() or 'unknown'} is at work"
+                f" on {path}; wait until it is done, or name another file"
+            )
+        with suppress(OSError):
+            file.truncate(0)
+            os.write(file.fileno(), f"{os.getpid()}\n".encode())
+        yield
+
+
+def _of_machine(what: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"submasking-{what}-{os.getuid()}"
 
 
 def _gpus() -> list[str]:
