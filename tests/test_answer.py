@@ -33,6 +33,14 @@ class Net(nn.Module):
         return self.fc(found.amax((2, 3)) if self.pool == "max" else found.mean((2, 3)))
 
 
+class Gray(Net):
+    """Takes pictures of one channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 3)
+
+
 OTHERS = {
     "activation": {"act": nn.functional.silu},
     "no activation": {"act": lambda x: x},
@@ -101,7 +109,8 @@ def halves(layer):
 @pytest.mark.parametrize(
     ("model", "preprocessing"),
     [
-        (lambda: Net(), {}),  # of no known size
+        (lambda: Gray(), LIKE),  # takes other pictures
+        (lambda: nn.Sequential(halves(nn.Linear(4, 2))), {}),
         (lambda: nn.Sequential(halves(nn.Linear(4, 2))), LIKE),  # takes no pictures
         (lambda: nn.Sequential(halves(nn.Conv2d(3, 4, 3))), LIKE),  # gives no features
         (lambda: Net(act=lambda x: x * torch.rand(())), LIKE),  # never says the same twice
@@ -193,7 +202,7 @@ def test_hooks_that_only_look_are_let_pass_and_those_of_before_are_the_network(t
 
 
 def test_hooks_of_which_nothing_can_be_told_are_warned_of(tmp_path):
-    model = Net()
+    model = Gray()
     masking = mask(model, "weights")
     model.register_forward_hook(times(2.0))
     with pytest.warns(UserWarning, match="a task is stored without hooks; this model has 1 forward hooks"):

@@ -9,7 +9,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from submasking.records.names import DATASET_STAND_INS, MODELS
-from submasking.records.profiles import profile
 from submasking.tasks.fingerprint import fingerprint
 from submasking.worlds import backbones, networks, origin, pretrain
 from submasking.worlds import datasets as data
@@ -146,12 +145,7 @@ def _weights(tmp_path, change=lambda tensors: tensors):
     return network, str(file)
 
 
-@pytest.fixture
-def plain(monkeypatch):
-    monkeypatch.setitem(profile("images").pretraining, "create_model", {})
-
-
-def test_local_weights_are_loaded_into_timms_architecture(tmp_path, plain):
+def test_local_weights_are_loaded_into_timms_architecture(tmp_path):
     network, file = _weights(
         tmp_path, lambda tensors: {name: tensor for name, tensor in tensors.items() if "num_batches" not in name}
     )
@@ -165,7 +159,7 @@ def test_local_weights_are_loaded_into_timms_architecture(tmp_path, plain):
     assert origin.of("test_resnet", "images", file)["weights"] == "weights.safetensors"
 
 
-def test_local_weights_that_do_not_fit_are_refused(tmp_path, plain):
+def test_local_weights_that_do_not_fit_are_refused(tmp_path):
     def shorten(tensors):
         return tensors | {"conv1.0.weight": tensors["conv1.0.weight"][:, :1].contiguous()}
 
@@ -179,7 +173,7 @@ def test_local_weights_that_do_not_fit_are_refused(tmp_path, plain):
         backbones.load("test_resnet", "images", weights=file)
 
 
-def test_wrong_names_and_files_are_refused(tmp_path, plain):
+def test_wrong_names_and_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"did you mean .*resnet"):
         backbones.load("resnet5O", "images", weights="x")
     with pytest.raises(ValueError, match="there is none"):

@@ -101,7 +101,7 @@ def test_a_classifier_of_several_layers_is_for_python(tmp_path, verb, capsys):
 def test_a_layer_of_the_model_is_no_head_on_it(tmp_path, name, layer):
     model = made(name)
     mask(model)
-    with pytest.raises(ValueError, match=f"the model's own '{layer}'; leave head= out"):
+    with pytest.raises(ValueError, match=f"the model's own '{layer}.weight'; leave head= out"):
         maskfile.save(
             tmp_path / "task.safetensors", model, head=model.get_submodule(layer), preprocessing={"size": SIZE}
         )

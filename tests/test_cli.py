@@ -1,10 +1,12 @@
 """The command line from a folder of pictures to predictions; a user's mistake is one line and an exit code."""
 
 import contextlib
+import errno
 import gc
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -518,3 +520,21 @@ def test_weights_that_cannot_be_had_are_told_with_what_the_verb_can_do(
     said = capsys.readouterr().err
     assert ("or take efficientnet-lite0" in said) == (verb == "mask")
     assert ("the task belongs to with --weights" in said) == (verb != "mask")
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_a_command_whose_output_is_closed_does_its_work(task, tmp_path, closed):
+    """As under some daemons, where Python has no sys.stdout."""
+    code = "import sys; from submasking.commands.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} inspect {shlex.quote(str(task))} {closed}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_what_the_system_refuses_comes_with_a_remedy(monkeypatch, capsys):
+    def full(given):
+        raise OSError(errno.ENOSPC, "No space left on device", "task")
+
+    monkeypatch.setattr("submasking.commands.inspect.run", full)
+    assert main(["inspect", "task"]) == 1
+    assert "No space left on device: 'task'; make room there, or name another place" in capsys.readouterr().err

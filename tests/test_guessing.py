@@ -82,7 +82,7 @@ def test_a_guess_among_none_says_what_can_be_named_and_that_helps():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (lambda model: model.fc, "this is the model's own 'fc'; leave head= out"),
+        (lambda model: model.fc, "this has the model's own 'fc.weight'; leave head= out"),
         (
             lambda model: copy.deepcopy(model.fc),
             "takes 96, there are 4; the task needs .*, or none where they are logits",

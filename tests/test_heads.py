@@ -60,7 +60,7 @@ def test_a_head_of_another_width_is_refused_before_anything_changes(width, tmp_p
     assert [module.training for module in model] == [True, False, True, True]
 
 
-@pytest.mark.parametrize("preprocessing", [{}, {"size": 13}, {"size": "12"}, {"size": True}, {"size": [12, 12]}])
+@pytest.mark.parametrize("preprocessing", [{}, {"size": 13}, {"size": "12"}, {"size": True}, {"size": [12, 13]}])
 def test_where_the_width_cannot_be_told_nothing_is_said(preprocessing, tmp_path):
     task_with(7, tmp_path / "task", preprocessing=preprocessing).apply(network())
 

@@ -149,9 +149,7 @@ def folder(tmp_path_factory):
 def photographs(monkeypatch, tmp_path):
     """Profile images for a network of a few weights; results in a folder of their own."""
     monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
-    chosen = replace(
-        profiles.IMAGES, image_size=16, batch_size=5, pretraining=profiles.IMAGES.pretraining | {"create_model": {}}
-    )
+    chosen = replace(profiles.IMAGES, image_size=16, batch_size=5)
     monkeypatch.setitem(profiles.PROFILES, "images", chosen)
     return tmp_path / "images" / "records"
 

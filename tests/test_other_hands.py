@@ -97,7 +97,7 @@ def test_tied_weights_that_are_tied_no_more_are_not_stored(change, tmp_path):
 def test_what_is_no_criterion_is_refused_before_anything_changes(criterion):
     model = network()
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(ValueError, match=r"a criterion must make a bool mask|must be a finite number"):
+    with pytest.raises(ValueError, match=r"a criterion must make a bool mask|must be a callable scores -> mask"):
         mask(model, criterion=criterion)
     assert model.state_dict().keys() == before.keys()
     assert all(parameter.requires_grad for parameter in model.parameters())

@@ -15,7 +15,6 @@ from submasking.experiments.photographs import __main__ as program
 from submasking.experiments.photographs import study, trials, why
 from submasking.records import photographs as records
 from submasking.records import predictions
-from submasking.records.profiles import profile
 from submasking.report import photographs as report
 
 
@@ -23,7 +22,6 @@ from submasking.report import photographs as report
 def settings(tmp_path, monkeypatch):
     """A study of noise in two colours by a small network."""
     monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path / "results"))
-    monkeypatch.setitem(profile("images").pretraining, "create_model", {})
     random = np.random.default_rng(0)
     for split, count in (("train", 10), ("test", 6)):
         for number, name in enumerate(("dark", "light")):

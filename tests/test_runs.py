@@ -242,8 +242,7 @@ def images(tmp_path, monkeypatch):
     monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path / "results"))
     torch.manual_seed(0)
     save_file(timm.create_model("resnet10t", num_classes=0).state_dict(), tmp_path / "weights.safetensors")
-    options = dict(profiles.IMAGES.pretraining) | {"create_model": {}}
-    monkeypatch.setitem(profiles.PROFILES, "images", replace(profiles.IMAGES, pretraining=options, image_size=32))
+    monkeypatch.setitem(profiles.PROFILES, "images", replace(profiles.IMAGES, image_size=32))
     two = {"red": (200, 0, 0), "green": (0, 200, 0)}
     pictures(tmp_path / "one" / "images", two)
     pictures(tmp_path / "two" / "images", two | {"blue": (0, 0, 200)})
@@ -284,8 +283,7 @@ def test_weights_replaced_under_the_same_name_are_another_run(images):
 def test_a_checkpoint_of_another_recipe_is_not_found(images, monkeypatch):
     before = on(images, "one", "FS").checkpoint_file
     other = profiles.PROFILES["images"]
-    normalised = replace(other, pretraining=other.pretraining | {"mean": (0.1, 0.1, 0.1)})
-    monkeypatch.setitem(profiles.PROFILES, "images", normalised)
+    monkeypatch.setitem(profiles.PROFILES, "images", replace(other, batch_size=other.batch_size + 1))
     assert on(images, "one", "FS").checkpoint_file != before
     assert smoke("FS").checkpoint_file != smoke("FS", seed=1).checkpoint_file
 

@@ -76,7 +76,7 @@ def test_a_pruned_network_is_not_said_to_be_masked(rescale):
     assert masking.sparsity() == pytest.approx(float(off.sum() / (weights != 0).sum()))
 
 
-@pytest.mark.parametrize("weight", [1e20, math.inf, -math.inf])
+@pytest.mark.parametrize("weight", [1e20, -1e30])
 def test_a_square_that_overflows_is_refused(weight):
     model = linear(torch.tensor([[1.0, weight]]))
     with pytest.raises(ValueError, match=r"must be finite in torch.float32; power\(2\) of .* is not"):

@@ -145,7 +145,9 @@ class Packed(nn.Conv2d):
 
 def test_a_model_whose_state_is_not_all_tensors_is_refused_before_anything_changes():
     model = nn.Sequential(Packed(3, 4, 3))
-    with pytest.raises(ValueError, match=r"all that a model holds must be tensors; '0\._extra_state' is none"):
+    with pytest.raises(
+        ValueError, match=r"all that a model holds must be tensors; '0\._extra_state' of its state_dict is none"
+    ):
         mask(model)
     assert not list(model.buffers())
     assert model[0].weight.requires_grad

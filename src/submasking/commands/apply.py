@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from submasking.commands.backbone import INSTEAD, backbone_of, complete, of_trunk
-from submasking.commands.options import add_bits, add_weights, require_place
+from submasking.commands.options import add_bits, add_weights, place, require_place
 from submasking.files import store
 from submasking.masking.masks import mask
 from submasking.tasks import maskfile
@@ -36,8 +36,8 @@ def add(command: argparse.ArgumentParser) -> None:
         " (names of the backbone, the head below head.). With --back make a mask file from such a checkpoint: a"
         " weight that is zero there and not in the backbone is off."
     )
-    command.add_argument("file", type=Path, help="a mask file; with --back a baked checkpoint")
-    command.add_argument("--out", type=Path, required=True, help="the file to write")
+    command.add_argument("file", type=place, help="a mask file; with --back a baked checkpoint")
+    command.add_argument("--out", type=place, required=True, help="the file to write")
     command.add_argument("--back", action="store_true", help="from a baked checkpoint to a mask file")
     add_weights(command)
     add_bits(command)

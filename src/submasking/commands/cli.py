@@ -6,6 +6,7 @@ A verb's module is imported when the verb is used: help, the version and a misty
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -28,6 +29,12 @@ VERBS = {
 EXTRAS = dict.fromkeys(("timm", "torchvision", "open_clip", "PIL", "huggingface_hub"), "vision") | dict.fromkeys(
     ("matplotlib", "nbformat", "pandas", "papermill", "seaborn", "sklearn", "zstandard"), "experiments"
 )
+_NO_ROOM, _NO_RIGHT = "; make room there, or name another place", "; name a place that you may write to and read"
+REMEDIES = {
+    errno.ENOSPC: _NO_ROOM, errno.EDQUOT: _NO_ROOM, errno.EROFS: _NO_RIGHT, errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT, errno.ENOTDIR: "; a part of the path is a file: name another",
+    errno.EMFILE: "; raise the number of open files (ulimit -n)",
+}  # fmt: skip
 EXAMPLES = """examples:
   submasking mask photos/ --model timm:resnet18 --out birds.safetensors
   submasking inspect birds.safetensors
@@ -60,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as some daemons have it
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot write a class's name shows its number
             stream.reconfigure(errors="backslashreplace")
@@ -80,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"submasking {verb}: {_missing(error)}", file=sys.stderr)
         return 1
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"submasking {verb}: {error}", file=sys.stderr)
+        remedy = REMEDIES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+        print(f"submasking {verb}: {error}{remedy}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:  # its text, if it has one, is a verb's own and says how to go on
         print(f"\nsubmasking {verb}: {str(stop) or 'interrupted'}", file=sys.stderr)

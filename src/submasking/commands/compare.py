@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from submasking.commands.options import add_json, add_weights
+from submasking.commands.options import add_json, add_weights, place
 from submasking.files import raw
 from submasking.files.guesses import guesses
 from submasking.files.raw import Raw
@@ -26,7 +26,7 @@ def add(command: argparse.ArgumentParser) -> None:
         " index; corrected is 0 for masks that have no more in common than their sparsities, layer by layer and"
         " magnitude by magnitude, let expect, and 1 for the largest possible overlap; z counts standard deviations."
     )
-    command.add_argument("files", type=Path, nargs="+", help="two or more mask files")
+    command.add_argument("files", type=place, nargs="+", help="two or more mask files")
     add_weights(command)
     add_json(command)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from pathlib import Path
 from typing import Any
 
-from submasking.commands.options import add_json, shown
+from submasking.commands.options import add_json, place, shown
 from submasking.tasks import stored
 from submasking.tasks.shares import entropy_bits
 from submasking.tasks.stored import Stored
@@ -19,7 +18,7 @@ def add(command: argparse.ArgumentParser) -> None:
     command.description = (
         "Show task, backbone, sizes and sparsity per layer of a mask file; the backbone is not needed."
     )
-    command.add_argument("file", type=Path)
+    command.add_argument("file", type=place)
     add_json(command)
 
 

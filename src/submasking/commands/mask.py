@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from submasking.commands import inspect
-from submasking.commands.options import add_bits, add_device, add_json, add_weights, pair, require_place
+from submasking.commands.options import add_bits, add_device, add_json, add_weights, pair, place, require_place
 from submasking.experiments.run import SPLITS
 from submasking.experiments.sole import holding_file
 from submasking.files import identity
@@ -46,12 +46,12 @@ def add(command: argparse.ArgumentParser) -> None:
         " are passed over, and what else is no picture by its name is counted on stderr. After every epoch a checkpoint"
         " is written beside the output; after an interruption the same command, without --restart, goes on from it."
     )
-    command.add_argument("folder", type=Path, help="holds train/ and perhaps test/, one folder per class in each")
+    command.add_argument("folder", type=place, help="holds train/ and perhaps test/, one folder per class in each")
     command.add_argument(
         "--model", required=True, help="timm:NAME, torchvision:NAME, open_clip:NAME or efficientnet-lite0"
     )
     command.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the mask file to write, in place of one that is there"
+        "--out", type=place, required=True, metavar="FILE", help="the mask file to write, in place of one that is there"
     )
     command.add_argument("--option", dest="options", type=pair, action="append", default=[], metavar="NAME=VALUE",
                          help="passed to timm's constructor, such as pad_type=same")  # fmt: skip

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from submasking.files import atomic
+from submasking.worlds.told import value
 
 BACKBONE_HELP = (
     "weights of the backbone: a safetensors file, or one of torch.save, whatever comes before its names; without it the"
@@ -15,9 +15,16 @@ BACKBONE_HELP = (
 )
 
 
+def place(text: str) -> Path:
+    """A path; nothing, as of a variable that is not set, would be the folder where one is."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a path, got an empty text; is a variable not set? Write . for here")
+    return Path(text)
+
+
 def add_weights(command: argparse.ArgumentParser) -> None:
     """--weights."""
-    command.add_argument("--weights", type=Path, metavar="FILE", help=BACKBONE_HELP)
+    command.add_argument("--weights", type=place, metavar="FILE", help=BACKBONE_HELP)
 
 
 def add_device(command: argparse.ArgumentParser) -> None:
@@ -62,14 +69,6 @@ def add_json(command: argparse.ArgumentParser) -> None:
 def shown(text: object) -> str:
     """What a terminal may be told of a name: tabs, line ends and the like as Python writes them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-
-
-def value(text: str) -> Any:
-    """Text from the command line as JSON reads it (a number, true, false, null), else as text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def pair(text: str) -> tuple[str, Any]:

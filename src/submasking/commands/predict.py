@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from submasking.commands.backbone import backbone_of, complete
-from submasking.commands.options import add_json, add_weights, shown
+from submasking.commands.options import add_json, add_weights, place, shown
 from submasking.learning.batches import as_float
 from submasking.tasks import maskfile
 from submasking.tasks.heads import check_outputs, check_width
@@ -29,8 +29,10 @@ def add(command: argparse.ArgumentParser) -> None:
         " stderr each; the others are named all the same, and the exit code is 1. Pictures are rendered as in training:"
         " upright by EXIF, transparency on white, 16-bit grey scaled."
     )
-    command.add_argument("file", type=Path, help="a mask file")
-    command.add_argument("images", type=Path, nargs="+", help="pictures, or folders of pictures (hidden ones left out)")
+    command.add_argument("file", type=place, help="a mask file")
+    command.add_argument(
+        "images", type=place, nargs="+", help="pictures, or folders of pictures (hidden ones left out)"
+    )
     command.add_argument("--top", type=int, default=1, metavar="N", help="classes per image (default 1)")
     command.add_argument("--batch-size", type=int, default=32, metavar="N", help="images at once (default 32)")
     add_weights(command)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from submasking.commands.options import value
+from submasking.commands.options import place
 from submasking.experiments import notebooks
+from submasking.worlds.told import value
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter"
     )
-    command.add_argument("--out", type=Path, help="the executed notebook")
+    command.add_argument("--out", type=place, help="the executed notebook")
 
 
 def run(given: argparse.Namespace) -> int:

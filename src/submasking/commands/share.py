@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from submasking.commands.options import place
 from submasking.tasks import hub
 
 
@@ -14,8 +14,8 @@ def add(command: argparse.ArgumentParser) -> None:
         "Write the mask file and a model card to a folder; with --push also upload that folder to the"
         " Hugging Face hub. `submasking.hub.pull` reads either."
     )
-    command.add_argument("file", type=Path, help="a mask file")
-    command.add_argument("folder", type=Path)
+    command.add_argument("file", type=place, help="a mask file")
+    command.add_argument("folder", type=place)
     command.add_argument("--push", metavar="USER/NAME", help="repository to upload to; needs network and a login")
 
 

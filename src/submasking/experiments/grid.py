@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from submasking.experiments.run import Run
+from submasking.experiments.run import Run, require_own, require_seed
 from submasking.records.names import DATASETS, METHODS, MODELS, SELF_SUPERVISED
 from submasking.records.profiles import profile
 from submasking.records.results import Record
@@ -57,6 +57,7 @@ def chosen(asked: str, offered: Sequence[str], what: str) -> tuple[str, ...]:
     unknown = [name for name in names if name not in offered]
     if unknown or not names:
         raise ValueError(f"{what} must be among {', '.join(offered)} (or all); got {asked!r}")
+    _require_once(names, what)
     return names
 
 
@@ -70,9 +71,30 @@ def seeds(asked: str, profile_name: str) -> tuple[int, ...]:
     if asked == "all":
         return profile(profile_name).seeds
     try:
-        return tuple(int(seed) for seed in asked.split(","))
+        found = tuple(int(seed) for seed in asked.split(","))
     except ValueError as error:
         raise ValueError(f"seeds must be whole numbers split by commas (or all); got {asked!r}") from error
+    _require_once(found, "seeds")
+    for seed in found:
+        require_seed(seed)
+    return found
+
+
+def _require_once(given: Sequence[object], what: str) -> None:
+    """Raise `ValueError` where something is named twice, which only tables at the end of all runs would tell."""
+    twice = [each for each in given if given.count(each) > 1]
+    if twice:
+        raise ValueError(f"{what} must be named once each; got {twice[0]} twice; leave one out")
+
+
+def network(profile_name: str, model: str, arch: str = "", weights: str = "", options: str = "") -> str:
+    """The network that a notebook is about: in profile images `arch`, or `model` where that is not given.
+
+    Raises:
+        ValueError: something is said of a network of one's own in another profile, where it would be passed over.
+    """
+    require_own(profile_name, arch=arch, weights=weights, options=options)
+    return arch or model
 
 
 def accuracy_runs(
@@ -82,6 +104,7 @@ def accuracy_runs(
     methods: str = "all",
     seed: str = "all",
     weights: str = "",
+    options: str = "",
 ) -> list[Run]:
     """Runs behind Tables 1 to 6 for one model: ZS and LP, and what trains where the profile asks for it.
 
@@ -101,7 +124,7 @@ def accuracy_runs(
             trained = method in plan.compared and plan.control_models and model not in plan.control_models
             if methods == "all" and (method in ONCE or trained):
                 several = several[:1]
-            runs += [Run(profile_name, model, name, method, 100.0, k, weights) for k in several]
+            runs += [Run(profile_name, model, name, method, 100.0, k, weights, options) for k in several]
     return runs
 
 
@@ -124,6 +147,7 @@ def storage_runs(
     methods: str = "FS",
     seed: str = "all",
     weights: str = "",
+    options: str = "",
 ) -> list[Run]:
     """Runs whose masks and fine-tuned weights are weighed against each other: FS with FFT, SSM with SSFT.
 
@@ -132,7 +156,7 @@ def storage_runs(
     """
     wanted, plan = chosen(methods, ("FS", "SSM"), "methods"), profile(profile_name)
     if profile_name == "images":
-        return accuracy_runs(profile_name, model, dataset, "FS,FFT", seed, weights)
+        return accuracy_runs(profile_name, model, dataset, "FS,FFT", seed, weights, options)
     runs: list[Run] = []
     if "FS" in wanted:
         # of all models what the grid runs; of one that is named, with every seed

@@ -56,7 +56,7 @@ def device(profile_name: str) -> str:
 
 def backbone_of(task: Run) -> Backbone:
     """The pretrained network that a run adapts, shared between runs: copy it before you change it."""
-    return _loaded(task.model, task.profile, task.weights, task.seed, task.variant)
+    return _loaded(task.model, task.profile, task.weights, task.seed, task.options, task.variant)
 
 
 def images_of(task: Run, split: str) -> ImageSet:
@@ -68,8 +68,8 @@ def images_of(task: Run, split: str) -> ImageSet:
 
 # What runs share is kept between them; the variant tells what has another content under the same name.
 @lru_cache(maxsize=2)
-def _loaded(model: str, profile_name: str, weights: str, seed: int, variant: str) -> Backbone:
-    return backbones.load(model, profile_name, weights=weights, seed=seed)
+def _loaded(model: str, profile_name: str, weights: str, seed: int, options: str, variant: str) -> Backbone:
+    return backbones.load(model, profile_name, weights=weights, seed=seed, options=options)
 
 
 @lru_cache(maxsize=4)
@@ -319,7 +319,8 @@ def _save_mask(
         architecture=backbone.architecture,
         weights=backbone.weights,
         options=backbone.options,
-        provenance=asdict(task) | {"dataset": task.dataset_name, "weights": backbone.weights, "commit": commit()},
+        provenance={name: value for name, value in asdict(task).items() if name != "options" or value}
+        | {"dataset": task.dataset_name, "weights": backbone.weights, "commit": commit()},
     )
 
 

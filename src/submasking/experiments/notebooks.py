@@ -54,6 +54,11 @@ def coerce(name: str, kind: str, value: Any) -> Any:
     elif (kind == "float" and isinstance(value, int) and not isinstance(value, bool)) or type(value) is expected:
         return expected(value)
     got = f"{value!r} ({type(value).__name__})"
+    if expected is str and isinstance(value, list | tuple):
+        raise ValueError(
+            f"parameter {name!r} must be text, got {got}: split what is several by commas, such as"
+            f" {','.join(str(each) for each in value) or 'all'}"
+        )
     if expected is str:
         raise ValueError(
             f"parameter {name!r} must be text, got {got}: pass it as -r {name} <text>, which papermill keeps"
@@ -145,7 +150,13 @@ def execute(
 
     values = check(known_parameters(name), given)
     output = output or output_path(name, given)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"{output.parent} must be a folder that takes files ({error}); name another output, or set"
+            " SUBMASKING_RESULTS to another folder"
+        ) from error
     papermill.execute_notebook(
         str(path(name)),
         str(output),

@@ -16,7 +16,7 @@ from submasking.records.names import METHODS, MODELS, SELF_SUPERVISED
 from submasking.records.places import results_folder
 from submasking.records.profiles import profile, settings
 from submasking.records.results import record_path
-from submasking.worlds import origin
+from submasking.worlds import origin, told
 
 SPLITS = ("train", "val", "validation", "test")  # the parts of a folder of pictures
 
@@ -34,6 +34,7 @@ class Run:
         seed: decides the training images that are drawn, the pretrained backbone, order, augmentation, head and (below
             100 %) which labels are kept; in profile images there is one draw and one backbone.
         weights: weights file of the backbone, for profile images.
+        options: of the backbone and its images, for profile images, see `submasking.worlds.told`.
     """
 
     profile: str
@@ -43,6 +44,7 @@ class Run:
     labels: float = 100.0
     seed: int = 0
     weights: str = ""
+    options: str = ""
 
     def __post_init__(self) -> None:
         profile(self.profile)
@@ -50,6 +52,9 @@ class Run:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")
         if self.profile != "images" and self.model not in MODELS:
             raise ValueError(f"model must be one of {', '.join(MODELS)}; got {self.model!r}")
+        require_own(self.profile, weights=self.weights, options=self.options)
+        require_seed(self.seed)
+        told.of(self.options)
         if (self.labels == 0) != (self.method in SELF_SUPERVISED):
             raise ValueError(
                 f"labels must be 0 for {', '.join(SELF_SUPERVISED)} and above 0 otherwise; got {self.labels}"
@@ -71,7 +76,8 @@ class Run:
     @property
     def variant(self) -> str:
         """What tells apart runs whose names are alike; "" where the names say all."""
-        return identity.short(self.identity) if self.identity else ""
+        own = self.identity | ({"options": told.of(self.options)} if self.options else {})
+        return identity.short(own) if own else ""
 
     @property
     def record(self) -> Path:
@@ -95,9 +101,30 @@ class Run:
 
     def recipe(self) -> dict[str, Any]:
         """Every hyper-parameter of the run, with the pretraining of its backbone, as JSON stores it."""
-        pretraining = origin.of(self.model, self.profile, weights=self.weights, seed=self.seed)
+        pretraining = origin.of(self.model, self.profile, weights=self.weights, seed=self.seed, options=self.options)
         recipe = settings(self.profile, self.method, self.model, self.labels) | {"pretraining": pretraining}
         return json.loads(json.dumps(recipe | ({"identity": self.identity} if self.identity else {})))
+
+
+def require_seed(seed: int) -> None:
+    """Raise `ValueError` for a seed that a generator does not take."""
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"a seed must be a whole number of at most 63 bits; got {seed}; small ones serve as well")
+
+
+def require_own(profile_name: str, **given: str) -> None:
+    """Raise `ValueError` where something is said of a network of one's own in a profile that brings its networks.
+
+    Args:
+        profile_name: name of a profile.
+        given: by name of a parameter; "" where nothing is said.
+    """
+    said = [name for name, value in given.items() if value]
+    if said and profile_name != "images":
+        raise ValueError(
+            f"{said[0]} is for profile images, the others bring their networks; got it with profile {profile_name!r};"
+            " add -p profile images, or leave it out"
+        )
 
 
 def name_of(profile_name: str, dataset: str) -> str:

@@ -39,7 +39,7 @@ def of_folder(folder: Path, parts: tuple[str, ...], memory: Path | None = None) 
         atomic.write(memory, json.dumps(seen, indent=0, sort_keys=True))
     digest = hashlib.sha256()
     for name, state in sorted(seen.items()):
-        digest.update(f"{name}\0{state[-1]}\n".encode())
+        digest.update(f"{name}\0{state[-1]}\n".encode(errors="surrogateescape"))  # a name may be no text
     return digest.hexdigest()
 
 

@@ -338,7 +338,7 @@ IMAGES = replace(
         "FS": Optimisation(lr=15.0, epochs=6, warmup=0.25, head_lr=0.01),
         "FFT": Optimisation(lr=0.01, epochs=6, weight_decay=5e-4, head_lr=0.01),
     },
-    pretraining={"create_model": {"pad_type": "same", "bn_eps": 1e-3}, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
+    pretraining={},
 )
 
 # What the paper used (draft and published form), and no more than that.

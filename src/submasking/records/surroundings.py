@@ -13,7 +13,7 @@ from typing import Any
 from submasking.records.places import REPOSITORY
 
 MARKS = ("_toc.yml", "src/submasking/__init__.py")  # files that only a checkout of this project tracks
-PACKAGES = ("submasking", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "scikit-learn")
+PACKAGES = ("submasking", "torch", "torchvision", "timm", "open_clip_torch", "numpy", "pillow", "scikit-learn")
 
 
 def surroundings(device: str = "cpu") -> dict[str, Any]:

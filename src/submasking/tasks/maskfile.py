@@ -74,6 +74,8 @@ def save(
     _require_mapping("preprocessing", preprocessing)
     masking = _only(model, head)
     require_whole(masking)
+    if not isinstance(model, Masking):
+        _require_none_beside("buffers", _persistent(model), masking.model, head)
     check_classes(classes)
     check_head(head, classes)
     if head is None and len(classes):
@@ -239,16 +241,30 @@ def _only(model: nn.Module | Masking, head: nn.Module | None) -> Masking:
     inside = [module for module in model.modules() if is_masked(module)]
     if len(inside) > 1:
         raise ValueError(f"a mask file holds one masked model; this module has {len(inside)}; save each by its handle")
-    parts = [part for part in (masking.model, head) if part is not None]
-    held = {id(tensor) for part in parts for tensor in chain(part.parameters(), part.buffers())}
-    saved = model.state_dict(keep_vars=True)  # what a buffer holds that is not in it, the constructor gives
-    beside = [name for name, tensor in saved.items() if id(tensor) not in held]
+    _require_none_beside("parameters", dict(model.named_parameters()), masking.model, head)
+    return masking
+
+
+def _require_none_beside(what: str, held: Mapping[str, Tensor], masked: nn.Module, head: nn.Module | None) -> None:
+    """Refuse what a shell around the masked model holds beside it and the head: no file would have it."""
+    parts = [part for part in (masked, head) if part is not None]
+    inside = {id(tensor) for part in parts for tensor in chain(part.parameters(), part.buffers())}
+    beside = [name for name, tensor in held.items() if id(tensor) not in inside]
     if beside:
         raise ValueError(
-            f"what is saved must be all that the task needs; {len(beside)} parameters or buffers, first {beside[0]!r},"
-            " are outside the masked model; pass its handle, and a classifier as head="
+            f"what is saved must be all that the task needs; {len(beside)} {what}, first {beside[0]!r}, are outside the"
+            " masked model; pass its handle, and a classifier as head="
         )
-    return masking
+
+
+def _persistent(model: nn.Module) -> dict[str, Tensor]:
+    """Buffers that a `state_dict` has; the others the constructor gives."""
+    return {
+        f"{path}.{name}".lstrip("."): buffer
+        for path, module in model.named_modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None and name not in module._non_persistent_buffers_set
+    }
 
 
 def _off(mask: Tensor) -> int:

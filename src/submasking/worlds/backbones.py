@@ -16,7 +16,7 @@ from submasking.learning.backbone import Backbone
 from submasking.records.names import MODEL_STAND_INS
 from submasking.records.profiles import Profile, profile
 from submasking.tasks.fingerprint import fingerprint
-from submasking.worlds import datasets, libraries, networks, origin, packaged, pretrain
+from submasking.worlds import datasets, libraries, networks, pretrain, told
 from submasking.worlds.paper import models as published
 from submasking.worlds.recipes import file_of, recipe
 
@@ -31,6 +31,7 @@ def load(
     size: int | None = None,
     seed: int = 0,
     progress: bool = True,
+    options: str = "",
 ) -> Backbone:
     """The backbone that a profile has for one of the paper's models.
 
@@ -45,18 +46,18 @@ def load(
         size: side of the images in pixels, for profile images; None takes the profile's.
         seed: of the run; smoke and tiny have a few backbones of each model, which runs take by turns.
         progress: show the progress of pretraining.
+        options: of the network and its images, for profile images, see `submasking.worlds.told`; what is not said is as
+            the library has it.
 
     Raises:
         ValueError: for an unknown model, a missing or foreign weights file.
     """
     chosen = profile(profile_name)
     if profile_name == "images":
-        if not weights or model == packaged.NAME:  # the library's or the package's own know what they expect
-            return libraries.build(model, Path(weights) if weights else None, size=size or chosen.image_size)
-        told = origin.of(model, profile_name, weights)
+        said = told.of(options)
         return libraries.build(
-            model, Path(weights), options=told.get("create_model", {}), size=size or chosen.image_size,
-            mean=told.get("mean"), std=told.get("std"),
+            model, Path(weights) if weights else None, options=said.get("create_model"), size=size or chosen.image_size,
+            mean=said.get("mean"), std=said.get("std"),
         )  # fmt: skip
     if chosen.protocol is not None:
         switches = chosen.protocol

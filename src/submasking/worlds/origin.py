@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from submasking.records.profiles import profile
-from submasking.worlds import packaged, recipes
+from submasking.worlds import packaged, recipes, told
 from submasking.worlds.paper.weights import published
 
 
-def of(model: str, profile_name: str, weights: str = "", seed: int = 0) -> dict[str, Any]:
+def of(model: str, profile_name: str, weights: str = "", seed: int = 0, options: str = "") -> dict[str, Any]:
     """What decides a backbone's weights: its pretraining, a published file, or one of one's own.
 
     Args:
@@ -21,6 +21,7 @@ def of(model: str, profile_name: str, weights: str = "", seed: int = 0) -> dict[
         profile_name: name of a profile.
         weights: the file for profile images; "" where a package brings them.
         seed: of the run; runs of the embedded world share the profile's few backbones by turns.
+        options: of the network and its images, for profile images, see `submasking.worlds.told`.
 
     Raises:
         ValueError: for an unknown model or profile, or where a package is needed that is not there.
@@ -32,11 +33,11 @@ def of(model: str, profile_name: str, weights: str = "", seed: int = 0) -> dict[
     if profile_name != "images":
         return recipes.recipe(model, profile_name, seed=seed)
     if model != packaged.NAME:
-        own = {"architecture": model, "weights": Path(weights).name if weights else "pretrained"}
-        return own | (chosen.pretraining if weights and model.rpartition(":")[0] in ("", "timm") else {})
+        own: dict[str, Any] = {"architecture": model, "weights": Path(weights).name if weights else "pretrained"}
+        return own | told.of(options)
     name = Path(weights).name if weights else packaged.file().name
-    told = {"architecture": packaged.NAME, "weights": name, "create_model": packaged.OPTIONS}
-    return told | {"mean": packaged.MEAN, "std": packaged.STD}
+    own = {"architecture": packaged.NAME, "weights": name, "create_model": packaged.OPTIONS}
+    return own | {"mean": packaged.MEAN, "std": packaged.STD} | told.of(options)
 
 
 def pretrained(model: str, profile_name: str, seed: int = 0) -> list[Path]:

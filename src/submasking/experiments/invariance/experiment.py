@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from submasking.experiments.invariance.rules import SGD
 from submasking.experiments.invariance.setup import Setup, scale, translate
 from submasking.experiments.methods import STYLES
-from submasking.experiments.run import identity_of, name_of
+from submasking.experiments.run import identity_of, name_of, require_seed
 from submasking.files import identity
 from submasking.learning.adapt import MOMENTUM, head_for, sgd
 from submasking.learning.backbone import Backbone
@@ -205,7 +205,9 @@ def compare(outcome: Outcome, reference: Outcome, window: int) -> tuple[dict[str
     return metrics, {"differing": share, "loss": outcome.losses}
 
 
-def recipe(name: str, model: str, lr: float, epochs: int, images: int, weights: str = "") -> dict[str, Any]:
+def recipe(
+    name: str, model: str, lr: float, epochs: int, images: int, weights: str = "", options: str = ""
+) -> dict[str, Any]:
     """Return every hyper-parameter of the experiment, as the record stores it.
 
     Raises:
@@ -215,7 +217,7 @@ def recipe(name: str, model: str, lr: float, epochs: int, images: int, weights: 
         if not value > 0:
             raise ValueError(f"{what} must be positive; got {value}: the notebook's parameters say what is usual")
     chosen = settings(name, "FS", model) | {"lr": lr, "epochs": epochs, "momentum": MOMENTUM, "train_images": images}
-    pretraining = origin.of(model, name, weights=weights)
+    pretraining = origin.of(model, name, weights=weights, options=options)
     chosen |= {"variants": [asdict(variant) for variant in variants(lr)], "pretraining": pretraining}
     return json.loads(json.dumps(chosen))
 
@@ -240,7 +242,7 @@ def training_images(name: str, dataset: str, images: int) -> ImageSet:
 
 def run(
     name: str, model: str, dataset: str, *, seed: int = 0, lr: float = USUAL.lr, epochs: int = USUAL.epochs,
-    images: int = USUAL.images, weights: str = "", notebook: dict[str, Any] | None = None,
+    images: int = USUAL.images, weights: str = "", options: str = "", notebook: dict[str, Any] | None = None,
 ) -> Record:  # fmt: skip
     """Return the record of the experiment: read where it exists with the same recipe, else computed and written.
 
@@ -253,20 +255,22 @@ def run(
         epochs: of each run, at least 1.
         images: number of training images, at least 1 (`training_images`); all where the set has fewer.
         weights: safetensors file of the backbone, for profile images.
+        options: of the backbone and its images, for profile images, see `submasking.worlds.told`.
         notebook: name and parameters of the notebook that asks.
 
     Raises:
         ValueError: for an unknown profile, model or data set, a missing or foreign weights file, a number out of range.
         FileNotFoundError: there is no such record and the environment variable SUBMASKING_READ_ONLY is set.
     """
-    wanted, dataset_name = recipe(name, model, lr, epochs, images, weights), name_of(name, dataset)
+    require_seed(seed)
+    wanted, dataset_name = recipe(name, model, lr, epochs, images, weights, options), name_of(name, dataset)
     wanted |= {"identity": found} if (found := identity_of(name, dataset, weights)) else {}
     variant = variant_of(name, wanted)
     file = results_folder(name) / "records" / results.record_path(model, dataset_name, METHOD, 100.0, seed, variant)
     if (known := results.known(file, wanted)) is not None:
         return known
     started = time.perf_counter()
-    backbone = backbones.load(model, name, weights=weights)
+    backbone = backbones.load(model, name, weights=weights, options=options)
     train, test = training_images(name, dataset, images), datasets.load(name, dataset, "test")
     plan = replace(profile(name).method("FS", model), epochs=epochs)
     metrics, series = _observe_all(variants(lr), backbone, train, test, plan, name, seed)

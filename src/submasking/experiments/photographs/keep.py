@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,7 @@ def _identity(settings: Settings, place: Place, classes: int, train: int, test: 
     return {
         "name": Path(settings.data).resolve().name,
         "model": settings.model,
-        "settings": asdict(settings) | {"data": "", "weights": Path(settings.weights).name},
+        "settings": settings.told | {"data": "", "weights": Path(settings.weights).name},
         "data": {
             "classes": classes, "train": train, "test": test,
             "identity": identity.short(identity_of("images", settings.data, settings.weights)),

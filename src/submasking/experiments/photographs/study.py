@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -261,8 +260,8 @@ class _Log:
 
 def folder_of(settings: Settings) -> Path:
     """Where the trials of a study lie: another for other contents of the folder, weights or settings."""
-    told = asdict(settings) | {"data": "", "weights": ""}
+    told = settings.told | {"data": "", "weights": ""}
     del told["tries"], told["seeds"]  # more of them are the same trials and more
     told |= {"identity": identity_of("images", settings.data, settings.weights)}
-    told |= {"backbone": origin.of(settings.model, "images", weights=settings.weights)}
+    told |= {"backbone": origin.of(settings.model, "images", weights=settings.weights, options=settings.options)}
     return results_folder("images") / "photographs" / f"{Path(settings.data).resolve().name}-{identity.short(told)}"

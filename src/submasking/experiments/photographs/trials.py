@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,7 @@ from submasking.records.photographs import PROBE, RIVALS, WAYS
 from submasking.records.profiles import Optimisation, profile
 from submasking.tasks import codec, maskfile
 from submasking.worlds import backbones, folder
+from submasking.worlds import told as said
 
 T = TypeVar("T")
 CHOOSING = (
@@ -65,6 +66,7 @@ class Settings:
         seeds: trainings at the chosen rate.
         head_lr: peak learning rate of the head.
         batch_size: images per step.
+        options: of the network and its images, see `submasking.worlds.told`; what is not said is as timm has it.
     """
 
     data: str
@@ -80,6 +82,7 @@ class Settings:
     seeds: int
     head_lr: float = 0.01
     batch_size: int = 64
+    options: str = ""
 
     def __post_init__(self) -> None:
         for name in ("size", "images", "test_images", "epochs", "views", "tries", "seeds", "batch_size"):
@@ -91,6 +94,12 @@ class Settings:
             raise ValueError("data must be a folder that holds train/<class>/* and test/<class>/*, got none; pass one")
         if not self.from_stage:
             raise ValueError("from_stage must name a module, got none: without it late and all stages are the same")
+        said.of(self.options)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The settings by name; options where there are some."""
+        return {name: value for name, value in asdict(self).items() if name != "options" or value}
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,7 @@ class Place:
     @cached_property
     def backbone(self) -> Backbone:
         told = self.settings
-        return backbones.load(told.model, "images", weights=told.weights, size=told.size)
+        return backbones.load(told.model, "images", weights=told.weights, size=told.size, options=told.options)
 
     def images(self, split: str, seed: int = 0) -> tuple[ImageSet, ImageSet]:
         """What is trained on and what is judged: rates see no test image, the last training all others.
