@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from submasking import Bank, Monitor, TopK, mask, maskfile, of
+from submasking import Bank, Monitor, TopK, hub, mask, maskfile, of
 from submasking.tasks.heads import CosineHead, measured_width
 from submasking.tasks.rounding import round_off
 from submasking.tasks.similarity import similarity
@@ -328,3 +328,16 @@ def test_a_monitor_reads_an_optimizer_of_its_masks():
         Monitor(mask(Net()), optimizers[0])
     for optimizer in (optimizers[0], masking.attach(torch.optim.SGD(masking.scores().values(), lr=1.0))):
         Monitor(masking, optimizer).close()
+
+
+def test_a_folder_that_was_shared_is_not_shared_anew_for_other_classes(tmp_path):
+    masking = mask(Net(3))
+    for name, classes in (("one", ["a", "b", "c"]), ("again", ["a", "b", "c"]), ("other", ["a", "c", "b"])):
+        maskfile.save(tmp_path / name, masking, classes=classes, score={"top1": len(name) / 9})
+    hub.export(tmp_path / "one", tmp_path / "shared")
+    hub.export(tmp_path / "again", tmp_path / "shared")
+    with pytest.raises(ValueError, match=r"shared anew for the same classes; .* is of 3, first 'a', and the task of 3"):
+        hub.export(tmp_path / "other", tmp_path / "shared")
+    assert (tmp_path / "shared" / hub.FILE).read_bytes() == (tmp_path / "again").read_bytes()
+    (tmp_path / "shared" / hub.FILE).write_bytes(b"damaged")
+    hub.export(tmp_path / "other", tmp_path / "shared")

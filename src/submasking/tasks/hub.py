@@ -21,7 +21,7 @@ def export(path: str | Path, folder: str | Path) -> Path:
     Raises:
         MaskFileError: the file is damaged or foreign.
         ValueError: the folder is a file, or holds a README.md that is no model card of ours, or another task without
-            any; it stays as it was then.
+            any, or one of other classes; it stays as it was then.
     """
     task, folder = maskfile.load(path), Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -34,9 +34,24 @@ def export(path: str | Path, folder: str | Path) -> Path:
             f"a folder of a task must be new, or hold one that was shared before; {folder / FILE} is another and has no"
             f" {CARD} beside it; name a new folder"
         )
+    other = _classes(folder / FILE)
+    if other is not None and other != task.classes:
+        raise ValueError(
+            f"a folder of a task may be shared anew for the same classes; {folder / FILE} is of {len(other)}, first"
+            f" {next(iter(other), '')!r}, and the task of {len(task.classes)}, first {next(iter(task.classes), '')!r};"
+            " name a new folder"
+        )
     atomic.write(folder / FILE, whole)
     atomic.write(folder / CARD, card(task))
     return folder
+
+
+def _classes(path: Path) -> tuple[str, ...] | None:
+    """Names of the classes of the task that lies there; None where there is none that can be read."""
+    try:
+        return maskfile.load(path).classes
+    except maskfile.MaskFileError:
+        return None
 
 
 def card(task: TaskFile) -> str:
