@@ -176,7 +176,8 @@ def _require_plain(head: nn.Module, kind: type[nn.Module], width: int) -> None:
             found = None
     wanted = kind.forward(head, noise)
     near = ROUNDED * float(wanted.abs().max())
-    if not isinstance(found, Tensor) or found.shape != wanted.shape or not torch.allclose(found, wanted, atol=near):
+    same = isinstance(found, Tensor) and found.shape == wanted.shape
+    if not same or not torch.allclose(found.to(wanted), wanted, atol=near):
         raise ValueError(
             f"a head must be a plain nn.Linear or a CosineHead; this {type(head).__name__} computes something else of"
             " its tensors, by a forward of its own or by hooks, which no file holds; make it part of the model,"
