@@ -10,7 +10,9 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from submasking.masking.criteria import RESCALES, alpha, effective
 from submasking.masking.handle import Masking
 from submasking.masking.modes import evaluated, forget
+from submasking.masking.structure import aliases
 from submasking.masking.whole import require_handle, require_whole
 from submasking.tasks.answer import answer, require_same
 from submasking.tasks.bits import Packed, Plan
@@ -36,6 +39,9 @@ from submasking.tasks.heads import (
 )
 from submasking.tasks.maskfile import TaskFile, backbone_state, load
 from submasking.tasks.similarity import Similarity, similarity
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass
@@ -59,6 +65,17 @@ class Task:
         """Memory of the bits, the state and the head."""
         held = [*self.state.values(), *(self.head.state_dict().values() if self.head is not None else ())]
         return self.bits.nbytes + sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+
+def _in_turn(method: Callable[Concatenate[Bank, P], R]) -> Callable[Concatenate[Bank, P], R]:
+    """Let other threads wait while a method looks at the model, which it does with other tensors in it."""
+
+    @wraps(method)
+    def alone(bank: Bank, *given: P.args, **named: P.kwargs) -> R:
+        with bank._lock:
+            return method(bank, *given, **named)
+
+    return alone
 
 
 class Bank:
@@ -91,6 +108,7 @@ class Bank:
         self._rescale = "none"
         self._touched: set[str] = set()  # what any task sets beside masked weights
 
+    @_in_turn
     def add(
         self, name: str, task: TaskFile | str | Path, *, sibling: Mapping[str, Bool[Tensor, "..."]] | None = None
     ) -> None:
@@ -122,6 +140,7 @@ class Bank:
         file.require_said(self.model, pristine, masks)
         self.put(name, masks, state=file.state, head=head, classes=file.classes, rescale=file.rescale)
 
+    @_in_turn
     def take(self, name: str, masking: Masking, *, head: nn.Module | None = None, classes: Sequence[str] = ()) -> None:
         """Take in the task of a masked copy of the backbone.
 
@@ -133,10 +152,11 @@ class Bank:
         require_whole(masking)
         require_width(head, masking.model, {})  # with the classifier that it may have
         now, pristine, before = masking.model.state_dict(), self._ground.pristine, backbone_state(masking)
+        second = aliases(masking.model)
         other = [
             key
             for key, value in before.items()
-            if key not in masking.trained and (key not in pristine or not _equal(value, pristine[key]))
+            if second.get(key, key) not in masking.trained and (key not in pristine or not _equal(value, pristine[key]))
         ]
         if other:
             raise ValueError(
@@ -147,6 +167,7 @@ class Bank:
         require_same(answer(masking, {}), self.model, pristine, masking.masks(), state, masking.rescale)
         self.put(name, masking.masks(), state=state, head=head, classes=classes, rescale=masking.rescale)
 
+    @_in_turn
     def put(
         self,
         name: str,
@@ -266,6 +287,7 @@ class Bank:
                 " learning rate, and look at the images it has seen"
             )
 
+    @_in_turn
     def remove(self, name: str) -> None:
         """Forget a task; of one that is in use, give the backbone back first.
 

@@ -155,8 +155,29 @@ def logits_of(head: nn.Module, features: Float[Tensor, "n d"]) -> Float[Tensor, 
     fitted = {
         name: value.to(features if value.is_floating_point() else features.device) for name, value in held.items()
     }
-    logits: Tensor = functional_call(head, fitted, (features,))
+    logits: Tensor = called(head, fitted, features)
     return logits
+
+
+def called(module: nn.Module, tensors: Mapping[str, Tensor], given: Tensor) -> Any:
+    """What a module gives with other tensors, which are put into each place once, and taken out again.
+
+    `torch.func.functional_call` puts them into a module that is registered under two names twice, and leaves the second
+    there afterwards.
+
+    Args:
+        module: it.
+        tensors: parameters and buffers by their first names.
+        given: what it is called with.
+    """
+    first = aliases(module)
+    places = {
+        name: tensors[known]
+        for path, part in module.named_modules()  # each once
+        for own in (*part._parameters, *part._buffers)
+        if (known := first.get(name := f"{path}.{own}".lstrip("."), name)) in tensors
+    }
+    return functional_call(module, places, (given,), tie_weights=False)
 
 
 @torch.no_grad()
@@ -171,13 +192,18 @@ def _outputs(head: nn.Module) -> int | None:
     return None if logits is None else logits.shape[-1]
 
 
-def tried(module: nn.Module, given: Tensor, tensors: Mapping[str, Tensor] | None = None) -> Tensor | None:
+def tried(
+    module: nn.Module, given: Tensor, tensors: Mapping[str, Tensor] | None = None, *, seed: int = 0
+) -> Tensor | None:
     """What a module gives in eval mode, of which nothing is changed; None where it takes no such thing.
+
+    Nor is the random state of torch, where a network draws in eval mode, too.
 
     Args:
         module: it, which is called as it is but for its hooks' own doings.
         given: what it is called with.
         tensors: parameters and buffers by name that it has meanwhile.
+        seed: of what it draws.
     """
     second = aliases(module)  # which follow the first
     used = {name: value for name, value in (tensors or {}).items() if name not in second}
@@ -188,11 +214,14 @@ def tried(module: nn.Module, given: Tensor, tensors: Mapping[str, Tensor] | None
         for name, buffer in module.named_buffers()
         if name not in masked and not name.endswith(BEFORE)
     }
-    with evaluated(module):
-        try:
-            found = functional_call(module, used | moved, (given,))
-        except Exception:  # whatever a network says of what it was not made for
-            return None
+    devices = [given.device.index] if given.device.type == "cuda" else []
+    try:
+        with evaluated(module), torch.random.fork_rng(devices):
+            for generator in (torch.default_generator, *(torch.cuda.default_generators[index] for index in devices)):
+                generator.manual_seed(seed)
+            found = called(module, used | moved, given)
+    except Exception:  # whatever a network says of what it was not made for
+        return None
     return found if isinstance(found, Tensor) and found.dim() == 2 else None
 
 

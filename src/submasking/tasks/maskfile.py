@@ -19,6 +19,7 @@ from submasking.masking.handle import Masking
 from submasking.masking.masks import is_masked, of
 from submasking.masking.modes import evaluated
 from submasking.masking.state import ROUNDED
+from submasking.masking.structure import aliases
 from submasking.masking.whole import require_whole
 from submasking.tasks import container, packing, stored
 from submasking.tasks.answer import answer
@@ -88,14 +89,18 @@ def save(
     trained = sorted(name for name in masking.before() if name in names)
     original = backbone_state(masking)
     state = own_state(masking)
-    tied = {target.name: list(target.names[1:]) for target in masking.targets if len(target.names) > 1}
+    _require_shapes(masking, state)
+    own = {*trained, *(target.name for target in masking.targets)}
+    second = {name: first for name, first in aliases(masking.model).items() if first in own}
+    tied = {first: [name for name, other in second.items() if other == first] for first in second.values()}
+    left = {*trained, *(name for name, first in second.items() if first in trained)}
     description = {
         "library": _version(),
         "backbone": {
             "architecture": _text("architecture", architecture),
             "weights": _text("weights", weights),
             "options": _plain("options", options),
-            "fingerprint": fingerprint({name: value for name, value in original.items() if name not in trained}),
+            "fingerprint": fingerprint({name: value for name, value in original.items() if name not in left}),
             "parameters": fingerprint({name: original[name] for name in names if name not in trained}),
             "said": answer(masking, preprocessing or {}),
         },
@@ -134,6 +139,18 @@ def load(path: str | Path) -> TaskFile:
     task, state, head = stored.parts(path)
     values, head_values = ({name: value.tensor() for name, value in part.items()} for part in (state, head))
     return TaskFile(**vars(task), state=values, head_state=head_values)
+
+
+def _require_shapes(masking: Masking, state: Mapping[str, Tensor]) -> None:
+    """Refuse a buffer that has grown, as a memory of features does: the backbone has no place for it."""
+    before, buffers = masking.before(), dict(masking.model.named_buffers())
+    grown = [name for name, value in state.items() if name in buffers and value.shape != before[name].shape]
+    if grown:
+        raise ValueError(
+            f"a buffer must keep its shape; {grown[0]!r} was {tuple(before[grown[0]].shape)} when the model was masked"
+            f" and is {tuple(state[grown[0]].shape)}; make it as large from the start, or register it with"
+            " persistent=False"
+        )
 
 
 def _check_sibling(sibling: TaskFile | None, masks: Mapping[str, Bool[Tensor, "..."]] | None) -> None:

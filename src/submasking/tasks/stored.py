@@ -154,7 +154,8 @@ class Stored:
         }
 
     def _fingerprint(self, state: Mapping[str, Tensor | Raw]) -> str:
-        return fingerprint({name: tensor for name, tensor in state.items() if name not in self.trained})
+        own = {*self.trained, *(other for name in self.trained for other in self.tied.get(name, ()))}
+        return fingerprint({name: tensor for name, tensor in state.items() if name not in own})
 
 
 def read(path: str | Path) -> Stored:
