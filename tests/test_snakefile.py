@@ -102,7 +102,7 @@ def test_a_run_as_a_job_of_its_own_leaves_the_record_of_a_run_by_hand(tmp_path, 
     given = {"name": "submasking", "parameters": jobs[0].notebook["parameters"]}
     assert given["parameters"] == {
         "profile": "smoke", "model": "rn18-timm", "dataset": "all", "methods": "all", "seeds": "all", "weights": "",
-        "arch": "",
+        "options": "", "arch": "",
     }  # fmt: skip
     monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path / "hand"))
     for made, one in zip(reversed(jobs), reversed(asked), strict=True):
