@@ -6,12 +6,14 @@ import gc
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,9 @@ from submasking import mask
 from submasking.commands import cli
 from submasking.commands import mask as mask_command
 from submasking.commands.cli import EXTRAS, VERBS, main
+from submasking.experiments import notebooks
+from submasking.experiments.photographs.__main__ import main as study
+from submasking.experiments.photographs.trials import Settings
 from submasking.files import identity
 from submasking.tasks import hub, maskfile
 
@@ -272,6 +277,29 @@ def test_every_command_explains_itself(command, capsys):
         main([command, "--help"])
     assert stop.value.code == 0
     assert len(capsys.readouterr().out.splitlines()) > 5
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in notebooks.FOLDER.glob("*.ipynb")))
+def test_the_help_of_a_named_notebook_shows_what_it_takes(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["run", name, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out.partition(f"parameters of {name}:")[2]
+    first = [line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line[2] != " "]
+    assert first == list(notebooks.known_parameters(name))
+
+
+def test_help_of_a_notebook_that_is_not_there_lists_those_there_are(capsys):
+    assert main(["run", "lowshot", "--help"]) == 1
+    assert "low_shot" in capsys.readouterr().err
+
+
+def test_every_setting_of_a_study_is_explained(capsys):
+    with pytest.raises(SystemExit):
+        study(["--help"])
+    shown = capsys.readouterr().out
+    assert shown.count("\n  --") == len(fields(Settings)) - 1 + 5  # all but the folder, and five of the program's own
+    assert not re.search(r"--[\w-]+ [A-Z_]+ +--", shown)  # each on a line of its own
 
 
 def test_a_checkpoint_of_other_settings_is_not_continued(place, tmp_path, capsys):

@@ -77,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = words[0] if words and words[0] in VERBS else parser().parse_args(words[:1] or words).command
     try:
         module = import_module(f"submasking.commands.{verb}")
-        command = argparse.ArgumentParser(prog=f"submasking {verb}", formatter_class=_Formatter)
+        command = argparse.ArgumentParser(prog=f"submasking {verb}", formatter_class=_Formatter, add_help=False)
+        helps = getattr(module, "Help", "help")  # a verb may have more to show
+        command.add_argument("-h", "--help", action=helps, help="show this help message and exit")
         module.add(command)
         given = command.parse_args(words[1:])
         code = int(module.run(given))

@@ -119,6 +119,13 @@ def known_parameters(name: str) -> dict[str, tuple[str, Any]]:
     return declared(tagged[0])
 
 
+def explained(name: str) -> dict[str, str]:
+    """What each parameter of a notebook is, as its parameters cell says it, by name."""
+    from papermill import inspect_notebook
+
+    return {parameter: said["help"] for parameter, said in inspect_notebook(path(name)).items()}
+
+
 def output_path(name: str, given: Mapping[str, Any]) -> Path:
     """Where an executed notebook goes: results/<profile>/notebooks/<name>[-<model>][-<hash>].ipynb.
 

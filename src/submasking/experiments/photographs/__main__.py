@@ -21,6 +21,7 @@ from submasking.records.places import committed_folder, results_folder
 from submasking.report.photographs import sentence
 from submasking.report.photographs import ways as ways_of
 
+BESIDE = {"head_lr": "peak learning rate of the head", "batch_size": "images per step"}  # what the notebook leaves
 JUDGED = ("FS late", "FS-squared late")  # of which the sentence at the end speaks
 
 
@@ -53,13 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="train/<class>/* and test/<class>/*")
     # a setting is called, and is by default, what the notebook has it be
     usual = {name: default for name, (_, default) in notebooks.known_parameters("photographs").items()}
+    what = notebooks.explained("photographs") | BESIDE
     for setting in fields(Settings):
         if setting.name == "data":
             continue
         default = usual.get(setting.name, setting.default)
-        parser.add_argument(
-            f"--{setting.name.replace('_', '-')}", type=type(default), default=default, help="%(default)s"
-        )
+        name, said = f"--{setting.name.replace('_', '-')}", what[setting.name] + (" (%(default)s)" if default else "")
+        parser.add_argument(name, type=type(default), default=default, help=said)
     parser.add_argument("--ways", default="main", help=f"{', '.join(GROUPS)}, or names split by commas (%(default)s)")
     parser.add_argument("--shares", type=float, nargs="*", default=[], metavar="PERCENT",
                         help="of the labels, to be tried beside all")  # fmt: skip
