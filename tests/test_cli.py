@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,6 +242,27 @@ MISTAKES = {
         ["mask", "{photos}", "--model", MODEL, "--weights", "{weights}", "--out", "x", "--option", "output_stride=3"],
         "cannot be built with output_stride=3 (AssertionError); leave it out, or give another value",
     ),
+    "an option said twice": (
+        [
+            "mask",
+            "{photos}",
+            "--model",
+            MODEL,
+            "--weights",
+            "{weights}",
+            "--out",
+            "x",
+            "--option",
+            "drop_path_rate=0.1",
+            "--option",
+            "drop_path_rate=0.2",
+        ],
+        "each --option must be said once; got 'drop_path_rate' twice",
+    ),
+    "values of images among options of the network": (
+        ["mask", "{photos}", "--model", MODEL, "--weights", "{weights}", "--out", "x", "--option", "std=0.5"],
+        "say it as --std X X X",
+    ),
     "one file": (["compare", "{task}"], "at least two"),
     "no picture": (["predict", "{task}", "{tmp}", "--weights", "{weights}"], "must hold pictures"),
     "not a picture": (["predict", "{task}", "{weights}", "--weights", "{weights}"], "readable picture"),
@@ -277,6 +299,61 @@ def test_every_command_explains_itself(command, capsys):
         main([command, "--help"])
     assert stop.value.code == 0
     assert len(capsys.readouterr().out.splitlines()) > 5
+
+
+OTHERS_FILES = {
+    "notes.md": b"what I must not forget",
+    "other.safetensors": None,  # weights, as somebody has fetched them
+    "cut.safetensors": b"\x80\x00\x00\x00\x00\x00\x00\x00{",
+    "own.ipynb": b'{"cells": [], "metadata": {"kernelspec": {}}, "nbformat": 4, "nbformat_minor": 5}',
+    "list.ipynb": b"[1, 2]",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS_FILES)
+@pytest.mark.parametrize("verb", ["mask", "apply", "apply --back", "run"])
+def test_no_output_takes_the_place_of_a_file_of_another_kind(verb, name, place, task, tmp_path, capsys):
+    content = OTHERS_FILES[name] or (place / "weights.safetensors").read_bytes()
+    out, baked = tmp_path / name, tmp_path / "baked.safetensors"
+    assert main(["apply", str(task), "--out", str(baked), *backbone(place)]) == 0
+    out.write_bytes(content)
+    words = {
+        "mask": [*arguments(place, out), "--quiet"],
+        "apply": ["apply", str(task), "--out", str(out), *backbone(place)],
+        "apply --back": ["apply", str(baked), "--back", "--out", str(out), *backbone(place)],
+        "run": ["run", "label_sparsity", "-p", "profile", "smoke", "--out", str(out)],
+    }[verb]
+    capsys.readouterr()
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert str(out) in said or "must have a name that ends in .ipynb" in said
+    assert "name a new one" in said or "name it so" in said
+    assert out.read_bytes() == content
+
+
+@pytest.mark.parametrize("verb", ["mask", "apply", "apply --back"])
+@pytest.mark.parametrize("before", ["nothing", "an empty file", "one of its own"])
+def test_an_output_may_take_the_place_of_its_like(before, verb, place, task, tmp_path):
+    out, baked = tmp_path / "out", tmp_path / "baked.safetensors"
+    assert main(["apply", str(task), "--out", str(baked), *backbone(place)]) == 0
+    if before != "nothing":
+        out.write_bytes((baked if verb == "apply" else task).read_bytes() if before == "one of its own" else b"")
+    words = {
+        "mask": [*arguments(place, out), "--quiet"],
+        "apply": ["apply", str(task), "--out", str(out), *backbone(place)],
+        "apply --back": ["apply", str(baked), "--back", "--out", str(out), *backbone(place)],
+    }[verb]
+    assert main(words) == 0
+    assert out.read_bytes() == (baked if verb == "apply" else out).read_bytes() != b""
+
+
+@pytest.mark.parametrize("other", ["val", "validation", "valid"])
+def test_a_part_that_is_not_looked_at_is_said(other, place, tmp_path, capsys):
+    shutil.copytree(place / "photos" / "train", tmp_path / "photos" / "train")
+    shutil.copytree(place / "photos" / "test", tmp_path / "photos" / other)
+    words = ["mask", str(tmp_path / "photos"), "--model", MODEL, *backbone(place), "--size", "32", "--epochs", "1"]
+    assert main([*words, "--out", str(tmp_path / "task.safetensors"), "--quiet"]) == 0
+    assert f"{other}/ is not looked at" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in notebooks.FOLDER.glob("*.ipynb")))

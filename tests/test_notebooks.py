@@ -1,3 +1,5 @@
+import os
+
 import papermill
 import pytest
 from hypothesis import given
@@ -119,6 +121,36 @@ def test_our_own_command_keeps_every_text(text, monkeypatch):
     monkeypatch.setattr(notebooks, "execute", lambda name, given, output: told.update(given))
     assert cli.main(["run", "submasking", "-p", "dataset", text, "-p", "seeds", text]) == 0
     assert told == {"dataset": text, "seeds": text}
+
+
+@pytest.mark.parametrize("name", [b"photos-\xff", b"r\xe9d/two", b"\xfe"])
+def test_a_name_that_is_no_text_is_told_before_a_notebook_starts(name, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("SUBMASKING_RESULTS", str(tmp_path))
+    assert cli.main(["run", "submasking", "-p", "profile", "images", "-p", "dataset", os.fsdecode(name)]) == 1
+    assert "must be text in UTF-8" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in notebooks.FOLDER.glob("*.ipynb")))
+def test_no_output_takes_the_place_of_a_notebook_of_the_project(name, monkeypatch, tmp_path):
+    own = tmp_path / "notebooks"
+    own.mkdir()
+    before = notebooks.path(name).read_bytes()
+    (own / f"{name}.ipynb").write_bytes(before)
+    with pytest.raises(ValueError, match="in the place of an executed one"):
+        notebooks.execute(name, {}, own / f"{name}.ipynb")
+    assert (own / f"{name}.ipynb").read_bytes() == before
+
+
+def test_an_executed_notebook_makes_room_for_the_next(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("papermill.execute_notebook", lambda source, output, **more: asked.append(output))
+    executed, empty = tmp_path / "out.ipynb", tmp_path / "empty.ipynb"
+    executed.write_text('{"cells": [], "metadata": {"papermill": {"exception": true}}}', encoding="utf-8")
+    empty.touch()
+    for output in (executed, empty):
+        assert notebooks.execute("label_sparsity", {"profile": "smoke"}, output) == output
+    assert asked == [str(executed), str(empty)]
 
 
 def test_a_kernel_has_minutes_to_start_on_a_busy_machine(monkeypatch, tmp_path):

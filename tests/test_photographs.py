@@ -128,8 +128,23 @@ def test_what_a_record_lacks_is_added_and_what_it_has_stays(settings, tmp_path, 
 def test_a_record_of_another_study_is_not_added_to(settings, change):
     before = photographs.record(settings, "FS late", progress=False)
     other = trials.Settings(**(vars(settings) | change))
-    with pytest.raises(ValueError, match="a record must be of the same study to be added to"):
+    ((name, now),) = change.items()
+    said = f"a record must be of the same study to be added to; {name} of its settings was {vars(settings)[name]}"
+    with pytest.raises(ValueError, match=f"{said} and is {now}: move"):
         photographs.record(other, "biases late", before=before, progress=False)
+
+
+@pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])
+def test_a_rate_of_the_head_that_trains_nothing_is_refused(settings, rate):
+    with pytest.raises(ValueError, match="head_lr must be a finite number, at least 0"):
+        trials.Settings(**(vars(settings) | {"head_lr": rate}))
+
+
+@pytest.mark.parametrize("shares", [(0.0,), (-5.0,), (100.0,), (float("nan"),), (5.0, 25.0, 5.0)])
+def test_shares_of_the_labels_that_are_none_or_twice_are_refused_first(settings, shares, monkeypatch):
+    monkeypatch.setattr(study, "run_trial", None)
+    with pytest.raises(ValueError, match="shares of the labels must lie above 0 and below 100 percent, each once"):
+        study.run(settings, "main", shares, progress=False)
 
 
 def test_adapters_learn_in_the_late_stages_only_and_not_beside_depthwise_kernels(settings):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from submasking.commands.backbone import INSTEAD, backbone_of, complete, of_trunk
 from submasking.commands.options import add_bits, add_weights, place, require_place
-from submasking.files import store
+from submasking.files import contents, store
 from submasking.masking.masks import mask
 from submasking.tasks import maskfile
 from submasking.tasks.fingerprint import fingerprint
@@ -47,7 +47,7 @@ def run(given: argparse.Namespace) -> int:
     """Write the file."""
     if given.bits and not given.back:
         raise ValueError(f"--bits rounds a mask file, so it belongs to --back; got {given.bits}; leave it out")
-    require_place(given.out, file=given.file, weights=given.weights)
+    require_place(given.out, contents.MASK_FILE if given.back else _KEY, file=given.file, weights=given.weights)
     (_back if given.back else _bake)(given)
     print(f"{given.out}: {given.out.stat().st_size:,} bytes")
     return 0

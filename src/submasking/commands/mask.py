@@ -18,7 +18,7 @@ from submasking.commands import inspect
 from submasking.commands.options import add_bits, add_device, add_json, add_weights, pair, place, require_place
 from submasking.experiments.run import SPLITS
 from submasking.experiments.sole import holding_file
-from submasking.files import identity
+from submasking.files import contents, identity
 from submasking.learning.adapt import Adapted, adapt
 from submasking.learning.backbone import Backbone
 from submasking.learning.device import PRECISIONS, choose
@@ -51,7 +51,11 @@ def add(command: argparse.ArgumentParser) -> None:
         "--model", required=True, help="timm:NAME, torchvision:NAME, open_clip:NAME or efficientnet-lite0"
     )
     command.add_argument(
-        "--out", type=place, required=True, metavar="FILE", help="the mask file to write, in place of one that is there"
+        "--out",
+        type=place,
+        required=True,
+        metavar="FILE",
+        help="the mask file to write, in place of a mask file that is there",
     )
     command.add_argument("--option", dest="options", type=pair, action="append", default=[], metavar="NAME=VALUE",
                          help="passed to timm's constructor, such as pad_type=same")  # fmt: skip
@@ -102,6 +106,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.size is not None and given.size < 1:
         raise ValueError(f"--size must be at least 1, got {given.size}; leave it out for the network's own")
     _require_numbers(given)
+    _require_options([name for name, _ in given.options])
     given.device = choose(given.device)
     if given.lr is None and (given.init == "squared" or given.norms == "freeze"):
         # the usual rates are for a constant start and statistics that follow: with others they ruin the network
@@ -120,6 +125,8 @@ def _run(given: argparse.Namespace) -> int:
         head=given.head,
     )
     splits = ("train", "test") if (given.folder / "test").is_dir() else ("train",)
+    if "test" not in splits and (others := [name for name in folder.OTHERS if (given.folder / name).is_dir()]):
+        folder.on_stderr(f"submasking mask: {others[0]}/ is not looked at; the score is of test/, which is not there")
     images = folder.load_all(given.folder, splits, backbone.size)  # all is read before anything is trained
     content = identity.of_folder(given.folder, SPLITS)
     plan = Optimisation(
@@ -212,9 +219,16 @@ def _require_numbers(given: argparse.Namespace) -> None:
             raise ValueError(f"{name} must be {wanted}, got {value}; leave it out for the usual one")
 
 
+def _require_options(names: list[str]) -> None:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"each --option must be said once; got {twice[0]!r} twice; leave one out")
+    if beside := [name for name in ("mean", "std") if name in names]:
+        raise ValueError(f"an --option must be of the network; got {beside[0]!r}; say it as --{beside[0]} X X X")
+
+
 def _require_place(given: argparse.Namespace) -> None:
     """Refuse before training what could not be written after it."""
-    require_place(given.out, weights=given.weights)
+    require_place(given.out, contents.MASK_FILE, weights=given.weights)
     if _checkpoint(given.out).is_dir():
         raise ValueError(
             f"{_checkpoint(given.out)}, where checkpoints of the training go, must be a file, it is a folder; move it"

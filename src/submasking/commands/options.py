@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from submasking.files import atomic
+from submasking.files import atomic, contents
 from submasking.worlds.told import value
 
 BACKBONE_HELP = (
@@ -44,11 +44,12 @@ def add_bits(command: argparse.ArgumentParser, more: str = "") -> None:
                          f"{more}; none: as they are, bit for bit")  # fmt: skip
 
 
-def require_place(out: Path, **inputs: Path | None) -> None:
-    """Refuse, before the work, an output that cannot be written or would take the place of an input.
+def require_place(out: Path, mark: str, **inputs: Path | None) -> None:
+    """Refuse, before the work, an output that cannot be written or would take the place of something else.
 
     Args:
-        out: the file that --out names.
+        out: the file that --out names: there is none, it is empty, or one as the command writes them.
+        mark: what the metadata of such a file has.
         inputs: what is read, by the name that messages give it.
 
     Raises:
@@ -59,6 +60,10 @@ def require_place(out: Path, **inputs: Path | None) -> None:
         if path is not None and path.exists() and out.exists() and out.samefile(path):
             what = "--weights" if name == "weights" else f"the {name}"
             raise ValueError(f"--out must be another file than {what}, got {out} for both; name a new file")
+    if out.exists() and out.stat().st_size and not contents.bears(out, mark):
+        raise ValueError(
+            f"--out must be a new file, or one that this command wrote, but {out} is another; name a new one"
+        )
 
 
 def add_json(command: argparse.ArgumentParser) -> None:

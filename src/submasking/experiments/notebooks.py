@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ FOLDER = REPOSITORY / "notebooks"
 NUMBERS = "Union[int, str]"
 TYPES = {"str": str, NUMBERS: str, "int": int, "float": float, "bool": bool}
 _PLAIN = re.compile(r"[^\w.-]+")  # what no file's name has, of what stands for a model
+_NO_TEXT = re.compile("[\ud800-\udfff]")  # what Python makes of bytes of a name that are no UTF-8
 START_SECONDS = 600  # until a kernel must have answered: papermill's 60 are too few where a grid shares busy cores
 
 
@@ -42,6 +44,10 @@ def coerce(name: str, kind: str, value: Any) -> Any:
     refused: papermill has made it of 2024.10, 007 or nan, and which of them it was is gone.
     """
     expected = TYPES[kind]
+    if isinstance(value, str) and (odd := _NO_TEXT.search(value)):
+        raise ValueError(
+            f"parameter {name!r} must be text in UTF-8, got {value!r}, whose {odd[0]!r} is none; rename what it names"
+        )
     if kind == "float" and isinstance(value, str):
         try:
             return float(value)
@@ -142,6 +148,23 @@ def output_path(name: str, given: Mapping[str, Any]) -> Path:
     return results_folder(profile(values.get("profile", "images")).name) / "notebooks" / f"{stem}.ipynb"
 
 
+def _require_place(output: Path) -> None:
+    """Refuse an output that is no notebook by its name, a folder, or there already and nothing that papermill wrote."""
+    if output.suffix != ".ipynb":
+        raise ValueError(f"the executed notebook must have a name that ends in .ipynb, got {output.name!r}; name it so")
+    if not output.exists():
+        return
+    try:
+        executed = "papermill" in json.loads(output.read_bytes() or '{"metadata": ["papermill"]}')["metadata"]
+    except (OSError, ValueError, KeyError, TypeError):
+        executed = False
+    if not executed:
+        raise ValueError(
+            f"the executed notebook must be a new file, or in the place of an executed one, but {output} is another;"
+            " name a new one"
+        )
+
+
 def execute(
     name: str, given: Mapping[str, Any], output: Path | None = None, *, progress: bool = True, engine: str | None = None
 ) -> Path:
@@ -157,6 +180,7 @@ def execute(
 
     values = check(known_parameters(name), given)
     output = output or output_path(name, given)
+    _require_place(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

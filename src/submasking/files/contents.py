@@ -65,6 +65,15 @@ def require_safetensors(path: Path) -> None:
         raise ValueError(f"{path} must be a safetensors file, but is {found.value}; convert it")
 
 
+def bears(path: Path, mark: str) -> bool:
+    """Whether a file is a safetensors file with a mark in its metadata, such as `MASK_FILE`."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return mark in (file.metadata() or {})
+    except Exception:  # the reader's own kinds of errors: whatever it is, it has no such mark
+        return False
+
+
 def damaged(path: Path, error: Exception) -> ValueError:
     """What to raise where a safetensors file is not what it declares."""
     return ValueError(
@@ -79,18 +88,10 @@ def _refused(path: Path, what: str) -> ValueError:
 def _folder(folder: Path) -> str:
     """That it is a folder, with the first file in it that may be meant."""
     found = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".pth", ".pt", ".bin"))
-    meant = [path.name for path in found if not _is_mask_file(path)]
+    meant = [path.name for path in found if not bears(path, MASK_FILE)]
     if found and not meant:
         return f"is a folder, which holds {found[0].name}, a mask file and no weights; name the file of the weights"
     return f"is a folder{f', which holds {meant[0]}' if meant else ''}; name the file in it"
-
-
-def _is_mask_file(path: Path) -> bool:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return MASK_FILE in (file.metadata() or {})
-    except Exception:  # the reader's own kinds of errors: whatever it is, it is no mask file
-        return False
 
 
 def _words(start: bytes) -> str:

@@ -19,6 +19,7 @@ from submasking.worlds.listing import Listing, first, listed
 from submasking.worlds.pictures import Say, decoded
 
 FOLDERS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
+OTHERS = ("val", "validation", "valid", "dev", "eval", "testing")  # what others call a part that is not for training
 
 
 def on_stderr(note: str) -> None:
@@ -139,9 +140,11 @@ def _place(folder: Path, split: str) -> Path:
     for name in FOLDERS[split]:
         if (folder / name).is_dir():
             return folder / name
+    others = [name for name in OTHERS if split == "test" and (folder / name).is_dir()]
+    remedy = f"name {others[0]}/ so, or link it, to be judged on it" if others else "check the path"
     raise ValueError(
         f"dataset must be a folder that holds {' or '.join(FOLDERS[split])}/<class>/<pictures>, got {str(folder)!r};"
-        " check the path"
+        f" {remedy}"
     )
 
 

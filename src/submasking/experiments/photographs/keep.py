@@ -45,8 +45,8 @@ def record(
     told = _identity(settings, place, len(train.classes), len(train), len(test))
     if before is not None and (other := [field for field in told if before[field] != told[field]]):
         raise ValueError(
-            f"a record must be of the same study to be added to; {other[0]} was {before[other[0]]} and is"
-            f" {told[other[0]]}: move that record away, or use its settings"
+            f"a record must be of the same study to be added to; {_apart(other[0], before, told)}: move that record"
+            " away, set SUBMASKING_RESULTS to another folder, or use its settings"
         )
     kept = [] if before is None else before["found"]
     known = {(entry["way"], entry["share"]) for entry in kept}
@@ -70,6 +70,15 @@ def record(
         machine = {field: before[field] for field in surroundings()}
         made["earlier"] = [*before.get("earlier", []), machine | {"ways": sorted({entry["way"] for entry in stay})}]
     return told | made | surroundings()
+
+
+def _apart(field: str, before: dict[str, Any], now: dict[str, Any]) -> str:
+    """In words: how two records differ in a field, or in an entry of that field."""
+    was, told = before[field], now[field]
+    if not (isinstance(was, dict) and isinstance(told, dict)):
+        return f"its {field} was {was!r} and is {told!r}"
+    entry = next(entry for entry in was | told if was.get(entry) != told.get(entry))
+    return f"{entry} of its {field} was {was.get(entry, '')!r} and is {told.get(entry, '')!r}"
 
 
 def _identity(settings: Settings, place: Place, classes: int, train: int, test: int) -> dict[str, Any]:

@@ -59,6 +59,11 @@ def run(
     Raises:
         ValueError: the folder, the network or a setting is not what it must be, or an unknown way.
     """
+    if odd := [share for share in shares if not 0 < share < 100 or shares.count(share) > 1]:
+        raise ValueError(
+            f"shares of the labels must lie above 0 and below 100 percent, each once, got {odd[0]:g}; leave it out, all"
+            " labels are always asked for"
+        )
     asked = [
         (way, 100.0) for way in chosen(ways) if not {(way, share) for share in _judging(way, shares)} <= set(known)
     ]

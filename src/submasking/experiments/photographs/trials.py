@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -90,6 +91,8 @@ class Settings:
                 raise ValueError(
                     f"{name} must be at least 1, got {getattr(self, name)}; leave it out for the usual one"
                 )
+        if not 0 <= self.head_lr < math.inf:
+            raise ValueError(f"head_lr must be a finite number, at least 0, got {self.head_lr}; leave it out")
         if not self.data:
             raise ValueError("data must be a folder that holds train/<class>/* and test/<class>/*, got none; pass one")
         if not self.from_stage:
