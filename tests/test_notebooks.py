@@ -1,3 +1,4 @@
+import errno
 import os
 
 import papermill
@@ -151,6 +152,15 @@ def test_an_executed_notebook_makes_room_for_the_next(monkeypatch, tmp_path):
     for output in (executed, empty):
         assert notebooks.execute("label_sparsity", {"profile": "smoke"}, output) == output
     assert asked == [str(executed), str(empty)]
+
+
+def test_a_disk_that_is_full_is_told_with_the_notebook(monkeypatch, tmp_path, capsys):
+    def full(*unused, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("papermill.execute_notebook", full)
+    assert cli.main(["run", "label_sparsity", "-p", "profile", "smoke", "--out", str(tmp_path / "out.ipynb")]) == 1
+    assert f"No space left on device: '{tmp_path / 'out.ipynb'}'; make room there" in capsys.readouterr().err
 
 
 def test_a_kernel_has_minutes_to_start_on_a_busy_machine(monkeypatch, tmp_path):

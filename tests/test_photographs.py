@@ -1,5 +1,6 @@
 """A study of photographs: rates chosen without the test images, resumed without repetition, told with its doubts."""
 
+import errno
 import json
 import shutil
 
@@ -132,6 +133,24 @@ def test_a_record_of_another_study_is_not_added_to(settings, change):
     said = f"a record must be of the same study to be added to; {name} of its settings was {vars(settings)[name]}"
     with pytest.raises(ValueError, match=f"{said} and is {now}: move"):
         photographs.record(other, "biases late", before=before, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a.json"), 1, "'a.json'; make room there"),
+        (PermissionError(errno.EACCES, "Permission denied", "a.json"), 1, "name a place that you may write to"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command goes on"),
+    ],
+)
+def test_what_ends_a_study_is_one_line(raised, code, said, settings, monkeypatch, capsys):
+    def ends(*unused, **named):
+        raise raised
+
+    monkeypatch.setattr(study.atomic, "write", ends)
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in vars(settings).items() if name != "data"]
+    assert program.main([settings.data, *words, "--quiet"]) == code
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])

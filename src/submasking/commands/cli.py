@@ -6,7 +6,6 @@ A verb's module is imported when the verb is used: help, the version and a misty
 from __future__ import annotations
 
 import argparse
-import errno
 import io
 import os
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from submasking import __version__
+from submasking.files.remedies import line
 
 VERBS = {
     "mask": "train a mask for a folder of images",
@@ -29,12 +29,6 @@ VERBS = {
 EXTRAS = dict.fromkeys(("timm", "torchvision", "open_clip", "PIL", "huggingface_hub"), "vision") | dict.fromkeys(
     ("matplotlib", "nbformat", "pandas", "papermill", "seaborn", "sklearn", "zstandard"), "experiments"
 )
-_NO_ROOM, _NO_RIGHT = "; make room there, or name another place", "; name a place that you may write to and read"
-REMEDIES = {
-    errno.ENOSPC: _NO_ROOM, errno.EDQUOT: _NO_ROOM, errno.EROFS: _NO_RIGHT, errno.EACCES: _NO_RIGHT,
-    errno.EPERM: _NO_RIGHT, errno.ENOTDIR: "; a part of the path is a file: name another",
-    errno.EMFILE: "; raise the number of open files (ulimit -n)",
-}  # fmt: skip
 EXAMPLES = """examples:
   submasking mask photos/ --model timm:resnet18 --out birds.safetensors
   submasking inspect birds.safetensors
@@ -92,8 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"submasking {verb}: {_missing(error)}", file=sys.stderr)
         return 1
     except (ValueError, OSError, FloatingPointError) as error:
-        remedy = REMEDIES.get(error.errno or 0, "") if isinstance(error, OSError) else ""
-        print(f"submasking {verb}: {error}{remedy}", file=sys.stderr)
+        print(f"submasking {verb}: {line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:  # its text, if it has one, is a verb's own and says how to go on
         print(f"\nsubmasking {verb}: {str(stop) or 'interrupted'}", file=sys.stderr)

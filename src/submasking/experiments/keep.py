@@ -15,6 +15,7 @@ import pandas as pd
 
 from submasking.experiments import grid, live
 from submasking.files import atomic
+from submasking.files.remedies import line
 from submasking.records import analyses, results
 from submasking.records.names import DATASET_STAND_INS, DATASETS
 from submasking.records.places import REPOSITORY, committed_folder, results_folder
@@ -102,8 +103,8 @@ def main() -> int:
         picture = figures.methods(frame[(frame.model == MODEL) & (frame.labels == 100)])
         figures.save(picture, REPOSITORY / "book" / "images" / "methods.png")
         live.keep()
-    except ValueError as error:
-        print(f"records: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"records: {line(error)}", file=sys.stderr)
         return 1
     print(f"{count} records kept in book/records/tiny; README.md shows them")
     return 0

@@ -188,14 +188,19 @@ def execute(
             f"{output.parent} must be a folder that takes files ({error}); name another output, or set"
             " SUBMASKING_RESULTS to another folder"
         ) from error
-    papermill.execute_notebook(
-        str(path(name)),
-        str(output),
-        parameters={key: values[key] for key in given},
-        engine_name=engine,
-        progress_bar=progress,
-        cwd=str(Path.cwd()),  # paths among the parameters are relative to the caller, as with papermill itself
-        start_timeout=START_SECONDS,
-        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # or each warns of plain TCP, or of its end
-    )
+    try:
+        papermill.execute_notebook(
+            str(path(name)),
+            str(output),
+            parameters={key: values[key] for key in given},
+            engine_name=engine,
+            progress_bar=progress,
+            cwd=str(Path.cwd()),  # paths among the parameters are relative to the caller, as with papermill itself
+            start_timeout=START_SECONDS,
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # or each warns of plain TCP, or of its end
+        )
+    except OSError as error:  # papermill's own write of what has run so far does not say where
+        if error.errno and error.filename is None:
+            error.filename = str(output)
+        raise
     return output

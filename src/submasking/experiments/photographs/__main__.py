@@ -15,6 +15,7 @@ from pathlib import Path
 from submasking.experiments import notebooks
 from submasking.experiments.photographs.keep import keep, record
 from submasking.experiments.photographs.trials import Settings
+from submasking.files.remedies import line
 from submasking.records.photographs import GROUPS, place
 from submasking.records.photographs import study as read
 from submasking.records.places import committed_folder, results_folder
@@ -26,7 +27,7 @@ JUDGED = ("FS late", "FS-squared late")  # of which the sentence at the end spea
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the program; 1 where a folder, the network or a setting is not what it must be."""
+    """Run the program; 1 where a folder, the network, a setting or the disk is not what it must be, 130 interrupted."""
     given = vars(_parser().parse_args(words))
     folders, ways, shares, curves = (given.pop(name) for name in ("folders", "ways", "shares", "curves"))
     target = (committed_folder if given.pop("keep") else results_folder)("photographs")
@@ -40,9 +41,12 @@ def main(words: Sequence[str] | None = None) -> int:
             print(keep(target, found), flush=True)
             if set(JUDGED) <= set(ways_of(found)):
                 print(sentence(found), flush=True)
-    except ValueError as error:
-        print(f"photographs: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"photographs: {line(error)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nphotographs: interrupted; the same command goes on after the last whole trial", file=sys.stderr)
+        return 130
     return 0
 
 
