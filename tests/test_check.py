@@ -122,6 +122,13 @@ def test_a_damaged_file_is_a_fault(here, capsys):
     assert "must have the sha256" in found["faults"][0]
 
 
+def test_a_folder_in_a_files_place_is_a_fault(here, capsys):
+    (here / "weights" / "RN50.pt").mkdir()
+    found = checked(capsys, "--no-steps", code=1)
+    assert states(found, "rn50-clip") == {"RN50.pt": "damaged"}
+    assert "is a folder; move it away" in found["faults"][0]
+
+
 def test_a_disk_that_is_too_small_is_a_fault(here, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     assert "must have room for" in checked(capsys, "--no-steps", code=1)["faults"][0]

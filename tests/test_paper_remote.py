@@ -1,6 +1,7 @@
 """Published files: fetched whole from a server on this machine, gone on with, checked, or refused in one line."""
 
 import hashlib
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -129,6 +130,22 @@ def test_a_local_copy_of_another_content_is_refused_and_kept(server, tmp_path):
     (tmp_path / "file.bin").write_bytes(CONTENT[:1000])
     with pytest.raises(ValueError, match=r"1,000 bytes.*move it away"):
         remote.have(file_at(server), tmp_path)
+    assert names(tmp_path) == ["file.bin"]
+
+
+@pytest.mark.parametrize("what", ["a folder", "a link to nothing", "no plain file"])
+@pytest.mark.parametrize("download", [True, False])
+def test_what_is_no_file_is_not_replaced(server, tmp_path, what, download):
+    path = tmp_path / "file.bin"
+    if what == "a folder":
+        path.mkdir()
+    elif what == "no plain file":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / "drive" / "file.bin")
+    with pytest.raises(ValueError, match=f"must be a file, but .*file.bin is {what}; move it away"):
+        remote.have(file_at(server), tmp_path, download=download)
+    assert server.asked == []
     assert names(tmp_path) == ["file.bin"]
 
 

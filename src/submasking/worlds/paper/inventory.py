@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def ready(items: list[Item], of: str) -> bool:
 
 def _item(of: str, file: Remote, folder: Path, progress: bool, state: str = "") -> Item:
     note = ""
-    if not state and not (folder / file.name).is_file():
+    if not state and not os.path.lexists(folder / file.name):
         state = "missing"
     elif not state:
         try:

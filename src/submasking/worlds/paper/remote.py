@@ -80,6 +80,9 @@ def have(remote: Remote, folder: Path, *, download: bool = True, progress: bool 
     if path.is_file():
         _require(remote, path, progress, f"; move it away, and it is fetched again from {remote.address}")
         return path
+    if os.path.lexists(path):  # which a download would end at, or replace
+        what = "a folder" if path.is_dir() else "a link to nothing" if path.is_symlink() else "no plain file"
+        raise ValueError(f"{remote.name} ({remote.about}) must be a file, but {path} is {what}; move it away")
     if not download:
         raise _missing(remote, folder, "it is not there")
     try:
