@@ -67,6 +67,26 @@ def test_studies_come_back_as_they_were_kept(kept):
     assert records.read(kept)[0] == study("net", "birds") | {"found": records.read(kept)[0]["found"]}
 
 
+@pytest.mark.parametrize(
+    ("tried", "rate", "last"),
+    [
+        ([0.1, 0.3, 0.9], 0.1, True), ([0.1, 0.3, 0.9], 0.9, True), ([0.9, 0.1, 0.3], 0.3, False), ([0.1], 0.1, True),
+        ([], 0.0, False),
+    ],
+)  # fmt: skip
+def test_a_best_rate_at_an_end_is_told(tried, rate, last, kept):
+    found = study()
+    for entry in found["found"]:
+        inside = [[0.01, 0.1], [entry["rate"], 0.7], [9.0, 0.1]]
+        entry["chosen"] = inside
+        if entry["way"] == "FFT late":
+            entry |= {"chosen": [[each, 0.5] for each in tried], "rate": rate}
+    assert report.ended(found, "FFT late") == last
+    assert ("For FFT late the best rate was the lowest or the highest that was tried" in report.sentence(found)) == last
+    records.write(records.place(kept, "net", "birds"), found)
+    assert photos.evaluate("ends; net; FFT late").text == f"{int(last)} of 2"
+
+
 def test_a_family_is_judged_together():
     found = report.compare([study(), study("other", "leaves")], "late")
     late = found[(found["first"] == "FS late") & (found["second"] == "FFT late")]

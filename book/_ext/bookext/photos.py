@@ -10,6 +10,7 @@ The role's words, split by semicolons; a network may be * for all:
     bits; mobilenetv2_035; FS late                bits of a masked weight, mean over the folders
     off; mobilenetv2_035; FS late                 percent of the masked weights that are off, likewise
     rate; mobilenetv2_035; FS late                lowest and highest learning rate that was chosen
+    ends; mobilenetv2_035; FS late                of how many studies the chosen rate is the last that was tried
     alike; FS-squared late; FFT late              agreement of masks and turned signs, lowest and highest
     signs; 0.1                                    the same at one rate for both
     negative; FS late                             percent of the weights that go which are negative
@@ -172,6 +173,12 @@ def _rate(words: Words) -> tuple[str, str]:
     return _range([photographs.table(study).loc[way, "rate"] for study in found], "{:g}"), f"{way}, {_where(found)}"
 
 
+def _ends(words: Words) -> tuple[str, str]:
+    network, way = words
+    found = _with([way], network)
+    return f"{sum(photographs.ended(study, way) for study in found)} of {len(found)}", f"{way}, {_where(found)}"
+
+
 def _alike(words: Words) -> tuple[str, str]:
     values = [
         pair["agreement"]
@@ -261,6 +268,7 @@ KINDS: dict[str, tuple[int, Callable[[Words], tuple[str, str]]]] = {
     "copy": (1, _copy),
     "seconds": (2, _column("seconds", "{:.0f} s")),
     "rate": (2, _rate),
+    "ends": (2, _ends),
     "alike": (2, _alike),
     "signs": (1, _signs),
     "negative": (1, _negative),

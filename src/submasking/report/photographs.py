@@ -97,6 +97,12 @@ def chosen(study: Study, way: str, share: float = 100.0) -> dict[float, float]:
     return dict(runs(study["found"], way, share)[0]["chosen"])
 
 
+def ended(study: Study, way: str, share: float = 100.0) -> bool:
+    """Whether the rate that was chosen is the lowest or the highest of those tried, so that a better one may follow."""
+    tried = chosen(study, way, share)
+    return bool(tried) and runs(study["found"], way, share)[0]["rate"] in (min(tried), max(tried))
+
+
 def distance(studies: Sequence[Study]) -> pd.DataFrame:
     """How far each folder is from what a network knows, beside the start of the scores that does best on it.
 
@@ -140,11 +146,18 @@ def sentence(study: Study) -> str:
         f" {_needed(percent(over))}; masks of the same layers are {squared} if their scores start from the squared"
         f" weights, and {constant} from a constant"
     )
-    if not set(EVERY) <= set(rows):
-        return f"{said}."
-    # by the validation images: the test images choose nothing
-    every = max(EVERY, key=lambda way: max(chosen(study, way).values()))
-    return f"{said}; the best that changes all layers, {every}, is {against(rows[every])}."
+    judged = [RIVAL, "FS-squared late", "FS late"]
+    if set(EVERY) <= set(rows):
+        # by the validation images: the test images choose nothing
+        every = max(EVERY, key=lambda way: max(chosen(study, way).values()))
+        said += f"; the best that changes all layers, {every}, is {against(rows[every])}"
+        judged.append(every)
+    ends = [way for way in judged if ended(study, way)]
+    more = (
+        f" For {', '.join(ends)} the best rate was the lowest or the highest that was tried: with more tries there may"
+        " be a better one, and another order."
+    )
+    return f"{said}.{more if ends else ''}"
 
 
 def compare(studies: Sequence[Study], family: str, share: float = 100.0) -> pd.DataFrame:
