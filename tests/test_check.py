@@ -122,6 +122,15 @@ def test_a_damaged_file_is_a_fault(here, capsys):
     assert "must have the sha256" in found["faults"][0]
 
 
+def test_an_empty_folder_is_not_taken_for_unpacked_pictures(here, capsys):
+    from submasking.worlds.paper.data.catalogue import SETS
+
+    for name in ("dtd", "sun397"):
+        (here / "data" / SETS[name].folder / SETS[name].unpacked).mkdir(parents=True)
+    found = checked(capsys, "--no-steps")
+    assert all("unpacked" not in states(found, name).values() for name in ("dtd", "sun397"))
+
+
 def test_a_folder_in_a_files_place_is_a_fault(here, capsys):
     (here / "weights" / "RN50.pt").mkdir()
     found = checked(capsys, "--no-steps", code=1)

@@ -636,6 +636,23 @@ def test_a_command_whose_output_is_closed_does_its_work(task, tmp_path, closed):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+@pytest.mark.parametrize("streams", ["2>&1 |", "2>&1 >/dev/null |", "2>/dev/null |"])
+def test_a_reader_who_has_enough_ends_no_training(streams, place, task, tmp_path):
+    out, code = tmp_path / "task.safetensors", "import sys; from submasking.commands.cli import main; sys.exit(main())"
+    words = [sys.executable, "-c", code, *arguments(place, out)]
+    script = f"set -o pipefail; {shlex.join(words)} {streams} head -c 1 > /dev/null"
+    assert subprocess.run(["bash", "-c", script], cwd=tmp_path).returncode == 0
+    assert out.read_bytes() == task.read_bytes()
+    assert not out.with_name("task.safetensors.checkpoint").exists()
+
+
+def test_json_stands_alone_on_standard_output(place, tmp_path, capsys):
+    assert main([*arguments(place, tmp_path / "one.safetensors")]) == 0
+    said = capsys.readouterr()
+    assert "epoch 1 of 3" in said.err
+    assert "epoch" not in said.out.partition("recipe")[0]
+
+
 def test_what_the_system_refuses_comes_with_a_remedy(monkeypatch, capsys):
     def full(given):
         raise OSError(errno.ENOSPC, "No space left on device", "task")

@@ -210,3 +210,10 @@ def test_a_class_whose_name_is_no_text_is_named(pictures):
         pytest.skip("this file system takes text only")
     with pytest.raises(ValueError, match=r"class folder b'd\\xffg' must be text in UTF-8"):
         folder.load(pictures, "train", 8)
+
+
+@pytest.mark.parametrize("name", ["röd", "青", "ñandú"])
+def test_a_name_that_the_locale_has_not_read_is_not_blamed(name, tmp_path):
+    """As under LC_ALL=C with Python's own UTF-8 mode switched off, where each byte above 127 is kept apart."""
+    assert "set PYTHONUTF8=1" in folder._why(name.encode().decode("ascii", "surrogateescape"))
+    assert folder._why(os.fsdecode(name.encode("latin-1", "replace") + b"\xff")) == "it is not; rename it"

@@ -103,3 +103,9 @@ def test_the_tables_can_be_kept_and_drawn(made, tmp_path):
 def test_shares_out_of_range_are_refused(shares):
     with pytest.raises(ValueError, match=r"shares must lie above 0 and up to 100 .*such as 5,10,100"):
         Budget(("cifar10",), (), (0,), shares)
+
+
+@pytest.mark.parametrize("shares", [(10.0, 10.0), (5.0, 10.0, 100.0, 5.0), (100.0, 100.0)])
+def test_shares_that_are_named_twice_are_refused(shares):
+    with pytest.raises(ValueError, match="shares must be named once each; got"):
+        Budget(("cifar10",), (), (0,), shares)

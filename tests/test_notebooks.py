@@ -174,3 +174,16 @@ def test_a_kernel_has_minutes_to_start_on_a_busy_machine(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", sorted(file.stem for file in notebooks.FOLDER.glob("*.ipynb")))
 def test_papermill_knows_every_parameter_too_and_warns_of_none(name):
     assert set(papermill.inspect_notebook(notebooks.path(name))) == set(notebooks.known_parameters(name))
+
+
+@pytest.mark.parametrize(
+    "name", ["label_sparsity.ipynb", "notebooks/label_sparsity.ipynb", "Label_Sparsity", "label-sparsity"]
+)
+def test_another_name_of_a_notebook_gets_a_hint(name):
+    with pytest.raises(ValueError, match="did you mean 'label_sparsity'"):
+        notebooks.path(name)
+
+
+def test_a_notebook_of_a_network_of_ones_own_is_called_after_it():
+    given = {"profile": "images", "dataset": "photos", "arch": "torchvision:resnet18"}
+    assert notebooks.output_path("submasking", given).name.startswith("submasking-torchvision_resnet18-")

@@ -149,6 +149,26 @@ def test_what_is_no_file_is_not_replaced(server, tmp_path, what, download):
     assert names(tmp_path) == ["file.bin"]
 
 
+ODD = {
+    "one.zip": b"<html>", "two.tar.gz": b"PK\x03\x04", "three.tgz": b"", "four.json": b"<!DOCTYPE html>",
+    "five.pth.tar": b"<html>", "six.pth": b"half", "seven.json": b"[]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_file_without_a_hash_begins_as_its_name_says(name, tmp_path):
+    (tmp_path / name).write_bytes(ODD[name])
+    with pytest.raises(ValueError, match=r"must begin as a file of its name does.*; move it away"):
+        remote.have(Remote(name, "http://127.0.0.1:9/"), tmp_path)
+    assert (tmp_path / name).read_bytes() == ODD[name]
+
+
+@pytest.mark.parametrize("content", [b'{"train": []}', b'\xef\xbb\xbf {"train": []}', b"\n{}"])
+def test_a_file_that_begins_as_its_name_says_is_taken(content, tmp_path):
+    (tmp_path / "split.json").write_bytes(content)
+    assert remote.have(Remote("split.json", "http://127.0.0.1:9/"), tmp_path).read_bytes() == content
+
+
 def test_a_web_page_is_no_file(server, tmp_path):
     server.kind = "text/html; charset=utf-8"
     with pytest.raises(ValueError, match="a web page in its place"):

@@ -153,6 +153,15 @@ def test_what_ends_a_study_is_one_line(raised, code, said, settings, monkeypatch
     assert said in capsys.readouterr().err
 
 
+def test_a_stage_that_is_none_is_told_before_anything_is_trained(settings, monkeypatch, capsys):
+    monkeypatch.setattr(study, "best_decay", None)
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in vars(settings).items() if name != "data"]
+    assert program.main([settings.data, *words, "--from-stage=stages.2", "--quiet"]) == 1
+    said = capsys.readouterr()
+    assert "stages.2" in said.err
+    assert "LP-search" not in said.out
+
+
 @pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf")])
 def test_a_rate_of_the_head_that_trains_nothing_is_refused(settings, rate):
     with pytest.raises(ValueError, match="head_lr must be a finite number, at least 0"):

@@ -151,6 +151,20 @@ def test_read_only_never_trains(smoke_results, monkeypatch):
         runs.run(smoke("FFT", seed=99), progress=False)
 
 
+def test_what_is_wrong_with_all_runs_is_said_once(smoke_results, monkeypatch):
+    def broken(task, progress):
+        raise ValueError(f"no {'weights' if task.seed < 53 else 'data'}")
+
+    monkeypatch.setitem(runs.METHODS, "FFT", broken)
+    with pytest.raises(RuntimeError) as told:
+        runs.run_all([smoke("FFT", seed=seed) for seed in (50, 51, 52, 53)])
+    said = str(told.value)
+    assert said.startswith("4 of 4 runs failed:\n")
+    assert said.count("no weights") == said.count("no data") == 1
+    assert "seed 50 and 2 more: ValueError: no weights" in said
+    assert "seed 53: ValueError: no data" in said
+
+
 def test_a_failing_run_does_not_cost_the_others(smoke_results, monkeypatch, capsys):
     def broken(task, progress):
         raise ArithmeticError("loss is nan")

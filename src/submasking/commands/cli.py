@@ -10,7 +10,9 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, suppress
 from importlib import import_module
+from typing import TextIO
 
 from submasking import __version__
 from submasking.files.remedies import line
@@ -77,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("-h", "--help", action=helps, help="show this help message and exit")
         module.add(command)
         given = command.parse_args(words[1:])
-        code = int(module.run(given))
+        with redirect_stderr(_Unheard(sys.stderr)):
+            code = int(module.run(given))
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader, such as `head`, has had enough
@@ -92,6 +95,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:  # its text, if it has one, is a verb's own and says how to go on
         print(f"\nsubmasking {verb}: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
+
+
+class _Unheard(io.TextIOBase):
+    """A stream that work goes on without: who has read enough of progress and notes must not end a training."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if anybody reads."""
+        with suppress(BrokenPipeError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Likewise."""
+        with suppress(BrokenPipeError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """As the stream is."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """As the stream has it; a process that is started writes to it itself."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # of TextIOBase, which has no encoding of its own
+        """As the stream has it: a progress bar asks."""
+        return self._stream.encoding
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):

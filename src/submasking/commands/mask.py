@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,8 @@ def _run(given: argparse.Namespace) -> int:
         norms=given.norms,
     )
     checkpoint = _checkpoint(given.out)
-    with _going_on(checkpoint, given.restart):
+    # standard output is for the report: who has read enough of it, or takes JSON from it, has no part in training
+    with _going_on(checkpoint, given.restart), redirect_stdout(sys.stderr):
         _train(given, backbone, images, plan, checkpoint, content)
     checkpoint.unlink(missing_ok=True)
     inspect.run(argparse.Namespace(file=given.out, json=given.json))

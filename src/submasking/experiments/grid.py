@@ -56,7 +56,7 @@ def chosen(asked: str, offered: Sequence[str], what: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in asked.split(",") if name.strip())
     unknown = [name for name in names if name not in offered]
     if unknown or not names:
-        raise ValueError(f"{what} must be among {', '.join(offered)} (or all); got {asked!r}")
+        raise ValueError(f"{what} must be among {', '.join(offered)} (or all); got {(unknown or [asked])[0]!r}")
     _require_once(names, what)
     return names
 

@@ -109,8 +109,12 @@ def path(name: str) -> Path:
     """File of the notebook called `name`; ValueError lists the notebooks there are."""
     file = FOLDER / f"{name}.ipynb"
     if not file.exists():
-        there = ", ".join(sorted(other.stem for other in FOLDER.glob("*.ipynb"))) or "none"
-        raise ValueError(f"there is no notebook {name!r} in {FOLDER.name}/; there are: {there}")
+        there = sorted(other.stem for other in FOLDER.glob("*.ipynb"))
+        near = difflib.get_close_matches(Path(name).stem.lower(), there, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"there is no notebook {name!r} in {FOLDER.name}/{hint}; there are: {', '.join(there) or 'none'}"
+        )
     return file
 
 
@@ -140,7 +144,7 @@ def output_path(name: str, given: Mapping[str, Any]) -> Path:
     """
     known = known_parameters(name)
     values = check(known, given)
-    model = str(values.get("model", ""))
+    model = str(values.get("arch") or values.get("model", ""))
     stem = f"{name}-{_PLAIN.sub('_', model)}" if "model" in values else name
     own = {key: value for key, value in values.items() if key not in ("profile", "model") and value != known[key][1]}
     own |= {"model": model} if _PLAIN.search(model) else {}

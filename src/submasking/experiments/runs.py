@@ -56,14 +56,15 @@ def run_all(tasks: Iterable[Run], *, notebook: dict[str, Any] | None = None) -> 
     Raises:
         RuntimeError: after the last task, naming every run that failed and why; at once where the disk takes no files.
     """
-    tasks, records, failures, started = list(tasks), [], [], time.perf_counter()
+    tasks, records, started = list(tasks), [], time.perf_counter()
+    failures: dict[str, list[Run]] = {}  # by what went wrong: what is wrong with all of them is said once
     for number, task in enumerate(tasks, 1):
         try:
             record = run(task, notebook=notebook, progress=False)
             records.append(record)
             outcome = "  ".join(f"{name} {value:.3f}" for name, value in sorted(record.metrics.items()))
         except Exception as error:  # one bad run must not cost the others
-            failures.append(f"{task}: {type(error).__name__}: {error}")
+            failures.setdefault(f"{type(error).__name__}: {error}", []).append(task)
             outcome = f"FAILED: {error}"
             if isinstance(error, OSError) and error.errno in atomic.NO_ROOM:
                 rest = f"; {len(tasks) - number} runs were not begun" if number < len(tasks) else ""
@@ -71,5 +72,7 @@ def run_all(tasks: Iterable[Run], *, notebook: dict[str, Any] | None = None) -> 
         left = (time.perf_counter() - started) / number * (len(tasks) - number)
         print(f"[{number}/{len(tasks)}, {left:.0f} s left] {task}: {outcome}", flush=True)
     if failures:
-        raise RuntimeError(f"{len(failures)} of {len(tasks)} runs failed:\n" + "\n".join(failures))
+        failed = sum(map(len, failures.values()))
+        told = [f"{first}{f' and {len(more)} more' if more else ''}: {why}" for why, (first, *more) in failures.items()]
+        raise RuntimeError(f"{failed} of {len(tasks)} runs failed:\n" + "\n".join(told))
     return records

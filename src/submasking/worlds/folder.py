@@ -118,7 +118,7 @@ def _split(folder: Path, name: str) -> _Split:
         if len(paths) > 1
     ]
     split.faults += [
-        f"{place}: the name of the class folder {os.fsencode(label)!r} must be text in UTF-8, it is not; rename it"
+        f"{place}: the name of the class folder {os.fsencode(label)!r} must be text in UTF-8, {_why(label)}"
         for label in folders
         if not _is_text(label)
     ]
@@ -132,6 +132,15 @@ def _split(folder: Path, name: str) -> _Split:
 def _is_text(name: str) -> bool:
     """Whether a name can be written as UTF-8; bytes of a name that are none Python keeps as lone surrogates."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _why(name: str) -> str:
+    """Why a name was not read as text: the fault may be the locale's."""
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeDecodeError:
+        return "it is not; rename it"
+    return f"and Python takes names for {sys.getfilesystemencoding()} here; set PYTHONUTF8=1"
 
 
 def _place(folder: Path, split: str) -> Path:

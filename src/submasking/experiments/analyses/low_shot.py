@@ -63,6 +63,8 @@ class Budget:
             raise ValueError(
                 f"shares must lie above 0 and up to 100 (percent of the labels), got {self.shares}; such as 5,10,100"
             )
+        if twice := [share for share in self.shares if self.shares.count(share) > 1]:
+            raise ValueError(f"shares must be named once each; got {twice[0]:g} twice; leave one out")
 
     @property
     def pairs(self) -> list[tuple[str, int]]:

@@ -71,6 +71,7 @@ def run(
     if not asked:
         return []
     log = _Log(settings, asked, progress)
+    log.place.require_stage()
     found = []
     probes = {share: _decay(log, share) for share in (100.0, *shares)}
     log.place.decays |= {share: decay for share, (decay, *_) in probes.items()}

@@ -152,6 +152,10 @@ class Place:
         told = self.settings
         return backbones.load(told.model, "images", weights=told.weights, size=told.size, options=told.options)
 
+    def require_stage(self) -> None:
+        """Raise `ValueError`, with the names there are, unless the network can be split where the late stages begin."""
+        Split(copy.deepcopy(self.backbone.trunk), self.settings.from_stage, self.settings.size)
+
     def images(self, split: str, seed: int = 0) -> tuple[ImageSet, ImageSet]:
         """What is trained on and what is judged: rates see no test image, the last training all others.
 

@@ -50,7 +50,7 @@ def inventory(*, progress: bool = True) -> list[Item]:
         decoded = not list(_undecoded(name))
         if chosen.split is not None:
             items.append(_item(name, chosen.split, folder, progress, "decoded" if decoded else ""))
-        unpacked = (folder / chosen.unpacked).is_dir()
+        unpacked = load.unpacked(folder, chosen) is not None
         state = "decoded" if decoded else "unpacked" if unpacked else ""
         items.append(_item(name, chosen.archive, folder, progress, state))
     return items

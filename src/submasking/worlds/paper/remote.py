@@ -26,6 +26,11 @@ from tqdm import tqdm
 TRIES = 4  # in a row without a single byte, after which a download gives up
 PATIENCE = 60.0  # seconds without a byte
 PIECE = 1 << 20  # bytes
+# how files begin that are called so: packed ones, JSON, and what torch.save writes, in either of its forms
+BEGINNINGS = {
+    ".zip": (b"PK",), ".gz": (b"\x1f\x8b",), ".tgz": (b"\x1f\x8b",), ".json": (b"{",),
+    ".pth": (b"PK", b"\x80"), ".pt": (b"PK", b"\x80"), ".tar": (b"PK", b"\x80"),
+}  # fmt: skip
 ROOM = 1 << 28  # bytes of the disk that a download leaves free
 
 
@@ -120,10 +125,24 @@ def _missing(remote: Remote, folder: Path, why: str) -> ValueError:
     )
 
 
+def _oddly_begun(path: Path) -> str:
+    """Why a file is plainly none of its name, where no hash was published: a page of the web, or nothing."""
+    wanted = BEGINNINGS.get(Path(path.name.removesuffix(".part")).suffix)
+    with path.open("rb") as file:
+        found = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+    odd = wanted and not found.startswith(wanted)
+    return f"must begin as a file of its name does, but begins with {found[:12]!r}" if odd else ""
+
+
 def _require(remote: Remote, path: Path, progress: bool, remedy: str, *, remove: bool = False) -> None:
     """Refuse a file that is not the published one."""
     kind, _, wanted = remote.digest.partition(":")
     if not wanted:
+        if odd := _oddly_begun(path):
+            if remove:
+                path.unlink()
+                _tag(path).unlink(missing_ok=True)
+            raise ValueError(f"{path} {odd}{remedy}")
         return
     seen = path.stat()
     size = seen.st_size

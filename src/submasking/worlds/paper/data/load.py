@@ -80,6 +80,12 @@ def file_of(dataset: str, split: str, how: str = "", size: int = SIZE) -> Path:
     return places.cache_folder() / f"{dataset}-{split}-{how or rendering.USUAL[split]}-{size}.npy"
 
 
+def unpacked(folder: Path, chosen: catalogue.Published) -> Path | None:
+    """The pictures' unpacked folder, where there is one and anything in it."""
+    place = folder / chosen.unpacked
+    return place if place.is_dir() and any(place.iterdir()) else None
+
+
 def place_of(chosen: catalogue.Published, *, download: bool = False, progress: bool = True) -> Path:
     """The pictures' unpacked folder where there is one, else their archive.
 
@@ -87,9 +93,7 @@ def place_of(chosen: catalogue.Published, *, download: bool = False, progress: b
         ValueError: there is neither, and the archive cannot be had.
     """
     folder = places.data_folder() / chosen.folder
-    if (folder / chosen.unpacked).is_dir():
-        return folder / chosen.unpacked
-    return remote.have(chosen.archive, folder, download=download, progress=progress)
+    return unpacked(folder, chosen) or remote.have(chosen.archive, folder, download=download, progress=progress)
 
 
 def _sources(chosen: catalogue.Published) -> dict[str, str]:
