@@ -263,6 +263,14 @@ MISTAKES = {
         ["mask", "{photos}", "--model", MODEL, "--weights", "{weights}", "--out", "x", "--option", "std=0.5"],
         "say it as --std X X X",
     ),
+    "a mean of images from 0 to 255": (
+        ["mask", "{photos}", "--model", MODEL, "--weights", "{weights}", "--out", "x", "--mean", "124", "116", "104"],
+        "mean must be of images in [0, 1], and so lie in [0, 1], got 124 116 104; divide by 255",
+    ),
+    "a deviation that no image has": (
+        ["mask", "{photos}", "--model", MODEL, "--weights", "{weights}", "--out", "x", "--std", "1e-30", "1", "1"],
+        "std must be of images in [0, 1], and so lie in [0.001, 1], got 1e-30 1 1",
+    ),
     "one file": (["compare", "{task}"], "at least two"),
     "no picture": (["predict", "{task}", "{tmp}", "--weights", "{weights}"], "must hold pictures"),
     "not a picture": (["predict", "{task}", "{weights}", "--weights", "{weights}"], "readable picture"),
@@ -345,6 +353,31 @@ def test_an_output_may_take_the_place_of_its_like(before, verb, place, task, tmp
     }[verb]
     assert main(words) == 0
     assert out.read_bytes() == (baked if verb == "apply" else out).read_bytes() != b""
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_output_among_the_pictures_leaves_no_folder_there(split, place, capsys):
+    new = place / "photos" / split / "green"
+    assert main([*arguments(place, new / "task.safetensors"), "--quiet"]) == 1
+    assert "--out must lie outside the pictures" in capsys.readouterr().err
+    assert not new.exists()
+
+
+@pytest.mark.parametrize("verb", ["mask", "apply"])
+def test_a_link_that_leads_to_itself_is_told(verb, place, task, tmp_path, capsys):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    words = [*arguments(place, loop), "--quiet"] if verb == "mask" else ["apply", str(task), "--out", str(loop)]
+    assert main(words) == 1
+    assert "is a link that leads to itself; name another" in capsys.readouterr().err
+    assert loop.is_symlink()
+
+
+@pytest.mark.parametrize("text", ["No", "yes", "off", "ON"])
+def test_a_switch_that_would_be_true_as_a_text_is_wrong_usage(text, place, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([*arguments(place, tmp_path / "task"), "--option", f"qkv_bias={text}"])
+    assert f"must be true or false, got '{text}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("other", ["val", "validation", "valid"])

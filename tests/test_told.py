@@ -143,3 +143,28 @@ def test_an_empty_path_is_not_the_folder_where_one_is(words, capsys):
     with pytest.raises(SystemExit):
         main(words)
     assert "must be a path, got an empty text; is a variable not set?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("False", False), ("True", True), ("None", None), ("false", False), ("null", None), ("1", 1)]
+)
+def test_values_are_as_python_or_json_writes_them(text, meant):
+    assert told.value(text) is meant or told.value(text) == meant == 1
+    assert told.of(f"qkv_bias={text}") == {"create_model": {"qkv_bias": meant}}
+
+
+@pytest.mark.parametrize("text", ["no", "Yes", "on", "OFF"])
+def test_a_switch_in_other_words_is_refused(text):
+    with pytest.raises(ValueError, match=f"must be true or false, got '{text}'"):
+        told.of(f"qkv_bias={text}")
+
+
+@pytest.mark.parametrize("text", ["mean=124", "std=58", "mean=0.5/0.5/127", "mean=-1", "std=1e-9", "std=0.2/1.5/0.2"])
+def test_values_of_images_from_0_to_255_are_refused(text):
+    with pytest.raises(ValueError, match=r"must be of images in .* divide by 255"):
+        told.of(text)
+
+
+@pytest.mark.parametrize("text", ["mean=0", "std=0.00392", "mean=1", "std=1", "mean=0.485/0.456/0.406"])
+def test_values_of_images_from_0_to_1_are_taken(text):
+    assert len(told.of(text)[text.partition("=")[0]]) == 3

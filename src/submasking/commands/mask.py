@@ -16,7 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from submasking.commands import inspect
-from submasking.commands.options import add_bits, add_device, add_json, add_weights, pair, place, require_place
+from submasking.commands.options import (
+    add_bits,
+    add_device,
+    add_json,
+    add_weights,
+    pair,
+    place,
+    require_no_loop,
+    require_place,
+)
 from submasking.experiments.run import SPLITS
 from submasking.experiments.sole import holding_file
 from submasking.files import contents, identity
@@ -31,6 +40,7 @@ from submasking.records.surroundings import commit
 from submasking.tasks import maskfile
 from submasking.tasks.rounding import round_off
 from submasking.worlds import folder, libraries
+from submasking.worlds.told import require_channels
 
 SETTINGS = (
     "model", "options", "size", "select", "from_stage", "versions", "epochs", "lr", "head_lr", "warmup", "batch_size",
@@ -219,6 +229,8 @@ def _require_numbers(given: argparse.Namespace) -> None:
     for name, (value, fits, wanted) in ranges.items():
         if not fits:
             raise ValueError(f"{name} must be {wanted}, got {value}; leave it out for the usual one")
+    for name, numbers in (("mean", given.mean), ("std", given.std)):
+        require_channels(name, numbers or ())
 
 
 def _require_options(names: list[str]) -> None:
@@ -230,7 +242,7 @@ def _require_options(names: list[str]) -> None:
 
 def _require_place(given: argparse.Namespace) -> None:
     """Refuse before training what could not be written after it."""
-    require_place(given.out, contents.MASK_FILE, weights=given.weights)
+    require_no_loop(given.out)
     if _checkpoint(given.out).is_dir():
         raise ValueError(
             f"{_checkpoint(given.out)}, where checkpoints of the training go, must be a file, it is a folder; move it"
@@ -241,6 +253,7 @@ def _require_place(given: argparse.Namespace) -> None:
             raise ValueError(
                 f"--out must lie outside the pictures, got {given.out} in {given.folder / split}; name a file elsewhere"
             )
+    require_place(given.out, contents.MASK_FILE, weights=given.weights)
     if given.out.exists():
         folder.on_stderr(f"submasking mask: {given.out} is there already; it will be replaced after training")
 

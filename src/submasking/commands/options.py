@@ -44,6 +44,16 @@ def add_bits(command: argparse.ArgumentParser, more: str = "") -> None:
                          f"{more}; none: as they are, bit for bit")  # fmt: skip
 
 
+def require_no_loop(out: Path) -> None:
+    """Refuse a link that leads back to itself."""
+    try:
+        out.resolve()
+    except (RuntimeError, OSError) as error:
+        raise ValueError(
+            f"--out must be a file to write, but {out} is a link that leads to itself; name another"
+        ) from error
+
+
 def require_place(out: Path, mark: str, **inputs: Path | None) -> None:
     """Refuse, before the work, an output that cannot be written or would take the place of something else.
 
@@ -55,6 +65,7 @@ def require_place(out: Path, mark: str, **inputs: Path | None) -> None:
     Raises:
         ValueError: see above.
     """
+    require_no_loop(out)
     atomic.require_writable(out)
     for name, path in inputs.items():
         if path is not None and path.exists() and out.exists() and out.samefile(path):
@@ -81,4 +92,7 @@ def pair(text: str) -> tuple[str, Any]:
     name, equals, given = text.partition("=")
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}; such as drop_rate=0.1")
-    return name, value(given)
+    try:
+        return name, value(given)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

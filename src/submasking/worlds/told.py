@@ -7,13 +7,41 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 VALUES = ("mean", "std")  # per channel, of images in [0, 1]; all else goes to the constructor
 
+PYTHON = {"True": True, "False": False, "None": None}
+SWITCHES = ("yes", "no", "on", "off")
+LEAST, MOST = 1e-3, 1.0  # of a standard deviation; that of a network that sees 0 to 255 is about 1 / 255
+
+
+def require_channels(name: str, numbers: Sequence[float]) -> None:
+    """Refuse a mean or a standard deviation that is none of images in [0, 1], such as one of 0 to 255.
+
+    Raises:
+        ValueError: see above.
+    """
+    least = LEAST if name == "std" else 0.0
+    if not all(least <= one <= MOST for one in numbers):
+        got = " ".join(f"{one:g}" for one in numbers)
+        raise ValueError(
+            f"{name} must be of images in [0, 1], and so lie in [{least:g}, {MOST:g}], got {got}; divide by 255 what is"
+            " of images in [0, 255]"
+        )
+
 
 def value(text: str) -> Any:
-    """Text as JSON reads it (a number, true, false, null), else as it is."""
+    """Text as JSON reads it (a number, true, false, null) or Python (True, False, None), else as it is.
+
+    Raises:
+        ValueError: no, yes, on or off, which as texts would all be true.
+    """
+    if text in PYTHON:
+        return PYTHON[text]
+    if text.lower() in SWITCHES:
+        raise ValueError(f"what is on or off must be true or false, got {text!r}; say which")
     try:
         return json.loads(text)
     except ValueError:
@@ -55,4 +83,5 @@ def _channels(name: str, text: str) -> tuple[float, ...]:
             f"{name} must be a finite number{' above 0' if name == 'std' else ''}, or three split by slashes; got"
             f" {text!r}; such as {name}=0.5"
         )
+    require_channels(name, numbers)
     return tuple(numbers) if len(numbers) == 3 else (numbers[0],) * 3
