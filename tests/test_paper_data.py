@@ -147,7 +147,7 @@ def test_without_a_hash_a_cut_archive_is_still_refused(folder, monkeypatch, data
     archive.write_bytes(content[: len(content) // 2])
     refused("cut off or damaged", dataset)
     archive.write_bytes(b"<html>quota exceeded</html>")
-    refused("cut off or damaged", dataset)
+    refused("must begin as a file of its name does", dataset)
 
 
 def test_a_damaged_picture_is_named(folder, monkeypatch):
